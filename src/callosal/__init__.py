@@ -1,0 +1,1 @@
+"""callosal: lateralized, persistent memory for transformers."""

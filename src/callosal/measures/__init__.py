@@ -1,0 +1,1 @@
+"""Specialization, retention and intervals: what is reported is measured here."""

@@ -1,0 +1,382 @@
+"""The lateralized memory layer: banks of slots that compete for what they see and keep it."""
+
+import math
+from dataclasses import dataclass
+from typing import Literal
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from callosal.memory.packing import Packed
+from callosal.memory.state import MemoryState, OpenSegment
+from callosal.ops import address, context, crosstalk, gram
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Sizes and dynamics of a :class:`LateralMemory`.
+
+    Attributes:
+        width: width of the hidden states, and of a slot.
+        num_banks: 2 is left and right; 1 is a memory without cross-talk.
+        num_slots: slots per bank.
+        num_heads: head h starts out looking at the token h steps back.
+        num_lags: tokens that a head's causal filter spans.
+        sign: s in [-1, 1]; -1 is inhibition between banks, +1 excitation.
+        gain: how sharply the banks compete, above 0.
+        temperature: start of tau, the sharpness of addressing, above 0.
+        inertia: start of kappa, in tokens, above 0: how hard a slot is to move.
+        write_scale: the transforms W start as an orthogonal matrix times this.
+        drive: what moves a bank: "axis" (its context axis, signed plasticity) or "slots"
+            (how well the token matches its slots; a variant without plasticity).
+        plasticity_rate: r in [0, 1], per training step; 0 freezes the axes.
+        homeostasis: take a slow running mean away from the drive's input.
+        momentum: of that running mean, in [0, 1).
+        learn_crosstalk: let the gradient move the cross-talk matrix from where the sign put it.
+        write: "bounded", or "additive", which the paper's abstract writes and which can overflow.
+    """
+
+    width: int
+    num_banks: int = 2
+    num_slots: int = 64
+    num_heads: int = 2
+    num_lags: int = 3
+    sign: float = -1.0
+    gain: float = 4.0
+    temperature: float = 14.0
+    inertia: float = 3.0
+    write_scale: float = 4.0
+    drive: Literal["axis", "slots"] = "axis"
+    plasticity_rate: float = 0.05
+    homeostasis: bool = True
+    momentum: float = 0.98
+    learn_crosstalk: bool = True
+    write: Literal["bounded", "additive"] = "bounded"
+
+    def __post_init__(self) -> None:
+        for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(
+            self.num_heads <= self.num_lags,
+            "num_heads",
+            self.num_heads,
+            f"at most num_lags ({self.num_lags}), since head h starts at lag h",
+        )
+        _require(-1.0 <= self.sign <= 1.0, "sign", self.sign, "between -1 and 1")
+        for name in ("gain", "temperature", "inertia", "write_scale"):
+            _require(getattr(self, name) > 0.0, name, getattr(self, name), "above 0")
+        _require(
+            0.0 <= self.plasticity_rate <= 1.0,
+            "plasticity_rate",
+            self.plasticity_rate,
+            "between 0 and 1",
+        )
+        _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
+        _require(self.drive in ("axis", "slots"), "drive", self.drive, "'axis' or 'slots'")
+        _require(
+            self.write in ("bounded", "additive"), "write", self.write, "'bounded' or 'additive'"
+        )
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"MemoryConfig.{name} is {value!r}; it must be {allowed}")
+
+
+class LateralMemory(nn.Module):
+    r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
+
+    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention
+    of the segment's tokens over the slots times the banks' shares, and V what the slots hold.
+    Source: arXiv 2603.03355 for the update, the two banks and the sign of their cross-talk; the
+    addressing, the context drive, the plasticity and the bounded write are ours
+    (``docs/paper-to-code.md`` says which line is which).
+
+    Tokens read the memory as it stood when their segment began; the segment's write happens once,
+    when it is committed. In training mode a commit also moves the running mean and the banks' axes
+    (buffers, like those of a batch norm), once per call; in evaluation mode nothing on the module moves.
+
+    >>> memory = LateralMemory(MemoryConfig(width=8, num_slots=16)).eval()
+    >>> state = memory.blank(batch_size=3)
+    >>> y, state = memory(torch.randn(3, 5, 8), state)
+    >>> y.shape, state.trace.shape
+    (torch.Size([3, 5, 8]), torch.Size([3, 2, 16, 8]))
+    """
+
+    def __init__(self, config: MemoryConfig) -> None:
+        super().__init__()
+        self.config = config
+        banks, slots, width = config.num_banks, config.num_slots, config.width
+        heads, lags = config.num_heads, config.num_lags
+
+        self.addresses = nn.Parameter(torch.randn(banks, slots, width))
+        self.prototypes = nn.Parameter(torch.randn(banks, slots, width))
+        maps = [nn.init.orthogonal_(torch.empty(width, width)) for _ in range(banks)]
+        self.maps = nn.Parameter(config.write_scale * torch.stack(maps))
+        self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
+
+        self.start = nn.Parameter(torch.randn(lags - 1, width))
+        filters = torch.zeros(heads, lags, width)
+        for head in range(heads):
+            filters[head, head] = 1.0
+        self.filters = nn.Parameter(filters)
+        self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
+        self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
+        self.output = nn.Linear(heads * width, width, bias=False)
+
+        self.coupling = nn.Parameter(
+            crosstalk.coupling_matrix(banks, config.sign), requires_grad=config.learn_crosstalk
+        )
+        self.axes: Tensor
+        self.slow_mean: Tensor
+        self.slow_norm: Tensor
+        self.slow_weight: Tensor
+        self.register_buffer("axes", address.unit_norm(torch.randn(banks, width)))
+        drive_width = width if config.drive == "axis" else banks
+        self.register_buffer("slow_mean", torch.zeros(drive_width))
+        self.register_buffer("slow_norm", torch.zeros(()))
+        self.register_buffer("slow_weight", torch.zeros(()))
+
+    def blank(self, batch_size: int) -> MemoryState:
+        """Return a memory that holds nothing, one row per batch row."""
+        banks, slots, width = self.prototypes.shape
+        return MemoryState(trace=self.prototypes.new_zeros(batch_size, banks, slots, width))
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch *segment time width"],
+        state: MemoryState,
+        mask: Bool[Tensor, "batch *segment time"] | None = None,
+        *,
+        commit: bool = True,
+    ) -> tuple[Float[Tensor, "batch *segment time width"], MemoryState]:
+        """Read the memory for every token, then write what the segment retrieved.
+
+        Args:
+            hidden: [batch, time, width], one segment or a piece of one; or
+                [batch, segment, time, width], segments one after another, which gives what the
+                calls one by one give (in evaluation mode; in training mode the buffers move once per call).
+            state: the memory before the segment.
+            mask: True where a token exists. A masked token is as if it were not there: it neither
+                reads, writes nor counts, and its output is zero.
+            commit: False leaves the segment open, so that more of it can follow.
+
+        Returns:
+            The read-out, to be added to the residual stream, and the memory afterwards.
+
+        Raises:
+            ValueError: a shape does not fit, or several segments meet an open one or ``commit=False``.
+        """
+        self._check(hidden, state, mask, one_segment=not commit)
+        packed = Packed.pack(hidden, mask)
+        opened = state.segment or self._new_segment(len(state))
+
+        seen = address.rms_norm(packed.hidden)
+        logits = self._logits(seen, opened)
+        signal, shares = self._compete(seen, logits, opened)
+        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
+        touch = rearrange(weights.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
+        if packed.present is not None:
+            signal = signal * packed.present[..., None]
+            touch = touch * packed.present[:, :, None, :, None]
+        usage = touch.sum(-2)
+
+        trace, held = state.trace, []
+        for index in range(seen.shape[1]):
+            held.append(self.values(trace))
+            consolidated = gram.consolidate(touch[:, index], held[-1])
+            if state.segment is None and commit:
+                trace = self._write(trace, consolidated, usage[:, index])
+            else:
+                opened = self._extend(opened, packed, seen, signal, consolidated, usage)
+        y = self._read_out(weights, torch.stack(held, dim=1))
+
+        if state.segment is None and commit:
+            if self.training:
+                self._adapt(signal.sum(-2), packed.count)
+            return packed.restore(y), MemoryState(trace=trace)
+        state = MemoryState(trace=trace, segment=opened)
+        return packed.restore(y), self.commit(state) if commit else state
+
+    def commit(self, state: MemoryState) -> MemoryState:
+        """Write the open segment into the trace. Without one, or with an empty one, nothing changes."""
+        segment = state.segment
+        if segment is None:
+            return state
+        if self.training:
+            self._adapt(segment.signal_sum[:, None], segment.num_tokens[:, None])
+        return MemoryState(trace=self._write(state.trace, segment.consolidated, segment.usage))
+
+    def bank_share(
+        self,
+        hidden: Float[Tensor, "batch *segment time width"],
+        state: MemoryState | None = None,
+        mask: Bool[Tensor, "batch *segment time"] | None = None,
+    ) -> Float[Tensor, "batch *segment time bank"]:
+        """Return each bank's share of each token, without reading or writing.
+
+        Shares are in [0, 1] and sum to one over the banks; a masked token's are zero. ``state``
+        matters only inside an open segment.
+        """
+        state = self.blank(len(hidden)) if state is None else state
+        self._check(hidden, state, mask, one_segment=False)
+        packed = Packed.pack(hidden, mask)
+        opened = state.segment or self._new_segment(len(state))
+        seen = address.rms_norm(packed.hidden)
+        logits = self._logits(seen, opened) if self.config.drive == "slots" else None
+        return packed.restore(self._compete(seen, logits, opened)[1])
+
+    def values(
+        self, trace: Float[Tensor, "batch bank slot width"]
+    ) -> Float[Tensor, "batch bank slot width"]:
+        """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
+
+        The additive rule keeps their size, as the paper's abstract writes the update.
+        """
+        values = self.prototypes + trace
+        return values if self.config.write == "additive" else address.rms_norm(values)
+
+    @property
+    def max_slot_norm(self) -> float:
+        """The norm that no slot of the bounded rule exceeds: sqrt(width) * largest ||W||_2."""
+        spectral = torch.linalg.matrix_norm(self.maps.detach().float(), ord=2)
+        return math.sqrt(self.config.width) * spectral.max().item()
+
+    def _check(
+        self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool
+    ) -> None:
+        width = self.config.width
+        if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
+            raise ValueError(
+                f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
+                f"[batch, time, {width}] or [batch, segment, time, {width}]"
+            )
+        if len(hidden) != len(state):
+            raise ValueError(
+                f"{len(hidden)} rows of hidden states meet a memory of {len(state)} rows; "
+                f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+            )
+        if mask is not None and mask.shape != hidden.shape[:-1]:
+            raise ValueError(
+                f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
+                f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
+            )
+        if hidden.ndim == 4 and (one_segment or state.segment is not None):
+            raise ValueError(
+                "several segments at once meet an open segment; feed its pieces as "
+                "[batch, time, width], and call memory.commit(state) before the next segments"
+            )
+
+    def _new_segment(self, num_rows: int) -> OpenSegment:
+        banks, slots, width = self.prototypes.shape
+        new = self.prototypes.new_zeros
+        return OpenSegment(
+            tail=self.start.expand(num_rows, -1, -1),
+            signal_sum=new(num_rows, len(self.slow_mean)),
+            num_tokens=new(num_rows),
+            consolidated=new(num_rows, banks, slots, width),
+            usage=new(num_rows, banks, slots),
+        )
+
+    def _logits(
+        self, seen: Float[Tensor, "batch seg time width"], opened: OpenSegment
+    ) -> Float[Tensor, "batch seg time head bank slot"]:
+        tail = opened.tail[:, None].expand(-1, seen.shape[1], -1, -1)
+        queries = address.lagged_queries(seen, tail, self.filters, self.query_map)
+        return address.slot_logits(queries, self.addresses, self.log_temperature.exp())
+
+    def _compete(
+        self,
+        seen: Float[Tensor, "batch seg time width"],
+        logits: Float[Tensor, "batch seg time head bank slot"] | None,
+        opened: OpenSegment,
+    ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
+        """Return what homeostasis averages, and the shares that come of it."""
+        if self.config.drive == "slots":
+            assert logits is not None
+            signal = address.slot_drive(logits)
+            drive = signal - self._centre()
+        else:
+            signal = seen
+            so_far = context.causal_mean(
+                seen, opened.signal_sum[:, None], opened.num_tokens[:, None]
+            )
+            # A copy, because a commit moves the axes in place before the gradient comes back here.
+            axes = self.axes.clone() / self._scale()
+            drive = (so_far - self._centre()) @ axes.T
+        return signal, crosstalk.bank_shares(drive, self.coupling, self.config.gain)
+
+    def _centre(self) -> Float[Tensor, "signal"]:
+        if not self.config.homeostasis:
+            return torch.zeros_like(self.slow_mean)
+        return self.slow_mean / self.slow_weight.clamp_min(1e-12)
+
+    def _scale(self) -> Float[Tensor, ""]:
+        """Return the mean norm of a segment's context; before any was seen, the largest possible."""
+        largest = math.sqrt(self.config.width)
+        seen = self.slow_norm / self.slow_weight.clamp_min(1e-12)
+        return torch.where(self.slow_weight > 0, seen, largest)
+
+    def _write(self, trace: Tensor, consolidated: Tensor, usage: Tensor) -> Tensor:
+        update = gram.transform(consolidated, self.maps)
+        if self.config.write == "additive":
+            return gram.additive_write(trace, update)
+        return gram.bounded_write(trace, update, usage, self.log_inertia.exp())
+
+    def _extend(
+        self,
+        opened: OpenSegment,
+        packed: Packed,
+        seen: Float[Tensor, "batch one time width"],
+        signal: Float[Tensor, "batch one time signal"],
+        consolidated: Float[Tensor, "batch bank slot width"],
+        usage: Float[Tensor, "batch one bank slot"],
+    ) -> OpenSegment:
+        history = torch.cat([opened.tail, seen[:, 0]], dim=1)
+        newest = torch.arange(opened.tail.shape[1], device=seen.device)
+        last = packed.count.long() + newest
+        return OpenSegment(
+            tail=history.take_along_dim(last[..., None], dim=1),
+            signal_sum=opened.signal_sum + signal[:, 0].sum(1),
+            num_tokens=opened.num_tokens + packed.count[:, 0],
+            consolidated=opened.consolidated + consolidated,
+            usage=opened.usage + usage[:, 0],
+        )
+
+    def _read_out(
+        self,
+        weights: Float[Tensor, "batch seg time head bank slot"],
+        values: Float[Tensor, "batch seg bank slot width"],
+    ) -> Float[Tensor, "batch seg time width"]:
+        retrieved = gram.read(weights, values)
+        joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
+        return self.output(address.rms_norm(joined))
+
+    @torch.no_grad()
+    def _adapt(
+        self,
+        signal_sum: Float[Tensor, "batch seg signal"],
+        num_tokens: Float[Tensor, "batch seg"],
+    ) -> None:
+        """Move the slow mean and the axes: once per training step, without gradient or labels."""
+        config = self.config
+        lived = num_tokens > 0
+        if not lived.any():
+            return
+        means = signal_sum[lived] / num_tokens[lived][:, None]
+        one = torch.ones_like(self.slow_weight)
+        self.slow_weight.copy_(context.running_mean(self.slow_weight, one, config.momentum))
+        self.slow_mean.copy_(context.running_mean(self.slow_mean, means.mean(0), config.momentum))
+        contexts = means - self._centre()
+        norm = contexts.norm(dim=-1).mean()
+        self.slow_norm.copy_(context.running_mean(self.slow_norm, norm, config.momentum))
+        if config.drive == "axis" and config.plasticity_rate > 0.0:
+            contexts = contexts / self._scale()
+            shares = crosstalk.bank_shares(contexts @ self.axes.T, self.coupling, config.gain)
+            self.axes.copy_(
+                crosstalk.signed_plasticity(
+                    self.axes, self.coupling, shares, contexts, config.plasticity_rate
+                )
+            )

@@ -1,0 +1,158 @@
+"""A small decoder-only transformer that takes its memories as an argument."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from einops import rearrange
+from jaxtyping import Float, Int
+from torch import Tensor, nn
+
+from callosal.memory import LateralMemory, MemoryState
+
+States = dict[int, MemoryState]
+
+
+@dataclass(frozen=True, kw_only=True)
+class TransformerConfig:
+    """Sizes of a :class:`Transformer`.
+
+    Attributes:
+        num_tokens: size of the vocabulary.
+        max_time: longest segment, in tokens.
+        width: width of the residual stream, a multiple of ``num_heads``.
+        num_blocks: attention and feed-forward blocks.
+        num_heads: attention heads per block.
+        feed_forward: width of the hidden layer, as a multiple of ``width``.
+    """
+
+    num_tokens: int
+    max_time: int
+    width: int = 64
+    num_blocks: int = 2
+    num_heads: int = 4
+    feed_forward: int = 4
+
+    def __post_init__(self) -> None:
+        for name in ("num_tokens", "max_time", "width", "num_blocks", "num_heads", "feed_forward"):
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"TransformerConfig.{name} is {value}; it must be at least 1")
+        if self.width % self.num_heads:
+            raise ValueError(
+                f"TransformerConfig.width is {self.width}; it must be a multiple of "
+                f"num_heads ({self.num_heads})"
+            )
+
+
+class Block(nn.Module):
+    """Pre-norm causal self-attention and feed-forward, both added to the residual stream."""
+
+    def __init__(self, config: TransformerConfig) -> None:
+        super().__init__()
+        width, inner = config.width, config.feed_forward * config.width
+        self.num_heads = config.num_heads
+        self.attention_norm = nn.RMSNorm(width)
+        self.project = nn.Linear(width, 3 * width, bias=False)
+        self.merge = nn.Linear(width, width, bias=False)
+        self.feed_norm = nn.RMSNorm(width)
+        self.feed = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
+
+    def forward(self, hidden: Float[Tensor, "row time width"]) -> Float[Tensor, "row time width"]:
+        query, key, value = rearrange(
+            self.project(self.attention_norm(hidden)),
+            "row time (three head part) -> three row head time part",
+            three=3,
+            head=self.num_heads,
+        )
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, is_causal=True)
+        hidden = hidden + self.merge(rearrange(mixed, "row head time part -> row time (head part)"))
+        return hidden + self.feed(self.feed_norm(hidden))
+
+
+class Transformer(nn.Module):
+    """Blocks over segments, with memories between them: attention sees a segment, a memory sees all.
+
+    Without memories it is the baseline: the same code and sizes, and nothing crosses a segment.
+
+    Args:
+        config: sizes.
+        memories: a memory for some of the blocks, which reads and writes right behind its block.
+
+    Raises:
+        ValueError: a memory stands behind a block that does not exist, or is of another width.
+
+    >>> from callosal.memory import MemoryConfig
+    >>> config = TransformerConfig(num_tokens=10, max_time=6, width=8)
+    >>> model = Transformer(config, memories={0: LateralMemory(MemoryConfig(width=8))})
+    >>> logits, states = model(torch.randint(10, (3, 4, 6)), model.blank(3))
+    >>> logits.shape
+    torch.Size([3, 4, 6, 10])
+    """
+
+    def __init__(
+        self, config: TransformerConfig, memories: Mapping[int, LateralMemory] | None = None
+    ) -> None:
+        super().__init__()
+        memories = dict(memories or {})
+        for place, memory in memories.items():
+            if not 0 <= place < config.num_blocks:
+                raise ValueError(
+                    f"a memory behind block {place}; blocks are 0 to {config.num_blocks - 1}"
+                )
+            if memory.config.width != config.width:
+                raise ValueError(
+                    f"a memory of width {memory.config.width} in a transformer of width "
+                    f"{config.width}; make them equal"
+                )
+        self.config = config
+        self.embedding = nn.Embedding(config.num_tokens, config.width)
+        # Small beside the tokens' embedding: a memory is to find a token again wherever it stands.
+        self.positions = nn.Embedding(config.max_time, config.width)
+        nn.init.normal_(self.positions.weight, std=0.02)
+        self.blocks = nn.ModuleList([Block(config) for _ in range(config.num_blocks)])
+        self.memories = nn.ModuleDict({str(place): m for place, m in memories.items()})
+        self.final_norm = nn.RMSNorm(config.width)
+        self.unembedding = nn.Linear(config.width, config.num_tokens, bias=False)
+
+    def memory_at(self, place: int) -> LateralMemory | None:
+        """Return the memory behind a block, or None."""
+        memory = self.memories[str(place)] if str(place) in self.memories else None
+        assert memory is None or isinstance(memory, LateralMemory)
+        return memory
+
+    def blank(self, batch_size: int) -> States:
+        """Return blank states, by place."""
+        places = range(self.config.num_blocks)
+        memories = ((place, self.memory_at(place)) for place in places)
+        return {place: memory.blank(batch_size) for place, memory in memories if memory}
+
+    def forward(
+        self, tokens: Int[Tensor, "batch segment time"], states: States
+    ) -> tuple[Float[Tensor, "batch segment time token"], States]:
+        """Predict, segment by segment; memories carry over from segment to segment, attention does not.
+
+        Raises:
+            ValueError: a segment is longer than ``max_time``.
+        """
+        num_rows, num_segments, num_steps = tokens.shape
+        if num_steps > self.config.max_time:
+            raise ValueError(
+                f"segments of {num_steps} tokens; this transformer takes at most "
+                f"{self.config.max_time} (TransformerConfig.max_time)"
+            )
+        rows = rearrange(tokens, "batch segment time -> (batch segment) time")
+        steps = torch.arange(num_steps, device=tokens.device)
+        hidden = self.embedding(rows) + self.positions(steps)
+        states = dict(states)
+        for place, block in enumerate(self.blocks):
+            hidden = block(hidden)
+            memory = self.memory_at(place)
+            if memory is not None:
+                split = rearrange(hidden, "(batch seg) time width -> batch seg time width", batch=num_rows)
+                recalled, states[place] = memory(split, states[place])
+                hidden = hidden + rearrange(recalled, "batch seg time width -> (batch seg) time width")
+        logits = self.unembedding(self.final_norm(hidden))
+        return rearrange(
+            logits, "(batch segment) time token -> batch segment time token", batch=num_rows
+        ), states

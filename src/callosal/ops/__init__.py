@@ -1,0 +1,1 @@
+"""Pure functions of the memory: tensors in, tensors out, no parameters and no state."""

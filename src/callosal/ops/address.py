@@ -1,0 +1,77 @@
+"""From hidden states to slots: lagged queries, slot logits, and the drive that slots give a bank."""
+
+import torch
+from einops import einsum
+from jaxtyping import Float
+from torch import Tensor
+
+# Below any norm that a trained query reaches; it only keeps the gradient finite at a zero query.
+_NORM_FLOOR = 1e-6
+
+
+def unit_norm(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    """Scale every vector to length one; a zero vector stays zero and its gradient stays finite."""
+    return vectors * torch.rsqrt(vectors.square().sum(-1, keepdim=True) + _NORM_FLOOR)
+
+
+def rms_norm(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+    """Scale every vector to root-mean-square one, that is to a norm of at most sqrt(width)."""
+    return torch.nn.functional.rms_norm(vectors, vectors.shape[-1:], eps=1e-6)
+
+
+def lagged_queries(
+    hidden: Float[Tensor, "*batch time width"],
+    tail: Float[Tensor, "*batch tail width"],
+    filters: Float[Tensor, "head lag width"],
+    query_map: Float[Tensor, "query width"],
+) -> Float[Tensor, "*batch time head query"]:
+    r"""Give head h the token h steps back, so that one token touches two slots at once.
+
+    $$q_{t,h} = \mathrm{unit}\big(W_q \sum_l f_{h,l} \odot x_{t-l}\big)$$   Ours.
+
+    Args:
+        hidden: hidden states of the segment's next tokens.
+        tail: the ``lag - 1`` hidden states that came before them, oldest first.
+        filters: one causal depthwise filter per head; ``filters[h, l]`` weighs the token l back.
+        query_map: one linear map shared by all heads.
+
+    Returns:
+        One query of length one per token and head.
+    """
+    num_heads, num_lags, _ = filters.shape
+    num_tokens = hidden.shape[-2]
+    history = torch.cat([tail, hidden], dim=-2)
+    mixed = torch.zeros((), dtype=hidden.dtype, device=hidden.device)
+    for lag in range(num_lags):
+        start = num_lags - 1 - lag
+        mixed = mixed + history[..., start : start + num_tokens, None, :] * filters[:, lag]
+    return unit_norm(mixed @ query_map.T)
+
+
+def slot_logits(
+    queries: Float[Tensor, "*batch head width"],
+    addresses: Float[Tensor, "bank slot width"],
+    temperature: Float[Tensor, ""],
+) -> Float[Tensor, "*batch head bank slot"]:
+    r"""Compare every query with every slot's address.
+
+    $$\ell_{h,k,j} = \tau \, \langle q_h, K_{k,j} / \lVert K_{k,j} \rVert \rangle$$   Ours.
+
+    The addresses are parameters, not memory: what was written does not move where tokens look, so
+    all segments of an episode can be addressed in one batched call.
+    """
+    return einsum(
+        queries,
+        temperature * unit_norm(addresses),
+        "... head width, bank slot width -> ... head bank slot",
+    )
+
+
+def slot_drive(
+    logits: Float[Tensor, "*batch head bank slot"],
+) -> Float[Tensor, "*batch bank"]:
+    r"""Say how well a token matches a bank's slots: the drive of the variant without context axes.
+
+    $$u_k = \frac{1}{H} \sum_h \log \sum_j e^{\ell_{h,k,j}}$$   Ours.
+    """
+    return logits.logsumexp(-1).mean(-2)

@@ -1,0 +1,32 @@
+"""What a segment has been about so far, and the slow mean that homeostasis takes away from it."""
+
+import torch
+from jaxtyping import Float
+from torch import Tensor
+
+
+def causal_mean(
+    hidden: Float[Tensor, "*batch time width"],
+    past_sum: Float[Tensor, "*batch width"],
+    past_tokens: Float[Tensor, "*batch"],
+) -> Float[Tensor, "*batch time width"]:
+    r"""Average all tokens of the segment up to and with each token.
+
+    $$m_t = \frac{\sum_{i \le t} x_i}{t}$$   Ours.
+
+    ``past_sum`` and ``past_tokens`` carry the pieces of the segment that came in earlier calls.
+    """
+    steps = torch.arange(1, hidden.shape[-2] + 1, dtype=hidden.dtype, device=hidden.device)
+    count = past_tokens[..., None] + steps
+    return (hidden.cumsum(-2) + past_sum[..., None, :]) / count[..., None]
+
+
+def running_mean(
+    mean: Float[Tensor, "*shape"], sample: Float[Tensor, "*shape"], momentum: float
+) -> Float[Tensor, "*shape"]:
+    r"""Move a slow mean towards a sample: $\bar m \leftarrow \mu \bar m + (1 - \mu) m$.
+
+    Starting from zero it is biased by the factor $1 - \mu^n$ after n samples; the caller divides by
+    the same mean taken over a constant one.
+    """
+    return momentum * mean + (1.0 - momentum) * sample

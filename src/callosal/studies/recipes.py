@@ -1,0 +1,175 @@
+"""Recipes: functions that return the complete configuration of a run."""
+
+import dataclasses
+import hashlib
+import json
+from collections.abc import Callable, Sequence
+from dataclasses import asdict, dataclass, replace
+from typing import Any, Literal, get_args
+
+from callosal.memory import LateralMemory, MemoryConfig
+from callosal.models import Transformer, TransformerConfig
+from callosal.tasks import EpisodeConfig
+from callosal.training.loop import TrainingConfig
+from callosal.training.seeding import seeded
+
+Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
+SIGNS: dict[Arm, float] = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}
+
+
+@dataclass(frozen=True, kw_only=True)
+class RetentionConfig:
+    """How retention is measured after training.
+
+    Attributes:
+        distractors: increasing numbers of arithmetic segments between support and question.
+        num_episodes: ciphers asked.
+    """
+
+    distractors: tuple[int, ...] = (0, 1, 3, 10, 30, 100, 300, 1000)
+    num_episodes: int = 64
+
+    def __post_init__(self) -> None:
+        marks = self.distractors
+        if not marks or min(marks) < 0 or list(marks) != sorted(set(marks)):
+            raise ValueError(
+                f"RetentionConfig.distractors is {marks}; it must be increasing numbers from 0 on"
+            )
+        if self.num_episodes < 1:
+            raise ValueError(
+                f"RetentionConfig.num_episodes is {self.num_episodes}; it must be at least 1"
+            )
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunConfig:
+    """Everything that determines a run's numbers.
+
+    Attributes:
+        recipe: the recipe that made it.
+        arm: which of the compared models.
+        seed: of the run.
+        episodes: what it is trained and evaluated on.
+        transformer: the trunk.
+        memory: the memory behind block ``memory_behind``; None is the baseline.
+        memory_behind: a block of the trunk.
+        training: how it is trained.
+        evaluation_episodes: length of the held-out stream.
+        retention: how retention is measured.
+        changed: what was set by hand; a run with changes is off its recipe and not evidence.
+    """
+
+    recipe: str
+    arm: Arm
+    seed: int
+    episodes: EpisodeConfig
+    transformer: TransformerConfig
+    memory: MemoryConfig | None
+    memory_behind: int = 0
+    training: TrainingConfig
+    evaluation_episodes: int = 2048
+    retention: RetentionConfig = RetentionConfig()
+    changed: tuple[str, ...] = ()
+
+    def __post_init__(self) -> None:
+        if self.seed < 0:
+            raise ValueError(f"RunConfig.seed is {self.seed}; it must be at least 0")
+        if self.evaluation_episodes < 1:
+            raise ValueError(
+                f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1"
+            )
+
+    @property
+    def name(self) -> str:
+        """A readable, unique folder name."""
+        return f"{self.recipe}-{self.arm}-seed{self.seed}-{fingerprint(self)[:8]}"
+
+
+def fingerprint(config: RunConfig) -> str:
+    """Hash the complete configuration: equal numbers are expected of equal fingerprints only."""
+    text = json.dumps(asdict(config), sort_keys=True)
+    return hashlib.sha256(text.encode()).hexdigest()
+
+
+def build_model(config: RunConfig) -> Transformer:
+    """Initialise the run's model. The trunk starts alike in every arm of a seed."""
+    with seeded(config.seed, "trunk"):
+        model = Transformer(config.transformer)
+    if config.memory is not None:
+        with seeded(config.seed, "memory"):
+            memory = LateralMemory(config.memory)
+        model.memories[str(config.memory_behind)] = memory
+    return model
+
+
+def quick(arm: Arm, seed: int) -> RunConfig:
+    """Return the small benchmark: 8 letters, two minutes a run on one core."""
+    return _recipe("quick", arm, seed, num_letters=8, pairs=8, num_slots=32, num_steps=1000)
+
+
+def paper(arm: Arm, seed: int) -> RunConfig:
+    """Return the paper's size of alphabet: 26 letters, shown 13 to a segment."""
+    return _recipe("paper", arm, seed, num_letters=26, pairs=13, num_slots=64, num_steps=1500)
+
+
+RECIPES: dict[str, Callable[[Arm, int], RunConfig]] = {"quick": quick, "paper": paper}
+
+
+def _recipe(
+    name: str, arm: Arm, seed: int, *, num_letters: int, pairs: int, num_slots: int, num_steps: int
+) -> RunConfig:
+    episodes = EpisodeConfig(num_letters=num_letters, pairs_per_segment=pairs)
+    trunk = TransformerConfig(num_tokens=episodes.vocabulary, max_time=episodes.segment_length)
+    memory = None
+    if arm in SIGNS:
+        memory = MemoryConfig(width=trunk.width, num_slots=num_slots, sign=SIGNS[arm])
+    return RunConfig(
+        recipe=name,
+        arm=arm,
+        seed=seed,
+        episodes=episodes,
+        transformer=trunk,
+        memory=memory,
+        training=TrainingConfig(num_steps=num_steps),
+    )
+
+
+def override(config: RunConfig, changes: Sequence[str]) -> RunConfig:
+    """Change fields by dotted names, ``memory.gain=6``, and note on the run that it is off its recipe.
+
+    Raises:
+        ValueError: no such field, or a value of the wrong type or range.
+    """
+    for change in changes:
+        path, equals, text = change.partition("=")
+        if not equals:
+            raise ValueError(f"{change!r} is not of the form field=value, such as memory.gain=6")
+        config = _set(config, path.split("."), text, path)
+    return replace(config, changed=tuple(changes))
+
+
+def _set(owner: Any, path: list[str], text: str, full: str) -> Any:
+    if not dataclasses.is_dataclass(owner) or isinstance(owner, type):
+        raise ValueError(f"{full!r} does not lead to a field of this run (a memory it lacks?)")
+    known = [f.name for f in dataclasses.fields(owner) if f.name not in ("recipe", "changed")]
+    if path[0] not in known:
+        raise ValueError(f"there is no field {full!r}; there are: {', '.join(known)}")
+    old = getattr(owner, path[0])
+    if len(path) > 1:
+        return replace(owner, **{path[0]: _set(old, path[1:], text, full)})
+    return replace(owner, **{path[0]: _parse(text, old, full)})
+
+
+def _parse(text: str, old: Any, name: str) -> Any:
+    """Read a value of the old one's type."""
+    try:
+        if isinstance(old, bool):
+            return {"true": True, "false": False}[text.lower()]
+        if isinstance(old, tuple):
+            return tuple(int(part) for part in text.split(","))
+        if isinstance(old, int | float | str):
+            return type(old)(text)
+    except (KeyError, ValueError):
+        pass
+    raise ValueError(f"{name} takes a value like {old!r}; {text!r} is not one")

@@ -1,0 +1,197 @@
+"""Runs recipes: skips what is done, two at a time, and puts every run on record."""
+
+import json
+import os
+import platform
+import time
+from collections.abc import Callable, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from dataclasses import asdict
+from importlib.metadata import version
+from multiprocessing import get_context
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import torch
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from callosal.measures.retention import measure_retention
+from callosal.models import Transformer
+from callosal.studies.recipes import RunConfig, build_model, fingerprint
+from callosal.studies.records import FILE_NAME, RunRecord, append_record, read_records
+from callosal.studies.snapshot import take_snapshot
+from callosal.training.checkpoint import load_checkpoint
+from callosal.training.evaluation import Evaluation, evaluate
+from callosal.training.loop import Curve, TrainingDiverged, train
+from callosal.training.seeding import generator_for
+
+Report = Callable[[str, float, str], None]
+
+# The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
+HELD_OUT_SEED = 0
+
+
+def run(config: RunConfig, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
+    """Train, evaluate and measure one run; its checkpoint stays in ``folder / runs / name``.
+
+    Args:
+        config: the complete configuration.
+        folder: the study's folder.
+        report: called with the run's name, the share done in [0, 1] and a line of text.
+
+    Raises:
+        TrainingDiverged: the loss is no longer a number.
+        CheckpointError: an earlier part of this run is damaged.
+    """
+    begun = time.monotonic()
+    torch.set_num_threads(config.training.num_threads)
+    place = folder / "runs" / config.name
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+
+    model = build_model(config)
+    curve = _train(model, config, place / "checkpoint.pt", report)
+    report(config.name, 1.0, "evaluating")
+    evaluation = evaluate_held_out(model, config)
+
+    def on_retention(done: int, total: int) -> None:
+        report(config.name, 1.0, f"retention, {done} of {total} segments")
+
+    retention = measure_retention(
+        model,
+        config.episodes,
+        config.retention.distractors,
+        config.retention.num_episodes,
+        generator_for(HELD_OUT_SEED, "retention"),
+        on_retention,
+    )
+    return RunRecord(
+        fingerprint=fingerprint(config),
+        recipe=config.recipe,
+        arm=config.arm,
+        seed=config.seed,
+        changed=list(config.changed),
+        config=json.loads(json.dumps(asdict(config))),
+        evaluation=asdict(evaluation),
+        retention=asdict(retention),
+        curve=curve,
+        snapshot=take_snapshot(model, config.episodes),
+        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        wall_seconds=time.monotonic() - begun,
+        versions={
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "callosal": version("callosal"),
+        },
+    )
+
+
+def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:
+    """Evaluate on the fixed held-out stream that all runs of a benchmark share."""
+    stream = generator_for(HELD_OUT_SEED, "evaluation")
+    return evaluate(model, config.episodes, config.evaluation_episodes, stream)
+
+
+def load_trained(config: RunConfig, place: Path) -> Transformer:
+    """Load the model of a run's folder.
+
+    Raises:
+        CheckpointError: its checkpoint is missing, damaged, or of another configuration.
+    """
+    saved = load_checkpoint(place / "checkpoint.pt", fingerprint(config))
+    model = build_model(config)
+    model.load_state_dict(saved["model"])
+    return model.eval()
+
+
+def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Report) -> Curve:
+    total = config.training.num_steps
+
+    def on_progress(step: int, point: dict[str, Any]) -> None:
+        loss = point["cipher_loss"] + point["arithmetic_loss"]
+        text = f"loss {loss:.3f}"
+        if "separation" in point:
+            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
+        report(config.name, step / total, text)
+
+    return train(
+        model,
+        config.episodes,
+        config.training,
+        config.seed,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint(config),
+        on_progress=on_progress,
+    )
+
+
+def _work(config: RunConfig, folder: Path, messages: "Queue[tuple[str, float, str]]") -> RunRecord:
+    return run(config, folder, lambda *message: messages.put(message))
+
+
+def run_all(
+    configs: Sequence[RunConfig], folder: Path, *, num_workers: int = 2, console: Console | None = None
+) -> list[str]:
+    """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
+
+    Returns:
+        One line per run that diverged; the others are on record all the same.
+    """
+    folder.mkdir(parents=True, exist_ok=True)
+    known = read_records(folder) if (folder / FILE_NAME).is_file() else []
+    done = {record.fingerprint for record in known}
+    todo = [config for config in configs if fingerprint(config) not in done]
+    console = console or Console(stderr=True)
+    if len(todo) < len(configs):
+        console.print(f"{len(configs) - len(todo)} of {len(configs)} runs are on record already")
+    if not todo:
+        return []
+    failures: list[str] = []
+    context = get_context("spawn")
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
+    columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
+    with (
+        context.Manager() as manager,
+        ProcessPoolExecutor(min(num_workers, len(todo)), mp_context=context) as pool,
+        Progress(*columns, console=console) as progress,
+    ):
+        messages = manager.Queue()
+        overall = progress.add_task(f"{len(todo)} runs", total=len(todo), text="")
+        bars: dict[str, Any] = {}
+        waiting: dict[Future[RunRecord], RunConfig] = {
+            pool.submit(_work, config, folder, messages): config for config in todo
+        }
+        while waiting:
+            _show(messages, progress, bars)
+            for future in [future for future in waiting if future.done()]:
+                config = waiting.pop(future)
+                try:
+                    append_record(folder, future.result())
+                except TrainingDiverged as error:
+                    failures.append(f"{config.name}: {error}")
+                if config.name in bars:
+                    progress.remove_task(bars.pop(config.name))
+                progress.advance(overall)
+    return failures
+
+
+def _show(messages: Any, progress: Progress, bars: dict[str, Any]) -> None:
+    """Draw what the workers said since, waiting a little for something to be said."""
+    try:
+        name, share, text = messages.get(timeout=0.5)
+    except Empty:
+        return
+    if name not in bars:
+        bars[name] = progress.add_task(name, total=1.0, text="")
+    progress.update(bars[name], completed=share, text=text)
+
+
+def can_write(folder: Path) -> bool:
+    """Whether a study can be kept in a folder, which is made if it is not there."""
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+    except OSError:
+        return False
+    return os.access(folder, os.W_OK)

@@ -1,0 +1,1 @@
+"""Training on episodes: seeding, the loop, checkpoints."""

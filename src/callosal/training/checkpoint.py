@@ -1,0 +1,44 @@
+"""Checkpoints that are either whole or not there."""
+
+import os
+import pickle
+from pathlib import Path
+from typing import Any
+
+import torch
+
+
+class CheckpointError(ValueError):
+    """A checkpoint is missing, damaged, or of another run."""
+
+
+def save_checkpoint(path: Path, content: dict[str, Any], fingerprint: str) -> None:
+    """Write a checkpoint atomically: a kill at any moment leaves the old file or the new one, whole."""
+    path.parent.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(".unfinished")
+    with open(unfinished, "wb") as file:
+        torch.save({"fingerprint": fingerprint, **content}, file)
+        file.flush()
+        os.fsync(file.fileno())
+    os.replace(unfinished, path)
+
+
+def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
+    """Read a checkpoint of tensors and plain values; nothing in it is executed.
+
+    Raises:
+        CheckpointError: it is missing, damaged, or its fingerprint is of another configuration.
+    """
+    if not path.is_file():
+        raise CheckpointError(f"there is no checkpoint at {path}; train the run first")
+    try:
+        content = torch.load(path, map_location="cpu", weights_only=True)
+    except (RuntimeError, EOFError, OSError, pickle.UnpicklingError, KeyError, ValueError) as error:
+        raise CheckpointError(
+            f"the checkpoint {path} is damaged ({type(error).__name__}); delete it and train again"
+        ) from error
+    if not isinstance(content, dict) or content.get("fingerprint") != fingerprint:
+        raise CheckpointError(
+            f"the checkpoint {path} is of another configuration; delete it or use another folder"
+        )
+    return content

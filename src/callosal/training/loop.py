@@ -1,0 +1,186 @@
+"""The training loop: AdamW with warm-up and cosine, a curve, checkpoints, exact resume."""
+
+import math
+from collections.abc import Callable
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from callosal.measures.recording import record_shares
+from callosal.models import Transformer
+from callosal.tasks import EpisodeConfig, sample_episodes
+from callosal.training.checkpoint import load_checkpoint, save_checkpoint
+from callosal.training.evaluation import batch_specialization, domain_losses
+from callosal.training.seeding import generator_for
+
+Curve = list[dict[str, Any]]
+Progress = Callable[[int, dict[str, Any]], None]
+
+
+class TrainingDiverged(RuntimeError):
+    """The loss or its gradient is no longer a number."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig:
+    """How a model is trained.
+
+    Attributes:
+        num_steps: optimiser steps, each on fresh episodes.
+        batch_size: episodes per step.
+        learning_rate: its peak.
+        warmup_steps: linear rise to the peak; then a cosine falls to ``final_fraction`` of it.
+        final_fraction: of the peak, at the last step.
+        beta2: AdamW's second moment decay; the first is 0.9.
+        weight_decay: AdamW's.
+        clip_norm: largest gradient norm.
+        log_every: steps between points of the curve.
+        checkpoint_every: steps between checkpoints.
+        num_threads: torch threads; part of the configuration because it can change the last digits.
+    """
+
+    num_steps: int
+    batch_size: int = 32
+    learning_rate: float = 4e-3
+    warmup_steps: int = 40
+    final_fraction: float = 0.02
+    beta2: float = 0.95
+    weight_decay: float = 0.0
+    clip_norm: float = 1.0
+    log_every: int = 10
+    checkpoint_every: int = 100
+    num_threads: int = 1
+
+    def __post_init__(self) -> None:
+        for name in ("num_steps", "batch_size", "log_every", "checkpoint_every", "num_threads"):
+            if getattr(self, name) < 1:
+                raise ValueError(
+                    f"TrainingConfig.{name} is {getattr(self, name)}; it must be at least 1"
+                )
+        for name in ("learning_rate", "clip_norm"):
+            if not getattr(self, name) > 0.0:
+                raise ValueError(
+                    f"TrainingConfig.{name} is {getattr(self, name)}; it must be above 0"
+                )
+
+
+def learning_rate_at(step: int, config: TrainingConfig) -> float:
+    """Return the learning rate of a step: linear warm-up, then a cosine."""
+    rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
+    fall = 0.5 * (1.0 + math.cos(math.pi * step / config.num_steps))
+    floor = config.final_fraction
+    return config.learning_rate * rise * (floor + (1.0 - floor) * fall)
+
+
+def train(
+    model: Transformer,
+    episodes_config: EpisodeConfig,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    on_progress: Progress = lambda step, point: None,
+) -> Curve:
+    """Train a model in place and return its curve.
+
+    Interrupted at any moment and called again with the same arguments, it continues from the last
+    checkpoint and gives the same curve to the digit on the same machine: the episodes of a step
+    depend on the seed and the step alone.
+
+    Args:
+        model: freshly initialised; overwritten by the checkpoint if there is one.
+        episodes_config: what to train on.
+        config: how to train.
+        seed: of the run.
+        checkpoint: where to keep one; None keeps none.
+        fingerprint: says which configuration a checkpoint belongs to.
+        on_progress: called with the step and the newest point of the curve, at every such point.
+
+    Raises:
+        TrainingDiverged: the loss or the gradient norm is not finite. The last checkpoint stays.
+        CheckpointError: a checkpoint is there but damaged or of another configuration.
+    """
+    optimiser = torch.optim.AdamW(
+        [parameter for parameter in model.parameters() if parameter.requires_grad],
+        betas=(0.9, config.beta2),
+        weight_decay=config.weight_decay,
+    )
+    done, curve = 0, []
+    if checkpoint is not None and checkpoint.exists():
+        saved = load_checkpoint(checkpoint, fingerprint)
+        model.load_state_dict(saved["model"])
+        optimiser.load_state_dict(saved["optimiser"])
+        done, curve = saved["step"], saved["curve"]
+
+    model.train()
+    for step in range(done, config.num_steps):
+        for group in optimiser.param_groups:
+            group["lr"] = learning_rate_at(step, config)
+        point = _step(model, optimiser, episodes_config, config, seed, step)
+        done = step + 1
+        if point is not None:
+            curve.append(point)
+            on_progress(done, point)
+        if checkpoint is not None and (
+            done % config.checkpoint_every == 0 or done == config.num_steps
+        ):
+            content = {
+                "model": model.state_dict(),
+                "optimiser": optimiser.state_dict(),
+                "step": done,
+                "curve": curve,
+            }
+            save_checkpoint(checkpoint, content, fingerprint)
+    model.eval()
+    return curve
+
+
+def _step(
+    model: Transformer,
+    optimiser: torch.optim.Optimizer,
+    episodes_config: EpisodeConfig,
+    config: TrainingConfig,
+    seed: int,
+    step: int,
+) -> dict[str, Any] | None:
+    """Take one step; return a point of the curve when one is due."""
+    generator = generator_for(seed, "training", step)
+    episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
+    due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
+    blank = model.blank(config.batch_size)
+    if due:
+        with record_shares(model) as shares:
+            logits, _ = model(episodes.tokens, blank)
+    else:
+        shares = []
+        logits, _ = model(episodes.tokens, blank)
+    losses = domain_losses(logits, episodes)
+    loss: Tensor = torch.stack(losses).sum()
+    optimiser.zero_grad(set_to_none=True)
+    loss.backward()
+    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
+        raise TrainingDiverged(
+            f"step {step + 1}: the loss is {loss.item():.3g} and its gradient norm "
+            f"{norm.item():.3g}; lower the learning rate ({config.learning_rate:g}) or clip_norm "
+            f"({config.clip_norm:g})"
+        )
+    optimiser.step()
+    if not due:
+        return None
+    measured = batch_specialization(shares, episodes)
+    point: dict[str, Any] = {
+        "step": step + 1,
+        "cipher_loss": losses[0].item(),
+        "arithmetic_loss": losses[1].item(),
+    }
+    if measured is not None:
+        memory = next(m for m in (model.memory_at(p) for p in range(len(model.blocks))) if m)
+        point["separation"] = measured.separation
+        point["cross_talk"] = measured.cross_talk
+        point["coupling"] = memory.coupling.detach().tolist()
+    return point
