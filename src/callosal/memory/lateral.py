@@ -45,7 +45,7 @@ class MemoryConfig:
     num_lags: int = 3
     sign: float = -1.0
     gain: float = 4.0
-    temperature: float = 14.0
+    temperature: float = 20.0
     inertia: float = 3.0
     write_scale: float = 4.0
     drive: Literal["axis", "slots"] = "axis"
@@ -184,13 +184,14 @@ class LateralMemory(nn.Module):
         usage = touch.sum(-2)
 
         trace, held = state.trace, []
-        for index in range(seen.shape[1]):
+        # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
+        for touched, used in zip(touch.unbind(1), usage.unbind(1), strict=True):
             held.append(self.values(trace))
-            consolidated = gram.consolidate(touch[:, index], held[-1])
+            consolidated = gram.consolidate(touched, held[-1])
             if state.segment is None and commit:
-                trace = self._write(trace, consolidated, usage[:, index])
+                trace = self._write(trace, consolidated, used)
             else:
-                opened = self._extend(opened, packed, seen, signal, consolidated, usage)
+                opened = self._extend(opened, packed, seen, signal, consolidated, used)
         y = self._read_out(weights, torch.stack(held, dim=1))
 
         if state.segment is None and commit:
@@ -332,7 +333,7 @@ class LateralMemory(nn.Module):
         seen: Float[Tensor, "batch one time width"],
         signal: Float[Tensor, "batch one time signal"],
         consolidated: Float[Tensor, "batch bank slot width"],
-        usage: Float[Tensor, "batch one bank slot"],
+        usage: Float[Tensor, "batch bank slot"],
     ) -> OpenSegment:
         history = torch.cat([opened.tail, seen[:, 0]], dim=1)
         newest = torch.arange(opened.tail.shape[1], device=seen.device)
@@ -342,7 +343,7 @@ class LateralMemory(nn.Module):
             signal_sum=opened.signal_sum + signal[:, 0].sum(1),
             num_tokens=opened.num_tokens + packed.count[:, 0],
             consolidated=opened.consolidated + consolidated,
-            usage=opened.usage + usage[:, 0],
+            usage=opened.usage + usage,
         )
 
     def _read_out(

@@ -59,6 +59,7 @@ class Block(nn.Module):
         self.feed = nn.Sequential(nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))
 
     def forward(self, hidden: Float[Tensor, "row time width"]) -> Float[Tensor, "row time width"]:
+        """Mix the tokens of each row, then transform each token."""
         query, key, value = rearrange(
             self.project(self.attention_norm(hidden)),
             "row time (three head part) -> three row head time part",
@@ -117,7 +118,7 @@ class Transformer(nn.Module):
 
     def memory_at(self, place: int) -> LateralMemory | None:
         """Return the memory behind a block, or None."""
-        memory = self.memories[str(place)] if str(place) in self.memories else None
+        memory = dict(self.memories.items()).get(str(place))
         assert memory is None or isinstance(memory, LateralMemory)
         return memory
 
@@ -135,7 +136,7 @@ class Transformer(nn.Module):
         Raises:
             ValueError: a segment is longer than ``max_time``.
         """
-        num_rows, num_segments, num_steps = tokens.shape
+        num_rows, _, num_steps = tokens.shape
         if num_steps > self.config.max_time:
             raise ValueError(
                 f"segments of {num_steps} tokens; this transformer takes at most "
@@ -149,9 +150,13 @@ class Transformer(nn.Module):
             hidden = block(hidden)
             memory = self.memory_at(place)
             if memory is not None:
-                split = rearrange(hidden, "(batch seg) time width -> batch seg time width", batch=num_rows)
+                split = rearrange(
+                    hidden, "(batch seg) time width -> batch seg time width", batch=num_rows
+                )
                 recalled, states[place] = memory(split, states[place])
-                hidden = hidden + rearrange(recalled, "batch seg time width -> (batch seg) time width")
+                hidden = hidden + rearrange(
+                    recalled, "batch seg time width -> (batch seg) time width"
+                )
         logits = self.unembedding(self.final_norm(hidden))
         return rearrange(
             logits, "(batch segment) time token -> batch segment time token", batch=num_rows

@@ -38,7 +38,7 @@ def lagged_queries(
     Returns:
         One query of length one per token and head.
     """
-    num_heads, num_lags, _ = filters.shape
+    num_lags = filters.shape[1]
     num_tokens = hidden.shape[-2]
     history = torch.cat([tail, hidden], dim=-2)
     mixed = torch.zeros((), dtype=hidden.dtype, device=hidden.device)

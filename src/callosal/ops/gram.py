@@ -1,6 +1,5 @@
 """A^T A V W: read slots, re-ground what was read into them, and write without ever growing."""
 
-import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor

@@ -5,6 +5,7 @@ import hashlib
 import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
+from pathlib import Path
 from typing import Any, Literal, get_args
 
 from callosal.memory import LateralMemory, MemoryConfig
@@ -133,6 +134,32 @@ def _recipe(
         memory=memory,
         training=TrainingConfig(num_steps=num_steps),
     )
+
+
+def load_config(place: Path) -> RunConfig:
+    """Read the configuration that a run left in its folder.
+
+    Raises:
+        ValueError: there is none, or it is not one of this version.
+    """
+    path = place / "config.json"
+    if not path.is_file():
+        raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
+    try:
+        content = json.loads(path.read_text())
+        memory, retention = content["memory"], content["retention"]
+        retention["distractors"] = tuple(retention["distractors"])
+        parts = {
+            "episodes": EpisodeConfig(**content["episodes"]),
+            "transformer": TransformerConfig(**content["transformer"]),
+            "memory": None if memory is None else MemoryConfig(**memory),
+            "training": TrainingConfig(**content["training"]),
+            "retention": RetentionConfig(**retention),
+            "changed": tuple(content["changed"]),
+        }
+        return RunConfig(**(content | parts))
+    except (ValueError, KeyError, TypeError) as error:
+        raise ValueError(f"{path} is damaged or of another version: {error}") from error
 
 
 def override(config: RunConfig, changes: Sequence[str]) -> RunConfig:

@@ -65,7 +65,9 @@ def read_records(folder: Path) -> list[RunRecord]:
         except ValueError:
             content = None
         if not isinstance(content, dict) or set(content) != names:
-            raise RecordError(f"line {number} of {path} is not a run; delete that line and run again")
+            raise RecordError(
+                f"line {number} of {path} is not a run; delete that line and run again"
+            )
         records.append(RunRecord(**content))
     return records
 

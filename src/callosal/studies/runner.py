@@ -1,8 +1,8 @@
 """Runs recipes: skips what is done, two at a time, and puts every run on record."""
 
 import json
-import os
 import platform
+import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
@@ -24,7 +24,7 @@ from callosal.studies.records import FILE_NAME, RunRecord, append_record, read_r
 from callosal.studies.snapshot import take_snapshot
 from callosal.training.checkpoint import load_checkpoint
 from callosal.training.evaluation import Evaluation, evaluate
-from callosal.training.loop import Curve, TrainingDiverged, train
+from callosal.training.loop import Curve, TrainingDivergedError, train
 from callosal.training.seeding import generator_for
 
 Report = Callable[[str, float, str], None]
@@ -33,7 +33,9 @@ Report = Callable[[str, float, str], None]
 HELD_OUT_SEED = 0
 
 
-def run(config: RunConfig, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
+def run(
+    config: RunConfig, folder: Path, report: Report = lambda name, share, text: None
+) -> RunRecord:
     """Train, evaluate and measure one run; its checkpoint stays in ``folder / runs / name``.
 
     Args:
@@ -42,7 +44,7 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         report: called with the run's name, the share done in [0, 1] and a line of text.
 
     Raises:
-        TrainingDiverged: the loss is no longer a number.
+        TrainingDivergedError: the loss is no longer a number.
         CheckpointError: an earlier part of this run is damaged.
     """
     begun = time.monotonic()
@@ -132,7 +134,11 @@ def _work(config: RunConfig, folder: Path, messages: "Queue[tuple[str, float, st
 
 
 def run_all(
-    configs: Sequence[RunConfig], folder: Path, *, num_workers: int = 2, console: Console | None = None
+    configs: Sequence[RunConfig],
+    folder: Path,
+    *,
+    num_workers: int = 2,
+    console: Console | None = None,
 ) -> list[str]:
     """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
 
@@ -169,7 +175,7 @@ def run_all(
                 config = waiting.pop(future)
                 try:
                     append_record(folder, future.result())
-                except TrainingDiverged as error:
+                except TrainingDivergedError as error:
                     failures.append(f"{config.name}: {error}")
                 if config.name in bars:
                     progress.remove_task(bars.pop(config.name))
@@ -188,10 +194,17 @@ def _show(messages: Any, progress: Progress, bars: dict[str, Any]) -> None:
     progress.update(bars[name], completed=share, text=text)
 
 
-def can_write(folder: Path) -> bool:
-    """Whether a study can be kept in a folder, which is made if it is not there."""
+def require_writable(folder: Path) -> None:
+    """Make a study's folder.
+
+    Raises:
+        ValueError: it cannot be made or written to.
+    """
     try:
         folder.mkdir(parents=True, exist_ok=True)
-    except OSError:
-        return False
-    return os.access(folder, os.W_OK)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder} ({error.strerror}); choose another folder"
+        ) from error

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Int
 from torch import Generator, Tensor
 
+
 def chance_loss(modulus: int) -> float:
     """Return the loss of a uniform guess, in nats per term: ln P. With the rule it is 0."""
     return math.log(modulus)

@@ -41,7 +41,9 @@ class EpisodeConfig:
 
     def __post_init__(self) -> None:
         if self.num_letters < 3:
-            raise ValueError(f"EpisodeConfig.num_letters is {self.num_letters}; it must be at least 3")
+            raise ValueError(
+                f"EpisodeConfig.num_letters is {self.num_letters}; it must be at least 3"
+            )
         if self.pairs_per_segment < 1 or self.num_letters % self.pairs_per_segment:
             raise ValueError(
                 f"EpisodeConfig.pairs_per_segment is {self.pairs_per_segment}; it must divide "

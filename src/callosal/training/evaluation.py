@@ -65,7 +65,8 @@ def evaluate(
     """Measure a model in evaluation mode on episodes of the evaluation split."""
     was_training = model.training
     model.eval()
-    sums, tables, drawn = np.zeros(4), [], 0
+    sums, drawn = np.zeros(4), 0
+    tables: list[np.ndarray] = []
     while drawn < num_episodes:
         size = min(BATCH, num_episodes - drawn)
         episodes = sample_episodes(config, size, generator, "evaluation")
@@ -86,5 +87,5 @@ def evaluate(
         arithmetic_loss=arithmetic_loss,
         cipher_recall=recall,
         arithmetic_accuracy=accuracy,
-        specialization=specialization(sum(tables) / drawn) if tables else None,
+        specialization=specialization(np.sum(tables, axis=0) / drawn) if tables else None,
     )

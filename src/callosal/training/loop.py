@@ -20,7 +20,7 @@ Curve = list[dict[str, Any]]
 Progress = Callable[[int, dict[str, Any]], None]
 
 
-class TrainingDiverged(RuntimeError):
+class TrainingDivergedError(RuntimeError):
     """The loss or its gradient is no longer a number."""
 
 
@@ -101,7 +101,7 @@ def train(
         on_progress: called with the step and the newest point of the curve, at every such point.
 
     Raises:
-        TrainingDiverged: the loss or the gradient norm is not finite. The last checkpoint stays.
+        TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
         CheckpointError: a checkpoint is there but damaged or of another configuration.
     """
     optimiser = torch.optim.AdamW(
@@ -164,7 +164,7 @@ def _step(
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
     if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise TrainingDiverged(
+        raise TrainingDivergedError(
             f"step {step + 1}: the loss is {loss.item():.3g} and its gradient norm "
             f"{norm.item():.3g}; lower the learning rate ({config.learning_rate:g}) or clip_norm "
             f"({config.clip_norm:g})"

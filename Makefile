@@ -1,0 +1,41 @@
+# Everything runs from here: `make help`.
+PYTHON ?= python3
+BIN := .venv/bin
+STUDY ?= runs/quick
+SEEDS ?= 0-2
+
+.DEFAULT_GOAL := help
+.PHONY: help reproduce paper test check bench report clean
+
+help:  ## what there is
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
+
+.venv/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv
+	$(BIN)/pip install --quiet --constraint constraints.txt torch==2.13.0
+	$(BIN)/pip install --quiet --constraint constraints.txt --editable '.[dev]'
+	touch $@
+
+reproduce: .venv/ready  ## train the small benchmark, all arms and three seeds (10 to 15 minutes on two cores)
+	$(BIN)/callosal reproduce --recipe quick --seeds $(SEEDS) --out $(STUDY)
+
+paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on two cores)
+	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out results/paper
+
+report: .venv/ready  ## rebuild the committed report from its recorded runs
+	$(BIN)/callosal report results/paper
+
+test: .venv/ready  ## every test, doctests and README commands included
+	$(BIN)/python -m pytest
+
+check: .venv/ready  ## format, lint, types, import contracts
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/pyright
+	$(BIN)/lint-imports
+
+bench: .venv/ready  ## speed: what is compared is measured in one run
+	$(BIN)/python benchmarks/segments.py
+
+clean:  ## remove the environment and caches, never a result
+	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

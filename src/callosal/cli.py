@@ -1,0 +1,148 @@
+"""The command line: verbs only, each of which calls the library."""
+
+import argparse
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+from typing import NoReturn, get_args
+
+from rich.console import Console
+
+from callosal.report.build import build_report
+from callosal.report.tables import print_evaluation, print_tables
+from callosal.studies.recipes import ARMS, RECIPES, Arm, RunConfig, load_config, override
+from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
+
+
+class _Parser(argparse.ArgumentParser):
+    """A parser that says what is wrong in one line."""
+
+    def error(self, message: str) -> NoReturn:
+        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
+        raise SystemExit(2)
+
+
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0-4`` or ``101,102,103``, or both.
+
+    Raises:
+        ArgumentTypeError: it is neither, or names a seed twice or none.
+
+    >>> parse_seeds("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise argparse.ArgumentTypeError(f"{text!r} is not like 0-4 or 101,102,103")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    if not seeds or len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r} names no seed, or one of them twice")
+    return seeds
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run a verb; user errors end in one line and exit code 2, a run that failed in exit code 1."""
+    parsed = _parser().parse_args(arguments)
+    try:
+        return parsed.verb(parsed)
+    except (ValueError, OSError) as error:
+        print(f"callosal: {' '.join(str(error).split())}", file=sys.stderr)
+        return 2
+    except KeyboardInterrupt:
+        print(
+            "callosal: stopped; the same command goes on from the last checkpoint", file=sys.stderr
+        )
+        return 130
+
+
+def _parser() -> _Parser:
+    parser = _Parser(
+        prog="callosal", description="Lateralized, persistent memory for transformers."
+    )
+    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
+
+    verb = verbs.add_parser(
+        "reproduce", help="train every arm of a recipe and report on the claims"
+    )
+    verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
+    verb.add_argument("--seeds", type=parse_seeds, default=[0, 1, 2], help="0-4 or 101,102,103")
+    verb.add_argument("--out", type=Path, default=Path("runs/quick"), help="folder of the study")
+    verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
+    verb.set_defaults(verb=_reproduce)
+
+    verb = verbs.add_parser("train", help="train one run, on its recipe or off it")
+    verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
+    verb.add_argument("--arm", choices=get_args(Arm), default="inhibitory")
+    verb.add_argument("--seed", type=_natural, default=0)
+    verb.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of the study")
+    verb.add_argument(
+        "--set",
+        action="append",
+        default=[],
+        metavar="FIELD=VALUE",
+        help="change a field, such as memory.gain=6; the run is then no evidence for a claim",
+    )
+    verb.set_defaults(verb=_train)
+
+    verb = verbs.add_parser("evaluate", help="evaluate a trained run on the held-out stream")
+    verb.add_argument(
+        "run", type=Path, help="a folder such as runs/quick/runs/quick-inhibitory-..."
+    )
+    verb.set_defaults(verb=_evaluate)
+
+    verb = verbs.add_parser(
+        "report", help="rebuild tables, figures and the page from recorded runs"
+    )
+    verb.add_argument("folder", type=Path, help="folder of the study")
+    verb.set_defaults(verb=_report)
+    return parser
+
+
+def _natural(text: str) -> int:
+    if not text.isdecimal():
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
+    return int(text)
+
+
+def _positive(text: str) -> int:
+    if not text.isdecimal() or int(text) < 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
+    return int(text)
+
+
+def _reproduce(parsed: argparse.Namespace) -> int:
+    recipe = RECIPES[parsed.recipe]
+    failed = _run([recipe(arm, seed) for seed in parsed.seeds for arm in ARMS], parsed)
+    parsed.folder = parsed.out
+    return _report(parsed) or failed
+
+
+def _train(parsed: argparse.Namespace) -> int:
+    config = override(RECIPES[parsed.recipe](parsed.arm, parsed.seed), parsed.set)
+    failed = _run([config], parsed)
+    print(parsed.out / "runs" / config.name)
+    return failed
+
+
+def _run(configs: Sequence[RunConfig], parsed: argparse.Namespace) -> int:
+    require_writable(parsed.out)
+    failures = run_all(configs, parsed.out, num_workers=getattr(parsed, "workers", 1))
+    for failure in failures:
+        print(f"callosal: {failure}", file=sys.stderr)
+    return int(bool(failures))
+
+
+def _evaluate(parsed: argparse.Namespace) -> int:
+    config = load_config(parsed.run)
+    print_evaluation(config.name, evaluate_held_out(load_trained(config, parsed.run), config))
+    return 0
+
+
+def _report(parsed: argparse.Namespace) -> int:
+    require_writable(parsed.folder)
+    verdicts = build_report(parsed.folder)
+    print_tables(parsed.folder, verdicts, Console())
+    print(f"Read {parsed.folder / 'report.html'}")
+    return 0

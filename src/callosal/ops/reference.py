@@ -1,0 +1,247 @@
+r"""The slow, obvious twin of every operation, one line per equation: the oracle of the tests.
+
+Everything here is for one row, without batch axes, and entry by entry, to be read beside the
+equations; nothing of the fast functions is used. A memory's parameters and buffers come as a
+mapping with the names of its ``state_dict()``.
+"""
+
+import math
+from collections.abc import Callable, Iterable, Mapping
+from functools import partial
+from itertools import product
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor
+
+
+def _tensor(entry: Callable[..., Tensor], *sizes: int) -> Tensor:
+    """Build a tensor from its entries, ``entry(i, j, ...)``; an entry may itself be a vector."""
+    if not sizes:
+        return entry()
+    return torch.stack([_tensor(partial(entry, i), *sizes[1:]) for i in range(sizes[0])])
+
+
+def _spread(entries: Iterable[Tensor], present: Tensor, nothing: Tensor) -> Tensor:
+    """Put each existing token's entry where the token stood, zeros elsewhere."""
+    entry = iter(entries)
+    return torch.stack([next(entry) if there else nothing for there in present])
+
+
+def unit_norm(vector: Float[Tensor, "width"]) -> Float[Tensor, "width"]:
+    r"""Scale a vector to length one: $v / \sqrt{\sum_i v_i^2 + 10^{-6}}$. Ours."""
+    return vector / torch.sqrt((vector * vector).sum() + 1e-6)
+
+
+def rms_norm(vector: Float[Tensor, "width"]) -> Float[Tensor, "width"]:
+    r"""Scale a vector to mean square one: $v / \sqrt{\langle v_i^2 \rangle + 10^{-6}}$. Ours."""
+    return vector / torch.sqrt((vector * vector).mean() + 1e-6)
+
+
+def lagged_queries(
+    hidden: Float[Tensor, "time width"],
+    tail: Float[Tensor, "tail width"],
+    filters: Float[Tensor, "head lag width"],
+    query_map: Float[Tensor, "query width"],
+) -> Float[Tensor, "time head query"]:
+    r"""Look back: $q_{t,h} = \mathrm{unit}(W_q \sum_l f_{h,l} \odot x_{t-l})$. Ours."""
+    num_heads, num_lags, _ = filters.shape
+    past, now = [*tail, *hidden], len(tail)
+
+    def query(t: int, h: int) -> Tensor:
+        mixed = sum([filters[h, lag] * past[now + t - lag] for lag in range(num_lags)])
+        return unit_norm(query_map @ mixed)
+
+    return _tensor(query, len(hidden), num_heads)
+
+
+def slot_logits(
+    queries: Float[Tensor, "head width"],
+    addresses: Float[Tensor, "bank slot width"],
+    temperature: Float[Tensor, ""],
+) -> Float[Tensor, "head bank slot"]:
+    r"""Compare: $\ell_{h,k,j} = \tau \langle q_h, \mathrm{unit}(K_{k,j}) \rangle$. Ours."""
+    return _tensor(
+        lambda h, k, j: temperature * (queries[h] @ unit_norm(addresses[k, j])),
+        len(queries),
+        *addresses.shape[:2],
+    )
+
+
+def slot_drive(logits: Float[Tensor, "head bank slot"]) -> Float[Tensor, "bank"]:
+    r"""Match a token with a bank: $u_k = \langle \log \sum_j e^{\ell_{h,k,j}} \rangle_h$. Ours."""
+    num_heads, num_banks, _ = logits.shape
+    return _tensor(
+        lambda k: sum([logits[h, k].exp().sum().log() for h in range(num_heads)]) / num_heads,
+        num_banks,
+    )
+
+
+def causal_mean(
+    hidden: Float[Tensor, "time width"],
+    past_sum: Float[Tensor, "width"],
+    past_tokens: Float[Tensor, ""],
+) -> Float[Tensor, "time width"]:
+    r"""Average the segment so far: $m_t = (\sum_{i \le t} x_i) / t$. Ours."""
+    return _tensor(
+        lambda t: (past_sum + hidden[: t + 1].sum(0)) / (past_tokens + t + 1), len(hidden)
+    )
+
+
+def running_mean(mean: Tensor, sample: Tensor, momentum: float) -> Tensor:
+    r"""Move a slow mean: $\bar m \leftarrow \mu \bar m + (1 - \mu) m$. Ours."""
+    return momentum * mean + (1.0 - momentum) * sample
+
+
+def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
+    r"""Build $W_s = I + \frac{s}{B-1}(11^\top - I)$. The sign: arXiv 2603.03355; the form: ours."""
+    return _tensor(
+        lambda k, b: torch.tensor(1.0 if k == b else sign / (num_banks - 1)), num_banks, num_banks
+    )
+
+
+def bank_shares(drive: Tensor, coupling: Tensor, gain: float) -> Tensor:
+    r"""Let banks compete: $p_k = e^{g (W_s u)_k} / \sum_b e^{g (W_s u)_b}$. Ours."""
+    size = _tensor(lambda k: gain * (coupling[k] @ drive), len(drive))
+    size = (size - size.max().detach()).exp()
+    return _tensor(lambda k: size[k] / size.sum(), len(drive))
+
+
+def signed_plasticity(
+    axes: Float[Tensor, "bank width"],
+    coupling: Float[Tensor, "bank bank"],
+    shares: Float[Tensor, "sample bank"],
+    contexts: Float[Tensor, "sample width"],
+    rate: float,
+) -> Float[Tensor, "bank width"]:
+    r"""Move axes: $c_k \leftarrow (1-r) c_k + 2r \langle (W_s p)_k m \rangle$. Ours."""
+
+    def axis(k: int) -> Tensor:
+        pulls = [(coupling[k] @ share) * mean for share, mean in zip(shares, contexts, strict=True)]
+        return (1.0 - rate) * axes[k] + 2.0 * rate * sum(pulls) / len(pulls)
+
+    return _tensor(axis, len(axes))
+
+
+def read(
+    weights: Float[Tensor, "time head bank slot"], values: Float[Tensor, "bank slot width"]
+) -> Float[Tensor, "time head width"]:
+    r"""Retrieve $(A V)_{t,h} = \sum_{k,j} A_{t,h,k,j} V_{k,j}$. arXiv 2603.03355; heads: ours."""
+    num_tokens, num_heads, num_banks, num_slots = weights.shape
+    places = list(product(range(num_banks), range(num_slots)))
+    return _tensor(
+        lambda t, h: sum([weights[t, h, k, j] * values[k, j] for k, j in places]),
+        num_tokens,
+        num_heads,
+    )
+
+
+def co_activation(weights: Float[Tensor, "time slot"]) -> Float[Tensor, "slot slot"]:
+    r"""Say which slots went together: $G_{ij} = \sum_t A_{ti} A_{tj}$. arXiv 2603.03355."""
+    num_slots = weights.shape[1]
+    return _tensor(lambda i, j: (weights[:, i] * weights[:, j]).sum(), num_slots, num_slots)
+
+
+def count_multiplications(num_tokens: int, num_slots: int, width: int) -> tuple[int, int]:
+    r"""Count the products in $(A^\top A) V$ and in $A^\top (A V)$, one loop per sum. Ours."""
+    tokens, slots, places = range(num_tokens), range(num_slots), range(width)
+    gram_first = [*product(slots, slots, tokens), *product(slots, places, slots)]
+    values_first = [*product(tokens, places, slots), *product(slots, places, tokens)]
+    return len(gram_first), len(values_first)
+
+
+def consolidate(
+    weights: Float[Tensor, "time slot"], values: Float[Tensor, "slot width"]
+) -> Float[Tensor, "slot width"]:
+    r"""Write back what was read: $C_i = \sum_t A_{ti} \sum_j A_{tj} V_j$. arXiv 2603.03355."""
+    num_tokens, num_slots = weights.shape
+
+    def retrieved(t: int) -> Tensor:
+        return sum([weights[t, j] * values[j] for j in range(num_slots)])
+
+    return _tensor(
+        lambda i: sum([weights[t, i] * retrieved(t) for t in range(num_tokens)]), num_slots
+    )
+
+
+def transform(
+    consolidated: Float[Tensor, "bank slot width"], maps: Float[Tensor, "bank width out"]
+) -> Float[Tensor, "bank slot out"]:
+    r"""Apply $C_k W_k$. arXiv 2603.03355; one W per bank is ours."""
+    return _tensor(lambda k, i: consolidated[k, i] @ maps[k], *consolidated.shape[:2])
+
+
+def bounded_write(trace: Tensor, update: Tensor, usage: Tensor, inertia: Tensor) -> Tensor:
+    r"""Step each slot: $M_i \leftarrow M_i + (U_i - n_i M_i)/(n_i + \kappa)$. Ours."""
+    return _tensor(
+        lambda i: trace[i] + (update[i] - usage[i] * trace[i]) / (usage[i] + inertia), len(trace)
+    )
+
+
+def additive_write(trace: Tensor, update: Tensor) -> Tensor:
+    r"""Add the update as it is: $M \leftarrow M + A^\top A V W$. arXiv 2603.03355."""
+    return trace + update
+
+
+def segment(
+    hidden: Float[Tensor, "batch time width"],
+    trace: Float[Tensor, "batch bank slot width"],
+    mask: Bool[Tensor, "batch time"],
+    parameters: Mapping[str, Tensor],
+    **scalars: float | str | bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first."""
+    outputs, traces, shares = [], [], []
+    for x, m, present in zip(hidden, trace, mask, strict=True):
+        y, p = [], []
+        if present.any():
+            y, m, p = segment_of_row(x[present], m, parameters, **scalars)
+        outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
+        shares.append(_spread(p, present, x.new_zeros(len(m))))
+        traces.append(m)
+    return torch.stack(outputs), torch.stack(traces), torch.stack(shares)
+
+
+def segment_of_row(
+    hidden: Float[Tensor, "time width"],
+    trace: Float[Tensor, "bank slot width"],
+    parameters: Mapping[str, Tensor],
+    *,
+    gain: float,
+    drive: str,
+    write: str,
+    homeostasis: bool,
+) -> tuple[Tensor, Tensor, Tensor]:
+    r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
+    p, times, banks = parameters, range(len(hidden)), range(len(trace))
+    # 1, 2: query and address
+    x = _tensor(lambda t: rms_norm(hidden[t]), len(hidden))
+    queries = lagged_queries(x, p["start"], p["filters"], p["query_map"])
+    logits = [slot_logits(queries[t], p["addresses"], p["log_temperature"].exp()) for t in times]
+    # 3: context and drive
+    living = bool(p["slow_weight"] > 0)
+    centre = p["slow_mean"] / p["slow_weight"] if homeostasis and living else 0 * p["slow_mean"]
+    scale = p["slow_norm"] / p["slow_weight"] if living else math.sqrt(hidden.shape[-1])
+    context = causal_mean(x, torch.zeros_like(x[0]), x.new_zeros(()))
+    by_slots = drive == "slots"
+    u = [
+        slot_drive(logits[t]) - centre if by_slots else p["axes"] @ (context[t] - centre) / scale
+        for t in times
+    ]
+    # 4: cross-talk
+    shares = torch.stack([bank_shares(u[t], p["coupling"], gain) for t in times])
+    # 5: read
+    sizes = len(x), len(p["filters"]), len(trace)
+    a = _tensor(lambda t, h, k: shares[t, k] * logits[t][h, k].softmax(-1), *sizes)
+    size = (lambda v: v) if write == "additive" else rms_norm
+    values = _tensor(lambda k, j: size(p["prototypes"][k, j] + trace[k, j]), *trace.shape[:2])
+    retrieved = read(a, values)
+    y = _tensor(lambda t: p["output.weight"] @ rms_norm(retrieved[t].flatten()), len(x))
+    # 6: write
+    touch = a.sum(1) / len(p["filters"])
+    c = torch.stack([consolidate(touch[:, k], values[k]) for k in banks])
+    update, usage, inertia = transform(c, p["maps"]), touch.sum(0), p["log_inertia"].exp()
+    if write == "additive":
+        return y, additive_write(trace, update), shares
+    written = [bounded_write(trace[k], update[k], usage[k], inertia) for k in banks]
+    return y, torch.stack(written), shares

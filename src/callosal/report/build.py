@@ -1,0 +1,72 @@
+"""From a folder with runs.jsonl to everything that is read."""
+
+import json
+import os
+from dataclasses import asdict
+from pathlib import Path
+
+from rich.console import Console
+
+from callosal.report.figures import KINDS, draw_pictures
+from callosal.report.page import write_page
+from callosal.report.study import load_study
+from callosal.report.tables import print_tables, study_tables, to_markdown
+from callosal.studies.claims import Verdict, judge
+
+CLAIMS_FILE = "claims.json"
+TABLES_FILE = "tables.md"
+PAGE_FILE = "report.html"
+FIGURES_FOLDER = "figures"
+
+
+def build_report(folder: Path) -> list[Verdict]:
+    """Write ``claims.json``, ``tables.md``, ``figures/`` and ``report.html`` from ``runs.jsonl``.
+
+    The same runs give the same files. A study that lacks seeds, arms or measures gives a report of
+    what there is, with the claims it cannot speak to left undecided.
+
+    Args:
+        folder: holds the runs and receives the report.
+
+    Raises:
+        RecordError: there are no runs, or their file is damaged.
+        ValueError: the runs cannot be compared, such as those of two recipes.
+        OSError: the folder cannot be written.
+    """
+    study = load_study(folder)
+    verdicts = judge(study.records)
+    tables = study_tables(study, verdicts)
+    pictures = draw_pictures(study)
+
+    figures = folder / FIGURES_FOLDER
+    figures.mkdir(exist_ok=True)
+    drawn = {picture.kind.name for picture in pictures}
+    for kind in KINDS:
+        if kind.name not in drawn:
+            (figures / f"{kind.name}.png").unlink(missing_ok=True)
+    for picture in pictures:
+        _write(figures / f"{picture.kind.name}.png", picture.png)
+    claims = [asdict(verdict) for verdict in verdicts]
+    text = json.dumps(claims, indent=1, allow_nan=False, ensure_ascii=False)
+    _write(folder / CLAIMS_FILE, f"{text}\n".encode())
+    _write(folder / TABLES_FILE, to_markdown(tables, study.notes).encode())
+    _write(folder / PAGE_FILE, write_page(study, tables, pictures).encode())
+    return verdicts
+
+
+def show_report(folder: Path, console: Console) -> None:
+    """Print the tables of a folder's runs.
+
+    Raises:
+        RecordError: there are no runs, or their file is damaged.
+        ValueError: the runs cannot be compared.
+    """
+    study = load_study(folder)
+    print_tables(study_tables(study, judge(study.records)), study.notes, console)
+
+
+def _write(path: Path, content: bytes) -> None:
+    """Replace a file in one go, so that a reader never meets half of one."""
+    part = path.with_name(f"{path.name}.part")
+    part.write_bytes(content)
+    os.replace(part, path)

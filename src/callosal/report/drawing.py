@@ -1,0 +1,139 @@
+"""What all figures share: one colour per arm, sizes that survive a README, files that never change."""
+
+import io
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+
+import matplotlib
+import numpy as np
+from jaxtyping import Float
+from matplotlib.axes import Axes
+from matplotlib.figure import Figure
+
+# Okabe and Ito's palette, which stays apart under every common colour blindness.
+ARM_COLOURS = {
+    "no-memory": "#6e6e6e",
+    "inhibitory": "#0072b2",
+    "uncoupled": "#009e73",
+    "excitatory": "#d55e00",
+}
+ARM_MARKERS = {"no-memory": "x", "inhibitory": "o", "uncoupled": "s", "excitatory": "^"}
+BANK_COLOURS = ("#2f4b7c", "#f0c05a", "#8fb8a8", "#b07aa1")
+DOMAINS = ("cipher", "arithmetic")
+INK = "#222222"
+DOTS_PER_INCH = 150
+
+_SETTINGS = {
+    "font.family": "sans-serif",
+    "font.sans-serif": ["DejaVu Sans"],  # shipped with matplotlib, so alike on every machine
+    "font.size": 11.0,
+    "axes.titlesize": 12.0,
+    "axes.labelsize": 11.0,
+    "xtick.labelsize": 10.0,
+    "ytick.labelsize": 10.0,
+    "axes.spines.top": False,
+    "axes.spines.right": False,
+    "axes.grid": False,
+    "axes.edgecolor": INK,
+    "axes.titlelocation": "left",
+    "axes.unicode_minus": True,
+    "text.color": INK,
+    "axes.labelcolor": INK,
+    "xtick.color": INK,
+    "ytick.color": INK,
+    "figure.facecolor": "white",
+    "axes.facecolor": "white",
+    "savefig.facecolor": "white",
+    "savefig.bbox": None,
+    "figure.constrained_layout.use": True,
+}
+
+
+@contextmanager
+def drawing_style() -> Iterator[None]:
+    """Draw alike whatever the reader's own matplotlib settings are."""
+    with matplotlib.rc_context(_SETTINGS):
+        yield
+
+
+def to_png(figure: Figure) -> bytes:
+    """Render a figure; equal figures give equal bytes with one version of matplotlib."""
+    buffer = io.BytesIO()
+    figure.savefig(
+        buffer,
+        format="png",
+        dpi=DOTS_PER_INCH,
+        metadata={"Software": None},
+        pil_kwargs={"optimize": True},
+    )
+    return buffer.getvalue()
+
+
+def spread(positions: Sequence[float], gap: float) -> list[float]:
+    """Move labels apart until neighbours are ``gap`` apart, around where they were, order kept.
+
+    >>> spread([0.1, 0.1, 0.9], 0.2)
+    [0.0, 0.2, 0.9]
+    """
+    order = np.argsort(positions, kind="stable")
+    groups: list[list[float]] = []  # wanted positions of labels that touch
+    for place in order:
+        groups.append([float(positions[place])])
+        while len(groups) > 1 and _first(groups[-1], gap) - _last(groups[-2], gap) < gap:
+            groups[-2:] = [groups[-2] + groups[-1]]
+    placed = [_first(group, gap) + gap * index for group in groups for index in range(len(group))]
+    moved = [0.0] * len(placed)
+    for place, position in zip(order, placed, strict=True):
+        moved[int(place)] = position
+    return moved
+
+
+def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -> None:
+    """Write (height, text, colour) at the right edge instead of a legend."""
+    if not ends:
+        return
+    heights = spread([height for height, _, _ in ends], gap)
+    for height, (_, text, colour) in zip(heights, ends, strict=True):
+        axes.annotate(
+            text,
+            xy=(1.0, height),
+            xycoords=axes.get_yaxis_transform(),
+            xytext=(7, 0),
+            textcoords="offset points",
+            color=colour,
+            va="center",
+            fontweight="bold",
+            annotation_clip=False,
+        )
+
+
+def draw_seeds(
+    axes: Axes,
+    x: Sequence[float],
+    lines: Float[np.ndarray, "seed point"],
+    colour: str,
+    *,
+    style: str = "-",
+    mean: Float[np.ndarray, "point"] | None = None,
+) -> None:
+    """Draw one thin line per seed and, if it is given, a thick mean."""
+    alone = mean is None or len(lines) == 1
+    for line in lines:
+        axes.plot(
+            x,
+            line,
+            style,
+            color=colour,
+            linewidth=1.2 if alone else 0.8,
+            alpha=0.8 if alone else 0.45,
+        )
+    if mean is not None:
+        axes.plot(x, mean, style, color=colour, linewidth=2.4)
+
+
+def _first(group: list[float], gap: float) -> float:
+    return round(sum(group) / len(group) - gap * (len(group) - 1) / 2, 12)
+
+
+def _last(group: list[float], gap: float) -> float:
+    return _first(group, gap) + gap * (len(group) - 1)

@@ -1,0 +1,49 @@
+"""What a segment has been about so far, and the slow mean behind homeostasis."""
+
+import torch
+from tests.cases import SEEDS
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.laws import assert_near
+
+from callosal.ops import context, reference
+
+
+@given(seed=SEEDS, num_tokens=st.integers(1, 6), past=st.integers(0, 5))
+def test_causal_mean_equals_its_twin(seed: int, num_tokens: int, past: int) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(2, num_tokens, 3, generator=generator, dtype=torch.float64)
+    past_sum = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    count = torch.full((2,), float(past), dtype=torch.float64)
+    fast = context.causal_mean(hidden, past_sum, count)
+    slow = [reference.causal_mean(hidden[row], past_sum[row], count[row]) for row in range(2)]
+    assert_near(fast, torch.stack(slow))
+
+
+@given(seed=SEEDS, num_tokens=st.integers(2, 6), data=st.data())
+def test_causal_mean_continues_where_a_piece_ended(
+    seed: int, num_tokens: int, data: st.DataObject
+) -> None:
+    cut = data.draw(st.integers(0, num_tokens))
+    generator = torch.Generator().manual_seed(seed)
+    hidden = torch.randn(num_tokens, 3, generator=generator, dtype=torch.float64)
+    none, zero = hidden.new_zeros(3), hidden.new_zeros(())
+    whole = context.causal_mean(hidden, none, zero)
+    rest = context.causal_mean(hidden[cut:], hidden[:cut].sum(0), zero + cut)
+    assert_near(rest, whole[cut:])
+    assert_near(whole[-1], hidden.mean(0))
+
+
+@given(samples=st.lists(st.floats(-1.0, 1.0), min_size=1, max_size=20))
+def test_running_mean_equals_its_twin_and_its_bias_is_known(samples: list[float]) -> None:
+    mean, slow, weight = (torch.zeros((), dtype=torch.float64) for _ in range(3))
+    one = torch.ones_like(mean)
+    for sample in samples:
+        mean = context.running_mean(mean, one * sample, 0.9)
+        slow = reference.running_mean(slow, one * sample, 0.9)
+        weight = context.running_mean(weight, one, 0.9)
+    assert_near(mean, slow)
+    assert_near(weight, one - 0.9 ** len(samples))
+    # Divided by its weight it is an average: it lies among what it averaged.
+    average = (mean / weight).item()
+    assert min(samples) - 1e-9 <= average <= max(samples) + 1e-9

@@ -1,0 +1,137 @@
+"""The coupling between banks: its spectrum, the shares it makes, and what plasticity does with it."""
+
+import pytest
+import torch
+from tests.cases import SEEDS
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.laws import assert_near
+from torch import Tensor
+
+from callosal.ops import crosstalk, reference
+
+BANKS = st.integers(1, 4)
+SIGNS = st.floats(-1.0, 1.0)
+
+
+def draw(seed: int, *sizes: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + sum(sizes))
+    return torch.randn(*sizes, generator=generator, dtype=torch.float64)
+
+
+@pytest.mark.parametrize("num_banks", range(1, 7))
+@given(sign=SIGNS)
+def test_coupling_has_one_common_and_b_minus_1_differential_modes(
+    num_banks: int, sign: float
+) -> None:
+    coupling = crosstalk.coupling_matrix(num_banks, sign)
+    assert_near(coupling, reference.coupling_matrix(num_banks, sign))
+    coupling = coupling.double()
+    together = torch.ones(num_banks, dtype=torch.float64)
+    # The matrix itself is made in float32, to which 3e-7 is three roundings.
+    if num_banks == 1:
+        assert coupling.item() == 1.0
+        return
+    assert_near(coupling @ together, (1.0 + sign) * together, 3e-7)
+    for bank in range(1, num_banks):
+        apart = torch.zeros_like(together)
+        apart[0], apart[bank] = 1.0, -1.0
+        assert_near(coupling @ apart, (1.0 - sign / (num_banks - 1)) * apart, 3e-7)
+
+
+@given(seed=SEEDS, num_banks=BANKS, gain=st.floats(0.1, 10.0))
+def test_shares_equal_their_twin_and_sum_to_one(seed: int, num_banks: int, gain: float) -> None:
+    drive, coupling = draw(seed, 3, num_banks), draw(seed, num_banks, num_banks)
+    fast = crosstalk.bank_shares(drive, coupling, gain)
+    slow = [reference.bank_shares(row, coupling, gain) for row in drive]
+    assert_near(fast, torch.stack(slow))
+    assert_near(fast.sum(-1), torch.ones(3))
+    assert ((fast >= 0) & (fast <= 1)).all()
+
+
+@given(seed=SEEDS, num_banks=st.integers(2, 4), common=st.floats(-5.0, 5.0))
+def test_inhibition_is_deaf_to_what_the_banks_share(
+    seed: int, num_banks: int, common: float
+) -> None:
+    """With s = -1 the common mode has eigenvalue zero: a drive that is equal everywhere is no drive."""
+    coupling = crosstalk.coupling_matrix(num_banks, -1.0).double()
+    drive = draw(seed, num_banks)
+    # The matrix was rounded to float32: 1/3 is off by 1e-8, times a drive of up to five.
+    assert_near(coupling @ (drive + common), coupling @ drive, 1e-6)
+
+
+@given(seed=SEEDS)
+def test_excitation_of_two_banks_always_ends_even(seed: int) -> None:
+    coupling = crosstalk.coupling_matrix(2, 1.0).double()
+    shares = crosstalk.bank_shares(draw(seed, 5, 2), coupling, 10.0)
+    assert_near(shares, torch.full((5, 2), 0.5))
+
+
+@given(seed=SEEDS, num_banks=BANKS, num_samples=st.integers(1, 4), rate=st.floats(0.0, 1.0))
+def test_plasticity_equals_its_twin(
+    seed: int, num_banks: int, num_samples: int, rate: float
+) -> None:
+    axes, coupling = draw(seed, num_banks, 3), draw(seed, num_banks, num_banks)
+    shares = draw(seed, num_samples, num_banks).softmax(-1)
+    contexts = draw(seed + 1, num_samples, 3)
+    arguments = axes, coupling, shares, contexts, rate
+    assert_near(crosstalk.signed_plasticity(*arguments), reference.signed_plasticity(*arguments))
+
+
+def step(axes: Tensor, coupling: Tensor, contexts: Tensor, *, rate: float = 0.05) -> Tensor:
+    shares = crosstalk.bank_shares(contexts @ axes.T, coupling, 4.0)
+    return crosstalk.signed_plasticity(axes, coupling, shares, contexts, rate)
+
+
+@given(seed=SEEDS)
+def test_excited_banks_learn_the_same(seed: int) -> None:
+    """With s = +1 both banks get the same pull, so their difference can only decay, by 1 - r a step."""
+    coupling, axes = crosstalk.coupling_matrix(2, 1.0).double(), draw(seed, 2, 4)
+    apart = axes[0] - axes[1]
+    for index in range(100):
+        axes = step(axes, coupling, draw(seed + index, 6, 4))
+    assert_near(axes[0] - axes[1], 0.95**100 * apart)
+
+
+@given(seed=SEEDS, num_banks=st.integers(2, 4))
+def test_inhibited_banks_reject_what_they_have_in_common(seed: int, num_banks: int) -> None:
+    """With s = -1 the pulls sum to zero over banks: the mean axis learns nothing and decays."""
+    coupling, axes = crosstalk.coupling_matrix(num_banks, -1.0).double(), draw(seed, num_banks, 4)
+    coupling = coupling - coupling.mean(0)  # float32's rounding of 1/3, not part of the law
+    common = axes.mean(0)
+    for index in range(100):
+        axes = step(axes, coupling, draw(seed + index, 6, 4) + 2.0)
+    assert_near(axes.mean(0), 0.95**100 * common)
+
+
+def bimodal(seed: int) -> tuple[Tensor, Tensor]:
+    """Return segments of two kinds, and the direction in which the kinds differ."""
+    direction = torch.nn.functional.normalize(draw(seed, 6), dim=0)
+    kind = torch.tensor([1.0, -1.0] * 8, dtype=torch.float64)
+    return kind[:, None] * direction + 0.2 * draw(seed + 7, 16, 6) / 6**0.5, direction
+
+
+@given(seed=SEEDS)
+def test_inhibited_banks_take_opposite_modes_of_a_bimodal_stream(seed: int) -> None:
+    coupling, axes = crosstalk.coupling_matrix(2, -1.0).double(), 0.3 * draw(seed + 3, 2, 6)
+    for index in range(300):
+        # Fresh noise, the same two modes.
+        contexts, direction = bimodal(seed)
+        axes = step(axes, coupling, contexts + 0.05 * draw(seed + index, 16, 6))
+    left, right = axes @ direction
+    assert left * right < 0
+    shares = crosstalk.bank_shares(contexts @ axes.T, coupling, 4.0)
+    winner = shares.argmax(-1)
+    assert (winner[::2] == winner[0]).all()
+    assert (winner[1::2] == 1 - winner[0]).all()
+    assert shares.amax(-1).min() > 0.95
+
+
+@given(seed=SEEDS)
+def test_excited_banks_stay_even_on_the_same_stream(seed: int) -> None:
+    coupling, axes = crosstalk.coupling_matrix(2, 1.0).double(), 0.3 * draw(seed + 3, 2, 6)
+    for _ in range(300):
+        contexts, _ = bimodal(seed)
+        axes = step(axes, coupling, contexts)
+    shares = crosstalk.bank_shares(contexts @ axes.T, coupling, 4.0)
+    assert_near(shares, torch.full((16, 2), 0.5))

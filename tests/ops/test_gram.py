@@ -1,0 +1,122 @@
+"""A^T A V W: reading, consolidating in either order, and the write that stays in bounds."""
+
+from unittest import mock
+
+import pytest
+import torch
+from tests.cases import SEEDS
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.laws import assert_near, assert_same_bits
+from torch import Tensor
+
+from callosal.ops import gram, reference
+
+SIZES = st.integers(1, 6)
+DOUBLE = torch.float64
+
+
+def draw(seed: int, *sizes: int) -> Tensor:
+    generator = torch.Generator().manual_seed(seed + sum(sizes))
+    return torch.randn(*sizes, generator=generator, dtype=DOUBLE)
+
+
+def attention(seed: int, *sizes: int) -> Tensor:
+    return draw(seed, *sizes).softmax(-1)
+
+
+@given(seed=SEEDS, num_tokens=SIZES, num_banks=SIZES, num_slots=SIZES, width=SIZES)
+def test_read_and_transform_equal_their_twins(
+    seed: int, num_tokens: int, num_banks: int, num_slots: int, width: int
+) -> None:
+    weights = attention(seed, 2, num_tokens, 2, num_banks, num_slots)
+    values, maps = draw(seed, 2, num_banks, num_slots, width), draw(seed, num_banks, width, 3)
+    slow = [reference.read(weights[row], values[row]) for row in range(2)]
+    assert_near(gram.read(weights, values), torch.stack(slow))
+    slow = [reference.transform(values[row], maps) for row in range(2)]
+    assert_near(gram.transform(values, maps), torch.stack(slow))
+
+
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
+def test_both_orders_equal_the_twin_with_gradients(
+    seed: int, num_tokens: int, num_slots: int, width: int
+) -> None:
+    weights = attention(seed, num_tokens, num_slots).requires_grad_()
+    values = draw(seed, num_slots, width).requires_grad_()
+    probe = draw(seed + 1, num_slots, width)
+    expected = reference.consolidate(weights, values)
+    slopes = torch.autograd.grad((expected * probe).sum(), (weights, values))
+    for gram_first in (True, False, None):
+        actual = gram.consolidate(weights, values, gram_first=gram_first)
+        assert_near(actual, expected)
+        for one, other in zip(
+            torch.autograd.grad((actual * probe).sum(), (weights, values)), slopes, strict=True
+        ):
+            assert_near(one, other)
+    assert_near(gram.co_activation(weights), reference.co_activation(weights))
+
+
+@given(num_tokens=SIZES, num_slots=SIZES, width=SIZES)
+def test_the_chosen_order_is_the_one_with_fewer_multiplications(
+    num_tokens: int, num_slots: int, width: int
+) -> None:
+    gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)
+    assert gram.gram_is_cheaper(num_tokens, num_slots, width) == (gram_first < values_first)
+    weights, values = attention(0, num_tokens, num_slots), draw(0, num_slots, width)
+    with mock.patch.object(gram, "co_activation", wraps=gram.co_activation) as formed:
+        gram.consolidate(weights, values)
+    assert formed.called == (gram_first < values_first)
+
+
+@given(seed=SEEDS, num_tokens=SIZES, data=st.data())
+def test_co_activation_of_pieces_adds_up(seed: int, num_tokens: int, data: st.DataObject) -> None:
+    weights = attention(seed, num_tokens, 4)
+    cut = data.draw(st.integers(0, num_tokens))
+    pieces = gram.co_activation(weights[:cut]) + gram.co_activation(weights[cut:])
+    assert_near(pieces, gram.co_activation(weights))
+
+
+@given(seed=SEEDS, num_slots=SIZES, width=SIZES)
+def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None:
+    trace, update = draw(seed, 2, num_slots, width), draw(seed + 1, 2, num_slots, width)
+    usage, inertia = draw(seed, 2, num_slots).abs(), torch.tensor(3.0, dtype=DOUBLE)
+    slow = [reference.bounded_write(trace[r], update[r], usage[r], inertia) for r in range(2)]
+    assert_near(gram.bounded_write(trace, update, usage, inertia), torch.stack(slow))
+    assert_same_bits(gram.additive_write(trace, update), reference.additive_write(trace, update))
+
+
+@pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
+@given(seed=SEEDS, unused=st.lists(st.booleans(), min_size=4, max_size=4))
+def test_an_unused_slot_keeps_every_bit(
+    dtype: torch.dtype, seed: int, unused: list[bool]
+) -> None:
+    weights = attention(seed, 5, 4) * ~torch.tensor(unused)
+    trace, values = (draw(seed + i, 4, 3) for i in range(2))
+    weights, trace, values = weights.to(dtype), trace.to(dtype), values.to(dtype)
+    usage = weights.sum(0)
+    update = gram.consolidate(weights, values)
+    written = gram.bounded_write(trace, update, usage, torch.tensor(3.0, dtype=dtype))
+    assert_same_bits(written[unused], trace[unused])
+
+
+@given(
+    seed=SEEDS,
+    num_tokens=SIZES,
+    num_slots=SIZES,
+    inertia=st.floats(1e-3, 10.0),
+    strength=st.floats(0.0, 1.0),
+)
+def test_a_write_never_leaves_the_ball(
+    seed: int, num_tokens: int, num_slots: int, inertia: float, strength: float
+) -> None:
+    """Values of norm r and a map of norm w keep every slot within r * w, from anywhere within."""
+    width, w = 3, 4.0
+    values = width**0.5 * torch.nn.functional.normalize(draw(seed, num_slots, width), dim=-1)
+    turn = torch.linalg.qr(draw(seed, width, width)).Q
+    bound = w * width**0.5
+    trace = bound * torch.nn.functional.normalize(draw(seed + 1, num_slots, width), dim=-1)
+    weights = strength * attention(seed, num_tokens, num_slots)
+    update = gram.consolidate(weights, values) @ (w * turn)
+    kappa = torch.tensor(inertia, dtype=DOUBLE)
+    written = gram.bounded_write(trace, update, weights.sum(0), kappa)
+    assert written.norm(dim=-1).max() <= bound * (1 + 1e-9)

@@ -1,0 +1,22 @@
+"""The run-time type checker that the import hook puts on every function of the library."""
+
+from collections.abc import Callable
+from typing import Any
+
+from beartype import BeartypeConf, beartype
+from beartype.roar import BeartypeDecorHintPep673Exception
+
+# As PEP 484 has it: an int is welcome where a float is asked for.
+_TOWER = BeartypeConf(is_pep484_tower=True)
+
+
+def check(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Check a function's arguments and result, unless it names ``Self``.
+
+    The hook decorates methods one by one, and beartype knows ``Self`` only where it decorates the
+    class; those few methods have no shapes in their signatures.
+    """
+    try:
+        return beartype(function, conf=_TOWER)
+    except BeartypeDecorHintPep673Exception:
+        return function
