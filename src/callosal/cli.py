@@ -1,15 +1,16 @@
 """The command line: verbs only, each of which calls the library."""
 
 import argparse
+import json
 import sys
 from collections.abc import Sequence
+from dataclasses import asdict
 from pathlib import Path
 from typing import NoReturn, get_args
 
 from rich.console import Console
 
-from callosal.report.build import build_report
-from callosal.report.tables import print_evaluation, print_tables
+from callosal.report.build import PAGE_FILE, build_report, show_report
 from callosal.studies.recipes import ARMS, RECIPES, Arm, RunConfig, load_config, override
 from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
 
@@ -136,13 +137,14 @@ def _run(configs: Sequence[RunConfig], parsed: argparse.Namespace) -> int:
 
 def _evaluate(parsed: argparse.Namespace) -> int:
     config = load_config(parsed.run)
-    print_evaluation(config.name, evaluate_held_out(load_trained(config, parsed.run), config))
+    evaluation = evaluate_held_out(load_trained(config, parsed.run), config)
+    print(json.dumps({"run": config.name, **asdict(evaluation)}, indent=1))
     return 0
 
 
 def _report(parsed: argparse.Namespace) -> int:
     require_writable(parsed.folder)
-    verdicts = build_report(parsed.folder)
-    print_tables(parsed.folder, verdicts, Console())
-    print(f"Read {parsed.folder / 'report.html'}")
+    build_report(parsed.folder)
+    show_report(parsed.folder, Console())
+    print(f"The page, with pictures: {parsed.folder / PAGE_FILE}")
     return 0

@@ -318,7 +318,8 @@ class LateralMemory(nn.Module):
         """Return the mean norm of a segment's context; before any was seen, the largest possible."""
         largest = math.sqrt(self.config.width)
         seen = self.slow_norm / self.slow_weight.clamp_min(1e-12)
-        return torch.where(self.slow_weight > 0, seen, largest)
+        # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
+        return torch.where(seen > 1e-6 * largest, seen, largest)
 
     def _write(self, trace: Tensor, consolidated: Tensor, usage: Tensor) -> Tensor:
         update = gram.transform(consolidated, self.maps)

@@ -7,8 +7,8 @@ from torch import Tensor
 
 def causal_mean(
     hidden: Float[Tensor, "*batch time width"],
-    past_sum: Float[Tensor, "*batch width"],
-    past_tokens: Float[Tensor, "*batch"],
+    past_sum: Float[Tensor, "*#batch width"],
+    past_tokens: Float[Tensor, "*#batch"],
 ) -> Float[Tensor, "*batch time width"]:
     r"""Average all tokens of the segment up to and with each token.
 

@@ -105,13 +105,16 @@ def build_model(config: RunConfig) -> Transformer:
 
 
 def quick(arm: Arm, seed: int) -> RunConfig:
-    """Return the small benchmark: 8 letters, two minutes a run on one core."""
-    return _recipe("quick", arm, seed, num_letters=8, pairs=8, num_slots=32, num_steps=1000)
+    """Return the small benchmark: 8 letters, about two minutes a run on one core."""
+    return _recipe("quick", arm, seed, num_letters=8, pairs=8, num_slots=32, num_steps=700)
 
 
 def paper(arm: Arm, seed: int) -> RunConfig:
-    """Return the paper's size of alphabet: 26 letters, shown 13 to a segment."""
-    return _recipe("paper", arm, seed, num_letters=26, pairs=13, num_slots=64, num_steps=1500)
+    """Return the paper's size of alphabet: 26 letters, shown 13 to a segment.
+
+    A letter needs a slot where it is asked and one where it answers, so 26 letters want well over 52.
+    """
+    return _recipe("paper", arm, seed, num_letters=26, pairs=13, num_slots=128, num_steps=1400)
 
 
 RECIPES: dict[str, Callable[[Arm, int], RunConfig]] = {"quick": quick, "paper": paper}
