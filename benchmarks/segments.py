@@ -1,62 +1,76 @@
-"""How much faster many segments at once are than the same segments one call after another.
+"""How much faster training on many segments at once is than on the same segments one call after another.
 
-Both sides train the same memory on the same numbers in the same process, in turn, so that what else the
-machine does touches both. The last line of standard output is JSON.
+Both sides take the same training steps of the recipe ``quick`` (forward and backward pass, transformer and
+memory) in one process, in turn, so that what else the machine does touches both. One thread. The last
+line of standard output is JSON.
 """
 
 import json
+import statistics
 import time
+from collections.abc import Callable
 
 import torch
+from rich.progress import track
 from torch import Tensor
 
-from callosal import LateralMemory, MemoryConfig
+from callosal import Transformer
+from callosal.studies.recipes import build_model, quick
+from callosal.tasks import Episodes, sample_episodes
+from callosal.training.evaluation import domain_losses
+from callosal.training.seeding import generator_for
 
-BATCH, SEGMENTS, TIME, WIDTH, SLOTS = 32, 24, 16, 64, 32
+BATCHES = (1, 4, 16, 32)
 REPEATS = 15
 
 
-def at_once(memory: LateralMemory, hidden: Tensor) -> Tensor:
-    """Feed all segments in one call."""
-    y, _ = memory(hidden, memory.blank(len(hidden)))
-    return y
+def at_once(model: Transformer, tokens: Tensor) -> Tensor:
+    """Predict all segments in one call."""
+    return model(tokens, model.blank(len(tokens)))[0]
 
 
-def one_by_one(memory: LateralMemory, hidden: Tensor) -> Tensor:
-    """Feed one segment per call."""
-    state, outputs = memory.blank(len(hidden)), []
-    for segment in hidden.unbind(1):
-        y, state = memory(segment, state)
-        outputs.append(y)
-    return torch.stack(outputs, dim=1)
+def one_by_one(model: Transformer, tokens: Tensor) -> Tensor:
+    """Predict one segment per call."""
+    states, logits = model.blank(len(tokens)), []
+    for segment in tokens.split(1, dim=1):
+        part, states = model(segment, states)
+        logits.append(part)
+    return torch.cat(logits, dim=1)
+
+
+def step_seconds(
+    predict: Callable[[Transformer, Tensor], Tensor], model: Transformer, episodes: Episodes
+) -> float:
+    """Time a forward and a backward pass."""
+    begun = time.perf_counter()
+    torch.stack(domain_losses(predict(model, episodes.tokens), episodes)).sum().backward()
+    return time.perf_counter() - begun
 
 
 def main() -> None:
-    """Time both, backward pass included, and print the ratio of medians."""
+    """Check that both agree, time both in turn, and print the ratios of medians."""
     torch.set_num_threads(1)
-    torch.manual_seed(0)
-    memory = LateralMemory(MemoryConfig(width=WIDTH, num_slots=SLOTS)).eval()
-    hidden = torch.randn(BATCH, SEGMENTS, TIME, WIDTH)
-    with torch.no_grad():
-        torch.testing.assert_close(at_once(memory, hidden), one_by_one(memory, hidden))
-    seconds: dict[str, list[float]] = {"at_once": [], "one_by_one": []}
-    for _ in range(REPEATS + 2):
-        for function in (at_once, one_by_one):
-            begun = time.perf_counter()
-            function(memory, hidden).square().mean().backward()
-            seconds[function.__name__].append(time.perf_counter() - begun)
-    medians = {name: torch.tensor(times[2:]).median().item() for name, times in seconds.items()}
-    result = {
-        "batch": BATCH,
-        "segments": SEGMENTS,
-        "time": TIME,
-        "width": WIDTH,
-        "slots": SLOTS,
-        **{f"{name}_seconds": value for name, value in medians.items()},
-        "ratio": medians["one_by_one"] / medians["at_once"],
-    }
-    print(f"one call per segment takes {result['ratio']:.2f} times as long as all segments at once")
-    print(json.dumps(result))
+    config = quick("inhibitory", 0)
+    model = build_model(config).eval()
+    rows = []
+    for batch in track(BATCHES, description="batch sizes"):
+        generator = generator_for(0, "benchmark", batch)
+        episodes = sample_episodes(config.episodes, batch, generator, "training")
+        with torch.no_grad():
+            torch.testing.assert_close(
+                at_once(model, episodes.tokens), one_by_one(model, episodes.tokens)
+            )
+        seconds: dict[str, list[float]] = {"at_once": [], "one_by_one": []}
+        for _ in range(REPEATS):
+            seconds["at_once"].append(step_seconds(at_once, model, episodes))
+            seconds["one_by_one"].append(step_seconds(one_by_one, model, episodes))
+        medians = {name: statistics.median(times[2:]) for name, times in seconds.items()}
+        ratio = medians["one_by_one"] / medians["at_once"]
+        rows.append(
+            {"batch": batch, "segments": episodes.tokens.shape[1], **medians, "ratio": ratio}
+        )
+        print(f"batch {batch:>2}: one call per segment takes {ratio:.2f} times as long")
+    print(json.dumps(rows))
 
 
 if __name__ == "__main__":

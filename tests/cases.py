@@ -1,7 +1,7 @@
 """Memories and inputs to try the laws on: hypothesis draws the sizes, a seed fills the tensors."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 import torch
 from hypothesis import strategies as st
@@ -9,6 +9,8 @@ from torch import Tensor
 
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState
 
+Drive = Literal["axis", "slots"]
+Write = Literal["bounded", "additive"]
 SEEDS = st.integers(0, 2**20)
 
 
@@ -56,7 +58,7 @@ def build_memory(config: MemoryConfig, seed: int = 0, *, lived: bool = True) -> 
         memory = LateralMemory(config).double().eval()
     with torch.no_grad():
         for parameter in memory.parameters():
-            parameter += 0.3 * noise(parameter)
+            parameter.add_(0.3 * noise(parameter))
         if lived:
             memory.slow_weight.fill_(0.4)
             memory.slow_mean.copy_(0.1 * noise(memory.slow_mean))

@@ -1,10 +1,11 @@
 """The laws of a memory, as functions that raise AssertionError where one is broken.
 
-The property tests call them on the library; the planted-fault test calls them on broken copies of it
-and wants each to go red.
+The property tests call them on the library; the planted-fault test calls them on broken copies of
+it and wants each to go red.
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 
 import torch
 from tests.cases import Case
@@ -73,8 +74,10 @@ def matches_twin(case: Case) -> None:
     probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in fast]
 
     def gradients(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        total = sum((out * probe).sum() for out, probe in zip(outputs, probes, strict=True))
-        return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+        totals = [(out * probe).sum() for out, probe in zip(outputs, probes, strict=True)]
+        return torch.autograd.grad(
+            torch.stack(totals).sum(), leaves, allow_unused=True, materialize_grads=True
+        )
 
     for one, other in zip(gradients(fast), gradients(slow), strict=True):
         assert_near(one, other)
@@ -100,9 +103,9 @@ def pieces_equal_one_call(case: Case, cuts: Sequence[int], *, masked: bool = Tru
     memory, mask = case.memory, case.mask if masked else torch.ones_like(case.mask)
     whole, expected = memory(case.hidden, case.state, mask)
     shares = memory.bank_share(case.hidden, mask=mask)
-    state, ys, ps = case.state, [], []
+    state, last, ys, ps = case.state, case.state, [], []
     edges = [0, *sorted(cuts), case.hidden.shape[1]]
-    for start, stop in zip(edges, edges[1:], strict=False):
+    for start, stop in pairwise(edges):
         part = case.hidden[:, start:stop], state, mask[:, start:stop]
         ps.append(memory.bank_share(*part))
         one, last = memory(*part)
@@ -133,7 +136,7 @@ def no_look_ahead(case: Case, time: int) -> None:
 
 
 def no_look_ahead_over_segments(case: Case, index: int) -> None:
-    """What comes in a later segment changes nothing in an earlier one; it does change later ones."""
+    """What comes in a later segment changes nothing in an earlier one."""
     changed = case.hidden.clone()
     changed[:, index] += 1.0
     before, _ = case.memory(case.hidden, case.state)
@@ -161,13 +164,13 @@ def rows_do_not_leak(case: Case, row: int) -> None:
 
 
 def inputs_stay_and_calls_agree(case: Case) -> None:
-    """A call changes neither input, state, mask nor module, and a second one gives the same bits."""
+    """A call changes no input, state, mask or module, and a second one gives the same bits."""
     memory, state = case.memory, case.state
+    names = set(vars(memory))
     if case.hidden.ndim == 3:
         _, state = memory(case.hidden, state, commit=False)
     kept = (case.hidden.clone(), state.clone(), case.mask.clone())
     module = {name: tensor.clone() for name, tensor in memory.state_dict().items()}
-    names = set(vars(memory))
     first, second = (memory(case.hidden, state, case.mask) for _ in range(2))
     assert_same_bits(first[0], second[0])
     assert_same_bits(first[1].trace, second[1].trace)

@@ -17,6 +17,6 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
     class; those few methods have no shapes in their signatures.
     """
     try:
-        return beartype(function, conf=_TOWER)
+        return beartype(conf=_TOWER)(function)
     except BeartypeDecorHintPep673Exception:
         return function

@@ -10,7 +10,8 @@ EXACT = 1e-9
 # float32 rounds to 6e-8; a softmax at temperature 14 magnifies that by about its temperature.
 SINGLE = 1e-5
 
-# The bound on a slot's norm holds in exact arithmetic. Values, maps and the step each round by half a
-# unit in the last place (6e-8 in float32, 2e-3 in bfloat16). A step shrinks the errors made before it
-# by n / (n + kappa), so they add up to (n + kappa) / n roundings; ten covers slots used as in the test.
+# The bound on a slot's norm holds in exact arithmetic. Values, map, update and step each round by
+# half a unit in the last place (6e-8 in float32, 2e-3 in bfloat16), some 2.5 such units a step if
+# they add like random signs. A step also takes the share n / (n + kappa) of older errors away,
+# a quarter in the worst case tested, so that errors add up to four steps' worth: ten units.
 NORM_SLACK = {"float32": 10 * 6e-8, "bfloat16": 10 * 2e-3}

@@ -27,7 +27,7 @@ def parse_seeds(text: str) -> list[int]:
     """Read ``0-4`` or ``101,102,103``, or both.
 
     Raises:
-        ArgumentTypeError: it is neither, or names a seed twice or none.
+        ArgumentTypeError: it is neither, or names a seed twice, or a range goes down.
 
     >>> parse_seeds("0-2,7")
     [0, 1, 2, 7]
@@ -37,9 +37,11 @@ def parse_seeds(text: str) -> list[int]:
         first, dash, last = part.partition("-")
         if not first.isdecimal() or (dash and not last.isdecimal()):
             raise argparse.ArgumentTypeError(f"{text!r} is not like 0-4 or 101,102,103")
+        if int(last or first) < int(first):
+            raise argparse.ArgumentTypeError(f"{text!r} holds a range that goes down")
         seeds.extend(range(int(first), int(last or first) + 1))
-    if not seeds or len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r} names no seed, or one of them twice")
+    if len(set(seeds)) < len(seeds):
+        raise argparse.ArgumentTypeError(f"{text!r} names a seed twice")
     return seeds
 
 
@@ -143,6 +145,8 @@ def _evaluate(parsed: argparse.Namespace) -> int:
 
 
 def _report(parsed: argparse.Namespace) -> int:
+    if not parsed.folder.is_dir():
+        raise ValueError(f"there is no folder {parsed.folder}; make one with callosal reproduce")
     require_writable(parsed.folder)
     build_report(parsed.folder)
     show_report(parsed.folder, Console())

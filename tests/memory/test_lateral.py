@@ -7,10 +7,11 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import laws
-from tests.cases import Case, build_memory, cases, configs, fill
+from tests.cases import Case, Drive, Write, build_memory, cases, configs, fill
 from tests.tolerances import SINGLE
 
-from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+from callosal.memory import MemoryConfig, MemoryState
+from callosal.ops import address
 
 BANKS = pytest.mark.parametrize("num_banks", [1, 2, 3])
 
@@ -29,7 +30,7 @@ def test_fast_equals_slow_twin(num_banks: int, sign: float, data: st.DataObject)
 @given(data=st.data())
 @settings(max_examples=4)
 def test_fast_equals_slow_twin_in_every_variant(
-    write: str, drive: str, homeostasis: bool, data: st.DataObject
+    write: Write, drive: Drive, homeostasis: bool, data: st.DataObject
 ) -> None:
     case = data.draw(cases(write=write, drive=drive, homeostasis=homeostasis, num_tokens=5))
     laws.matches_twin(case)
@@ -38,9 +39,7 @@ def test_fast_equals_slow_twin_in_every_variant(
 @BANKS
 @given(data=st.data())
 @settings(max_examples=12)
-def test_many_segments_at_once_equal_calls_one_by_one(
-    num_banks: int, data: st.DataObject
-) -> None:
+def test_many_segments_at_once_equal_calls_one_by_one(num_banks: int, data: st.DataObject) -> None:
     case = data.draw(cases(num_banks=num_banks, num_segments=data.draw(st.integers(1, 4))))
     laws.segments_at_once_equal_calls(case)
 
@@ -108,14 +107,14 @@ def test_no_look_ahead(num_banks: int, data: st.DataObject) -> None:
     laws.no_look_ahead_over_segments(case, data.draw(st.integers(0, 2)))
 
 
-@given(case=cases(num_segments=2, num_tokens=3))
+@given(case=cases(num_segments=2, num_tokens=3, num_slots=4, width=4))
 def test_what_was_written_is_read_in_the_next_segment(case: Case) -> None:
     """The counterpart of no look-ahead: without it a memory that never writes would pass."""
     changed = case.hidden.clone()
-    changed[:, 0] = changed[:, 0].flip(-1) + torch.linspace(1.0, 2.0, changed.shape[-1])
+    changed[:, 0] = -changed[:, 0]
     before, _ = case.memory(case.hidden, case.state)
     after, _ = case.memory(changed, case.state)
-    assert not torch.equal(after[:, 1], before[:, 1])
+    assert (after[:, 1] - before[:, 1]).abs().max() > 1e-6
 
 
 @given(data=st.data())
@@ -153,7 +152,7 @@ def test_a_masked_token_is_as_if_absent(num_banks: int, data: st.DataObject) -> 
     ids=["left", "right", "hole", "holes", "none", "all"],
 )
 @pytest.mark.parametrize("drive", ["axis", "slots"])
-def test_each_shape_of_mask(mask: list[int], drive: str) -> None:
+def test_each_shape_of_mask(mask: list[int], drive: Drive) -> None:
     memory = build_memory(MemoryConfig(width=4, num_slots=3, drive=drive))
     case = fill(memory, (2, 4))
     case.mask[0] = torch.tensor(mask, dtype=torch.bool)
@@ -184,7 +183,6 @@ def test_float32_is_near_float64(case: Case) -> None:
     memory = case.memory.float()
     single, after = memory(case.hidden.float(), case.state.to(torch.float32), case.mask)
     assert single.dtype == after.trace.dtype == torch.float32
-    # One unit of tolerance per tenfold of temperature and gain, which multiply rounding errors.
     laws.assert_near(memory.bank_share(case.hidden.float(), mask=case.mask), shares, SINGLE)
     laws.assert_near(single, y, SINGLE)
     laws.assert_near(after.trace, state.trace, SINGLE)
@@ -201,18 +199,29 @@ def test_dtype_is_kept_everywhere(dtype: torch.dtype, config: MemoryConfig) -> N
         y, opened = memory(x, memory.blank(2), commit=False)
         tensors = [y, memory.commit(opened).trace, memory.bank_share(x), opened.trace]
         assert opened.segment is not None
-        tensors += [*vars(opened.segment).values(), *memory.state_dict().values()]
+        # All but the count of tokens, which half precision could not hold.
+        parts = {n: part for n, part in vars(opened.segment).items() if n != "num_tokens"}
+        tensors += [*parts.values(), *memory.state_dict().values()]
         assert {tensor.dtype for tensor in tensors} == {dtype}
 
 
-@pytest.mark.parametrize("num_tokens", [300, 259])
-def test_a_long_segment_is_counted_right_in_bfloat16(num_tokens: int) -> None:
-    """Whole numbers above 256 are not exact in bfloat16: counts of tokens must not be kept in it."""
-    memory = LateralMemory(MemoryConfig(width=4, num_slots=2)).to(torch.bfloat16).eval()
-    x = torch.randn(1, num_tokens, 4, dtype=torch.bfloat16)
-    _, state = memory(x, memory.blank(1), commit=False)
+@pytest.mark.parametrize("drive", ["axis", "slots"])
+@pytest.mark.parametrize("num_tokens", [257, 259, 301])
+def test_a_long_segment_is_counted_right_in_bfloat16(drive: Drive, num_tokens: int) -> None:
+    """Odd numbers above 256 do not exist in bfloat16: tokens must not be counted in it."""
+    memory = build_memory(MemoryConfig(width=4, num_slots=2, drive=drive)).to(torch.bfloat16)
+    x = fill(memory, (1, num_tokens)).hidden.to(torch.bfloat16)
+    state = memory.blank(1)
+    for piece in (x[:, :200], x[:, 200:-1], x[:, -1:]):
+        _, state = memory(piece, state, commit=False)
+    _, whole = memory(x, memory.blank(1), commit=False)
     assert state.segment is not None
-    assert state.segment.num_tokens.item() == num_tokens
+    assert whole.segment is not None
+    for segment in (state.segment, whole.segment):
+        assert segment.num_tokens.item() == num_tokens
+        laws.assert_same_bits(segment.tail, address.rms_norm(x[:, -2:]))
+    memory.train().commit(state)
+    assert memory.axes.isfinite().all()
 
 
 def test_a_segment_axis_of_length_zero_is_no_segment() -> None:

@@ -1,9 +1,9 @@
 """What a segment has been about so far, and the slow mean behind homeostasis."""
 
 import torch
-from tests.cases import SEEDS
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cases import SEEDS
 from tests.laws import assert_near
 
 from callosal.ops import context, reference

@@ -4,9 +4,9 @@ from unittest import mock
 
 import pytest
 import torch
-from tests.cases import SEEDS
 from hypothesis import given
 from hypothesis import strategies as st
+from tests.cases import SEEDS
 from tests.laws import assert_near, assert_same_bits
 from torch import Tensor
 
@@ -87,9 +87,7 @@ def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])
 @given(seed=SEEDS, unused=st.lists(st.booleans(), min_size=4, max_size=4))
-def test_an_unused_slot_keeps_every_bit(
-    dtype: torch.dtype, seed: int, unused: list[bool]
-) -> None:
+def test_an_unused_slot_keeps_every_bit(dtype: torch.dtype, seed: int, unused: list[bool]) -> None:
     weights = attention(seed, 5, 4) * ~torch.tensor(unused)
     trace, values = (draw(seed + i, 4, 3) for i in range(2))
     weights, trace, values = weights.to(dtype), trace.to(dtype), values.to(dtype)

@@ -50,11 +50,10 @@ def log_ratio_interval(numerators: Sequence[float], denominators: Sequence[float
         raise ValueError("a ratio of losses needs values above zero")
     logs = np.log(numerators) - np.log(denominators)
     interval = mean_interval(logs.tolist())
-    return Interval(
-        estimate=math.exp(interval.estimate),
-        low=math.exp(interval.low),
-        high=math.inf if math.isinf(interval.high) else math.exp(interval.high),
-    )
+    # numpy's exp, unlike math's, goes on to infinity where seeds are too far apart for a float.
+    with np.errstate(over="ignore"):
+        low, estimate, high = np.exp([interval.low, interval.estimate, interval.high]).tolist()
+    return Interval(estimate=estimate, low=low, high=high)
 
 
 def share_interval(successes: int, trials: int) -> Interval:

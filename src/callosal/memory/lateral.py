@@ -2,7 +2,7 @@
 
 import math
 from dataclasses import dataclass
-from typing import Literal
+from typing import Literal, get_args
 
 import torch
 from einops import rearrange
@@ -12,6 +12,9 @@ from torch import Tensor, nn
 from callosal.memory.packing import Packed
 from callosal.memory.state import MemoryState, OpenSegment
 from callosal.ops import address, context, crosstalk, gram
+
+Drive = Literal["axis", "slots"]
+WriteRule = Literal["bounded", "additive"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -48,12 +51,12 @@ class MemoryConfig:
     temperature: float = 20.0
     inertia: float = 3.0
     write_scale: float = 4.0
-    drive: Literal["axis", "slots"] = "axis"
+    drive: Drive = "axis"
     plasticity_rate: float = 0.05
     homeostasis: bool = True
     momentum: float = 0.98
     learn_crosstalk: bool = True
-    write: Literal["bounded", "additive"] = "bounded"
+    write: WriteRule = "bounded"
 
     def __post_init__(self) -> None:
         for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
@@ -74,10 +77,9 @@ class MemoryConfig:
             "between 0 and 1",
         )
         _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
-        _require(self.drive in ("axis", "slots"), "drive", self.drive, "'axis' or 'slots'")
-        _require(
-            self.write in ("bounded", "additive"), "write", self.write, "'bounded' or 'additive'"
-        )
+        _require(self.drive in get_args(Drive), "drive", self.drive, f"one of {get_args(Drive)}")
+        rules = get_args(WriteRule)
+        _require(self.write in rules, "write", self.write, f"one of {rules}")
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:
@@ -192,7 +194,7 @@ class LateralMemory(nn.Module):
                 trace = self._write(trace, consolidated, used)
             else:
                 opened = self._extend(opened, packed, seen, signal, consolidated, used)
-        y = self._read_out(weights, torch.stack(held, dim=1))
+        y = self._read_out(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0])
 
         if state.segment is None and commit:
             if self.training:
@@ -258,6 +260,11 @@ class LateralMemory(nn.Module):
             raise ValueError(
                 f"{len(hidden)} rows of hidden states meet a memory of {len(state)} rows; "
                 f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+            )
+        if mask is not None and mask.dtype != torch.bool:
+            raise ValueError(
+                f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
+                "pass mask.bool()"
             )
         if mask is not None and mask.shape != hidden.shape[:-1]:
             raise ValueError(
@@ -367,7 +374,7 @@ class LateralMemory(nn.Module):
         lived = num_tokens > 0
         if not lived.any():
             return
-        means = signal_sum[lived] / num_tokens[lived][:, None]
+        means = (signal_sum[lived] / num_tokens[lived][:, None]).to(signal_sum.dtype)
         one = torch.ones_like(self.slow_weight)
         self.slow_weight.copy_(context.running_mean(self.slow_weight, one, config.momentum))
         self.slow_mean.copy_(context.running_mean(self.slow_mean, means.mean(0), config.momentum))

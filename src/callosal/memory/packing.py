@@ -44,10 +44,11 @@ class Packed:
 
     @property
     def count(self) -> Float[Tensor, "batch seg"]:
-        """Number of existing tokens, as a float."""
+        """Number of existing tokens; in float32 at least, since bfloat16 cannot count past 256."""
+        dtype = torch.promote_types(self.hidden.dtype, torch.float32)
         if self.present is None:
-            return self.hidden.new_full(self.hidden.shape[:2], self.hidden.shape[2])
-        return self.present.sum(-1).to(self.hidden.dtype)
+            return self.hidden.new_full(self.hidden.shape[:2], self.hidden.shape[2], dtype=dtype)
+        return self.present.sum(-1).to(dtype)
 
     def restore(self, y: Float[Tensor, "batch seg time out"]) -> Tensor:
         """Put each token's output where the token stood, zero where there was none."""

@@ -9,7 +9,8 @@ from jaxtyping import Float
 from torch import Tensor
 
 
-@dataclass(frozen=True, kw_only=True)
+# No generated equality: tensors have none that is a bool.
+@dataclass(frozen=True, kw_only=True, eq=False)
 class OpenSegment:
     """The part of a segment that was seen but not yet committed. All of it is a sum over tokens.
 
@@ -28,7 +29,8 @@ class OpenSegment:
     usage: Float[Tensor, "batch bank slot"]
 
 
-@dataclass(frozen=True, kw_only=True)
+# No generated equality: tensors have none that is a bool.
+@dataclass(frozen=True, kw_only=True, eq=False)
 class MemoryState:
     """The memory of a batch: one row per sequence, user or episode. Methods return new states.
 
@@ -47,13 +49,22 @@ class MemoryState:
     def __getitem__(self, rows: Any) -> Self:
         """Select rows by a slice, a list, an index tensor or a boolean mask: ``state[2:5]``.
 
-        An int keeps the batch axis: ``state[3]`` is a state of one row.
+        One number keeps the batch axis: ``state[3]`` is a state of one row.
+
+        Raises:
+            IndexError: there is no such row, or the index is for more than rows.
         """
-        if isinstance(rows, int):
-            if not -len(self) <= rows < len(self):
-                raise IndexError(f"row {rows} of a memory state with {len(self)} rows")
-            rows = [rows]
-        return self._map(lambda tensor: tensor[rows])
+        if isinstance(rows, tuple):
+            raise IndexError(
+                f"{rows} indexes more than rows; a memory state is indexed by rows alone"
+            )
+        try:
+            index = torch.arange(len(self), device=self.trace.device)[rows]
+        except IndexError as error:
+            raise IndexError(
+                f"rows {rows} of a memory state with {len(self)} rows: {error}"
+            ) from error
+        return self._map(lambda tensor: tensor[index.reshape(-1)])
 
     def detach(self) -> Self:
         """Cut the gradient: what comes after does not reach what came before."""

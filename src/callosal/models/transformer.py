@@ -134,8 +134,19 @@ class Transformer(nn.Module):
         """Predict, segment by segment; memories carry over from segment to segment, attention does not.
 
         Raises:
-            ValueError: a segment is longer than ``max_time``.
+            ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are
+                not those of this model's memories.
         """
+        if tokens.ndim != 3:
+            raise ValueError(
+                f"tokens of shape {tuple(tokens.shape)}; a transformer takes [batch, segment, time], "
+                "also when there is one segment: tokens[:, None]"
+            )
+        if set(states) != {int(place) for place in self.memories}:
+            raise ValueError(
+                f"states for places {sorted(states)}; the memories stand at "
+                f"{sorted(int(place) for place in self.memories)}: start from model.blank(batch_size)"
+            )
         num_rows, _, num_steps = tokens.shape
         if num_steps > self.config.max_time:
             raise ValueError(

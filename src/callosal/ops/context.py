@@ -16,9 +16,12 @@ def causal_mean(
 
     ``past_sum`` and ``past_tokens`` carry the pieces of the segment that came in earlier calls.
     """
-    steps = torch.arange(1, hidden.shape[-2] + 1, dtype=hidden.dtype, device=hidden.device)
+    # Neither a count nor a long sum fits into half precision.
+    dtype = torch.promote_types(hidden.dtype, torch.float32)
+    steps = torch.arange(1, hidden.shape[-2] + 1, dtype=dtype, device=hidden.device)
     count = past_tokens[..., None] + steps
-    return (hidden.cumsum(-2) + past_sum[..., None, :]) / count[..., None]
+    total = hidden.cumsum(-2, dtype=dtype) + past_sum[..., None, :]
+    return (total / count[..., None]).to(hidden.dtype)
 
 
 def running_mean(

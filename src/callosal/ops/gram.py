@@ -53,6 +53,7 @@ def consolidate(
         values: the slots' values, V.
         gram_first: form (A^T A) first, or (A V) first; None takes the cheaper order.
 
+    >>> import torch
     >>> weights, values = torch.rand(5, 3), torch.rand(3, 4)
     >>> torch.allclose(consolidate(weights, values), weights.T @ weights @ values)
     True

@@ -9,13 +9,14 @@ import math
 from collections.abc import Callable, Iterable, Mapping
 from functools import partial
 from itertools import product
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
 
-def _tensor(entry: Callable[..., Tensor], *sizes: int) -> Tensor:
+def _tensor(entry: Callable[..., Any], *sizes: int) -> Tensor:
     """Build a tensor from its entries, ``entry(i, j, ...)``; an entry may itself be a vector."""
     if not sizes:
         return entry()
@@ -157,7 +158,7 @@ def consolidate(
     num_tokens, num_slots = weights.shape
 
     def retrieved(t: int) -> Tensor:
-        return sum([weights[t, j] * values[j] for j in range(num_slots)])
+        return (weights[t][:, None] * values).sum(0)
 
     return _tensor(
         lambda i: sum([weights[t, i] * retrieved(t) for t in range(num_tokens)]), num_slots
@@ -188,17 +189,17 @@ def segment(
     trace: Float[Tensor, "batch bank slot width"],
     mask: Bool[Tensor, "batch time"],
     parameters: Mapping[str, Tensor],
-    **scalars: float | str | bool,
+    **scalars: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first."""
     outputs, traces, shares = [], [], []
-    for x, m, present in zip(hidden, trace, mask, strict=True):
-        y, p = [], []
+    for x, before, present in zip(hidden, trace, mask, strict=True):
+        y, after, p = [], before, []
         if present.any():
-            y, m, p = segment_of_row(x[present], m, parameters, **scalars)
+            y, after, p = segment_of_row(x[present], before, parameters, **scalars)
         outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
-        shares.append(_spread(p, present, x.new_zeros(len(m))))
-        traces.append(m)
+        shares.append(_spread(p, present, x.new_zeros(len(before))))
+        traces.append(after)
     return torch.stack(outputs), torch.stack(traces), torch.stack(shares)
 
 
@@ -221,7 +222,8 @@ def segment_of_row(
     # 3: context and drive
     living = bool(p["slow_weight"] > 0)
     centre = p["slow_mean"] / p["slow_weight"] if homeostasis and living else 0 * p["slow_mean"]
-    scale = p["slow_norm"] / p["slow_weight"] if living else math.sqrt(hidden.shape[-1])
+    norm, largest = p["slow_norm"] / p["slow_weight"], math.sqrt(hidden.shape[-1])
+    scale = norm if living and norm > 1e-6 * largest else largest
     context = causal_mean(x, torch.zeros_like(x[0]), x.new_zeros(()))
     by_slots = drive == "slots"
     u = [

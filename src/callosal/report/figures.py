@@ -24,6 +24,9 @@ from callosal.report.study import SIGN_LABELS, Study
 from callosal.report.training_figures import draw_crosstalk, draw_lateralization, draw_losses
 from callosal.studies.records import RunRecord
 
+# A line must not end between a number and its sign.
+_PERCENT = "\N{NO-BREAK SPACE}%"
+
 
 @dataclass(frozen=True, kw_only=True)
 class FigureKind:
@@ -71,8 +74,8 @@ def retention_sentence(study: Study) -> str:
     parts = []
     for arm in (arm for arm in study.arms if arm != "no-memory"):
         marks, lines = _recall(study.of(arm))
-        parts.append((marks[-1], f"{arm} {100 * lines.mean(0)[-1]:.0f} %"))
-    chance = f"chance {100 / study.num_letters:.0f} %"
+        parts.append((marks[-1], f"{arm} {100 * lines.mean(0)[-1]:.0f}{_PERCENT}"))
+    chance = f"chance {100 / study.num_letters:.3g}{_PERCENT}"
     if not parts:
         return f"Without a memory the cipher is recalled at chance ({chance})"
     most = max(mark for mark, _ in parts)
@@ -124,8 +127,7 @@ def draw_retention(study: Study) -> Figure:
 
 def draw_shares(study: Study) -> Figure | None:
     """Draw which bank takes what share of each domain: one bar per seed, not averaged."""
-    tables = {arm: _share_tables(study.of(arm)) for arm in study.arms}
-    tables = {arm: found for arm, found in tables.items() if len(found)}
+    tables = {arm: _share_tables(study.of(arm)) for arm in _lateral_arms(study)}
     if not tables:
         return None
     figure = Figure(figsize=(3.0 * max(len(tables), 2), 3.8))
@@ -197,11 +199,10 @@ def draw_memory(study: Study) -> Figure | None:
             axes.axvline(point - 0.5, color="white", linewidth=1.0)
         for spine in axes.spines.values():
             spine.set_visible(False)
-    bound = runs[0].snapshot["bound"] if runs[0].snapshot else 0.0
+    bound = max(run.snapshot["bound"] for run in runs if run.snapshot is not None)
     assert image is not None
     bar = figure.colorbar(image, ax=panels.tolist(), fraction=0.05, pad=0.02)
     bar.set_label(f"norm of a slot (never above {bound:.3g})")
-    bar.outline.set_visible(False)
     return figure
 
 
@@ -210,9 +211,17 @@ def _recall(runs: Sequence[RunRecord]) -> tuple[list[int], Float[np.ndarray, "se
     return runs[0].retention["distractors"], np.array([run.retention["recall"] for run in runs])
 
 
+def _lateral_arms(study: Study) -> list[str]:
+    """Return the arms whose runs have banks."""
+    return [
+        arm
+        for arm in study.arms
+        if all(run.evaluation["specialization"] is not None for run in study.of(arm))
+    ]
+
+
 def _share_tables(runs: Sequence[RunRecord]) -> Float[np.ndarray, "seed domain bank"]:
-    found = [run.evaluation["specialization"] for run in runs]
-    return np.array([measures["shares"] for measures in found if measures is not None])
+    return np.array([run.evaluation["specialization"]["shares"] for run in runs])
 
 
 def _ordered_norms(run: RunRecord) -> Float[np.ndarray, "point bank slot"]:
@@ -232,9 +241,9 @@ KINDS: tuple[FigureKind, ...] = (
         name="retention",
         title="What is kept",
         caption=(
-            "Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of "
-            "which writes to the same memory, and is asked for every letter. Thin lines are single seeds, "
-            "thick lines their mean. All models were trained without any segments in between."
+            "Every model is shown a fresh cipher, then reads more and more arithmetic, each segment "
+            "of which writes to the same memory, and is asked for every letter. Thin lines are single "
+            "seeds, thick lines their mean."
         ),
         draw=draw_retention,
     ),
@@ -242,9 +251,9 @@ KINDS: tuple[FigureKind, ...] = (
         name="losses",
         title="Learning the two tasks",
         caption=(
-            "Loss on the training stream, logarithmic; thin lines are seeds, thick lines their geometric "
-            "mean. Nothing about a cipher can be in the weights, so without a memory its loss cannot "
-            "leave ln K (dotted); the arithmetic needs no memory."
+            "Loss on the training stream, logarithmic; thin lines are seeds, thick lines their "
+            "geometric mean. Nothing about a cipher can be in the weights, so without a memory its "
+            "loss cannot leave ln K (dotted); the arithmetic needs no memory."
         ),
         draw=draw_losses,
     ),
@@ -252,10 +261,10 @@ KINDS: tuple[FigureKind, ...] = (
         name="lateralization",
         title="Banks taking sides",
         caption=(
-            "Above: D_sep, +1 when only the left bank serves a domain and -1 when only the right does; "
-            "cipher solid, arithmetic dashed, one line per seed. Which side the cipher goes to is chance, "
-            "so there is no mean. Below: P_ct, the share outside a domain's own bank; 0 is one bank "
-            "each, and both an even split and one bank for everything give 0.5."
+            "Above: D_sep, +1 when only the left bank serves a domain and -1 when only the right "
+            "does; cipher solid, arithmetic dashed, one line per seed. Which side the cipher goes to "
+            "is chance, so there is no mean. Below: P_ct, the share outside a domain's own bank; 0 "
+            "is one bank each, and both an even split and one bank for everything give 0.5."
         ),
         draw=draw_lateralization,
     ),
@@ -263,9 +272,9 @@ KINDS: tuple[FigureKind, ...] = (
         name="shares",
         title="Who serves what",
         caption=(
-            "Mean share of each bank over a domain's tokens on the held-out episodes, one bar per seed in "
-            "the order of the seeds. Two colours that swap between the domains are a bank each; the same "
-            "bar twice is no specialization."
+            "Mean share of each bank over a domain's tokens on the held-out episodes, one bar per "
+            "seed in the order of the seeds. Colours that swap between the domains are a bank each; "
+            "the same bar twice is no specialization."
         ),
         draw=draw_shares,
     ),
@@ -273,9 +282,9 @@ KINDS: tuple[FigureKind, ...] = (
         name="crosstalk",
         title="The cross-talk matrix as it learns",
         caption=(
-            "W_s starts as I + s/(B - 1) (11^T - I) and is learned. Left: its common mode, diagonal plus "
-            "off-diagonal, which passes what the banks share. Right: its differential mode, diagonal "
-            "minus off-diagonal, which passes what sets them apart. Thin lines are seeds."
+            "W_s starts as I + s/(B - 1) (11^T - I) and is learned. Left: its common mode, diagonal "
+            "plus off-diagonal, which passes what the banks share. Right: its differential mode, "
+            "diagonal minus off-diagonal, which passes what sets them apart. Thin lines are seeds."
         ),
         draw=draw_crosstalk,
     ),
@@ -283,9 +292,9 @@ KINDS: tuple[FigureKind, ...] = (
         name="memory",
         title="A memory before and after it is written",
         caption=(
-            "Norm of every slot of one memory, blank and after each segment of an episode; each row is a "
-            "slot, ordered within its bank by what it holds in the end. Where the banks have taken sides, "
-            "a segment changes one of them only."
+            "Norm of every slot of one memory, blank and after each segment of an episode; each row "
+            "is a slot, ordered within its bank by what it holds in the end. Where the banks have "
+            "taken sides, a segment changes one of them only."
         ),
         draw=draw_memory,
     ),

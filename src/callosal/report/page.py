@@ -30,8 +30,9 @@ table.dense { font-size: .78rem; }
 th, td { padding: .35rem .6rem; border-bottom: 1px solid var(--line); text-align: right;
   vertical-align: top; white-space: nowrap; }
 th { border-bottom: 2px solid var(--line); vertical-align: bottom; }
-table.wrapped td, th { white-space: normal; }
+th, td.word { white-space: normal; }
 .word { text-align: left; }
+td.word:first-child { min-width: 5.5rem; }
 td.green { color: var(--good); } td.red { color: var(--bad); } td.yellow { color: var(--open); }
 td.green, td.red, td.yellow { font-weight: 600; }
 dl { display: grid; grid-template-columns: max-content 1fr; gap: .2rem 1.2rem; margin: 1rem 0; }
@@ -50,9 +51,9 @@ _TEMPLATE = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
-<p class="lead">A transformer whose memory is split into two banks is told a secret code, then reads
-arithmetic for a long time, and is asked for the code. Whether the banks inhibit or excite each other
-decides what it still knows.</p>
+<p class="lead">A transformer whose memory is split into two banks is told a secret code, then
+reads arithmetic for a long time, and is asked for the code. What differs between the arms is whether
+the banks inhibit or excite each other, or whether there is a memory at all.</p>
 {warnings}
 {first}
 <h2>What was run</h2>
@@ -65,30 +66,31 @@ decides what it still knows.</p>
 """
 
 _DEFINITIONS = """<h2>What is reported and what is ours</h2>
-<p>The idea, the update AᵀAVW, the coupling matrix W<sub>s</sub> with its sign s, the benchmark of a
-cipher beside an arithmetic progression, and the figures in the column <em>reported</em> are from Hong
-Jeong, <em>Inhibitory Cross-Talk Enables Functional Lateralization in Attention-Coupled Latent
-Memory</em>, arXiv 2603.03355. We know it by its abstract and summaries; no official code was found. So
-every formula here, every threshold in the column <em>wanted</em>, and the retention test are ours.</p>
+<p>The idea, the update AᵀAVW, the coupling matrix W<sub>s</sub> with its sign s, the benchmark of
+a cipher beside an arithmetic progression, and the figures in the column <em>reported</em> are from
+Hong Jeong, <em>Inhibitory Cross-Talk Enables Functional Lateralization in Attention-Coupled Latent
+Memory</em>, arXiv 2603.03355. We know it by its abstract and summaries; no official code was found.
+So every formula here, every threshold in the column <em>wanted</em>, and the retention test are
+ours.</p>
 <ul>
 <li><strong>D<sub>sep</sub></strong> of a domain is the left bank's mean share over that domain's
-tokens minus the right bank's, between −1 and +1. Opposite signs in the two domains mean opposite
+tokens minus the right bank's, between -1 and +1. Opposite signs in the two domains mean opposite
 banks. With more than two banks: a domain's own bank minus the largest other.</li>
 <li><strong>P<sub>ct</sub></strong> is the mean over domains of the share outside the domain's own
-bank, where own banks are given out one to one by the best matching. With two banks and two domains 0 is
-one bank each; an even split and one bank for everything both give 0.5.</li>
+bank, where own banks are given out one to one by the best matching. With two banks and two domains
+0 is one bank each; an even split and one bank for everything both give 0.5.</li>
 <li><strong>Dominance</strong>, the largest mean share of a bank over all domains, tells these two
 apart: 0.5 is an even split, 1 is one bank for everything.</li>
-<li><strong>Information</strong> is the mutual information of bank and domain over its largest
-possible value.</li>
+<li><strong>I(bank; domain)</strong> is the mutual information of bank and domain as a share of the
+largest possible.</li>
 </ul>
 <p>The sequel, <em>A Miniature Brain Transformer</em>, arXiv 2603.07217, reports
-D<sub>sep</sub> ≈ 0.25 and P<sub>ct</sub> ≈ 0.25 for inhibition alone. Its two measures live on other
-scales than these; the numbers cannot be compared.</p>
+D<sub>sep</sub> ≈ 0.25 and P<sub>ct</sub> ≈ 0.25 for inhibition alone. Its two measures live on
+other scales than these; the numbers cannot be compared.</p>
 <p>No domain label enters the model or its loss; only the measures look at it. A claim is
-<em>reproduced</em> if every seed meets it, with at least three; <em>not reproduced</em> if none does, or
-the 95 % interval over seeds lies wholly on the wrong side; otherwise <em>undecided</em>. The file
-claims.json beside this page holds every number of every seed.</p>"""
+<em>reproduced</em> if every seed meets it, with at least three; <em>not reproduced</em> if none
+does, or the 95 % interval over seeds lies wholly on the wrong side; otherwise <em>undecided</em>. The
+file claims.json beside this page holds every number of every seed.</p>"""
 
 
 def write_page(study: Study, tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
@@ -131,9 +133,9 @@ def _table(table: Table) -> str:
             parts.append(f"<{tag}{kind}>{escape(cell)}</{tag}>")
         return "<tr>" + "".join(parts) + "</tr>"
 
-    shape = "dense" if len(table.headers) > 8 else "wrapped"
+    shape = ' class="dense"' if len(table.headers) > 8 else ""
     return (
-        f'<h2>{escape(table.title)}</h2><div class="scroll"><table class="{shape}"><thead>'
+        f'<h2>{escape(table.title)}</h2><div class="scroll"><table{shape}><thead>'
         f"{cells('th', table.headers)}</thead><tbody>"
         f"{''.join(cells('td', row) for row in table.rows)}</tbody></table></div>"
         f'<p class="note">{escape(table.note)}</p>'
@@ -147,9 +149,7 @@ def _facts(study: Study) -> str:
     config = runs[0].config
     episodes, minutes = config["episodes"], sum(run.wall_seconds for run in runs) / 60
     versions = sorted({_versions(run.versions) for run in runs})
-    parameters = [
-        f"{SIGN_LABELS.get(arm, arm)} {study.of(arm)[0].num_parameters:,}" for arm in study.arms
-    ]
+    parameters = [f"{arm} {study.of(arm)[0].num_parameters:,}" for arm in study.arms]
     facts = {
         "recipe": study.recipe,
         "arms": "; ".join(SIGN_LABELS.get(arm, arm) for arm in study.arms),

@@ -37,8 +37,7 @@ class Study:
     @property
     def arms(self) -> list[str]:
         """The arms that have runs, in the order of every table."""
-        found = list(dict.fromkeys(run.arm for run in self.records))
-        return sorted(found, key=lambda arm: ARMS.index(arm) if arm in ARMS else len(ARMS))
+        return list(dict.fromkeys(run.arm for run in self.records))
 
     @property
     def seeds(self) -> list[int]:

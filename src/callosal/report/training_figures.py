@@ -6,6 +6,7 @@ from collections.abc import Sequence
 import numpy as np
 from jaxtyping import Float
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 
 from callosal.report.drawing import ARM_COLOURS, DOMAINS, INK, draw_seeds, label_ends, spread
 from callosal.report.study import SIGN_LABELS, Study
@@ -17,7 +18,8 @@ FLOOR = 1e-6
 
 def draw_losses(study: Study) -> Figure | None:
     """Draw the loss of each domain over training, one thin line per seed, geometric mean thick."""
-    if not any(run.curve for run in study.records):
+    arms = [arm for arm in study.arms if _has(study.of(arm), "cipher_loss")]
+    if not arms:
         return None
     figure = Figure(figsize=(9.0, 4.0))
     panels = np.atleast_1d(figure.subplots(1, 2, sharey=True)).tolist()
@@ -26,16 +28,14 @@ def draw_losses(study: Study) -> Figure | None:
         axes.set_title(f"{domain} loss")
         axes.set_xlabel("training step")
     ends: list[tuple[float, str, str]] = []
-    for arm in study.arms:
+    for arm in arms:
         for axes, domain in zip(panels, DOMAINS, strict=True):
             steps, lines = _series(study.of(arm), f"{domain}_loss")
-            if not len(lines):
-                continue
             lines = np.maximum(lines, FLOOR)
             mean = np.exp(np.log(lines).mean(0))
             draw_seeds(axes, steps, lines, ARM_COLOURS.get(arm, INK), mean=mean)
-            if axes is panels[-1]:
-                ends.append((math.log10(mean[-1]), arm, ARM_COLOURS.get(arm, INK)))
+            if axes is panels[0]:
+                ends.append((math.log10(mean[-1]), _short(arm), ARM_COLOURS.get(arm, INK)))
     chance = math.log(study.num_letters)
     panels[0].axhline(chance, color=INK, linewidth=1.0, linestyle=":")
     panels[0].annotate(
@@ -51,18 +51,16 @@ def draw_losses(study: Study) -> Figure | None:
     low, high = panels[0].get_ylim()
     panels[0].set_ylim(low, high * 2.0)
     reach = math.log10(high * 2.0) - math.log10(low)
+    # Labels are spread in decades, as the axis is.
     apart = spread([height for height, _, _ in ends], reach * 0.07)
-    label_ends(
-        panels[-1],
-        [(10.0**height, *rest) for height, (_, *rest) in zip(apart, ends, strict=True)],
-        0.0,
-    )
+    placed = [(10.0**height, end[1], end[2]) for height, end in zip(apart, ends, strict=True)]
+    label_ends(panels[0], placed, 0.0)
     return figure
 
 
 def draw_lateralization(study: Study) -> Figure | None:
-    """Draw D_sep of each domain and P_ct over training; every line is one seed, there is no mean."""
-    arms = [arm for arm in study.arms if len(_series(study.of(arm), "cross_talk")[1])]
+    """Draw D_sep of each domain and P_ct over training; every line is one seed."""
+    arms = [arm for arm in study.arms if _has(study.of(arm), "cross_talk")]
     if not arms:
         return None
     figure = Figure(figsize=(3.0 * max(len(arms), 2), 5.0))
@@ -79,9 +77,10 @@ def draw_lateralization(study: Study) -> Figure | None:
             upper.axhline(height, color=INK, linewidth=0.6, alpha=0.4, zorder=0)
         lower.axhline(0.5, color=INK, linewidth=1.0, linestyle=":")
         lower.set_xlabel("training step")
+        lower.xaxis.set_major_locator(MaxNLocator(4, steps=[1, 2, 5, 10]))
         upper.set_ylim(-1.08, 1.08)
         lower.set_ylim(-0.02, 0.6)
-    panels[0, 0].set_ylabel("$D_{sep}$: right bank ← → left bank")
+    panels[0, 0].set_ylabel("$D_{sep}$, left minus right")
     panels[1, 0].set_ylabel("$P_{ct}$")
     panels[1, 0].annotate(
         "no bank of its own",
@@ -115,7 +114,7 @@ def draw_crosstalk(study: Study) -> Figure | None:
     Common mode: diagonal + (B - 1) times off-diagonal mean, 1 + s at the start. Differential mode:
     diagonal - off-diagonal mean, 1 - s / (B - 1) at the start. Ours.
     """
-    arms = [arm for arm in study.arms if len(_series(study.of(arm), "coupling")[1])]
+    arms = [arm for arm in study.arms if _has(study.of(arm), "coupling")]
     if not arms:
         return None
     figure = Figure(figsize=(9.0, 3.8))
@@ -127,9 +126,9 @@ def draw_crosstalk(study: Study) -> Figure | None:
         modes = _modes(coupling)
         for axes, lines in zip(panels, modes, strict=True):
             draw_seeds(axes, steps, lines, colour, mean=lines.mean(0))
-        ends.append((float(modes[1].mean(0)[-1]), arm, colour))
+        ends.append((float(modes[1].mean(0)[-1]), _short(arm), colour))
     titles = ("what both banks share", "what sets the banks apart")
-    formulas = ("common mode, 1 + s at the start", "differential mode, 1 − s/(B − 1) at the start")
+    formulas = ("common mode, 1 + s at the start", "differential mode, 1 - s/(B - 1) at the start")
     for axes, title, formula in zip(panels, titles, formulas, strict=True):
         axes.set_title(f"{title}\n{formula}", fontsize=11)
         axes.axhline(0.0, color=INK, linewidth=0.8, linestyle=":")
@@ -140,14 +139,19 @@ def draw_crosstalk(study: Study) -> Figure | None:
     return figure
 
 
+def _short(arm: str) -> str:
+    return SIGN_LABELS.get(arm, arm).partition(",")[0]
+
+
+def _has(runs: Sequence[RunRecord], key: str) -> bool:
+    return all(any(key in point for point in run.curve) for run in runs)
+
+
 def _series(
     runs: Sequence[RunRecord], key: str
 ) -> tuple[list[int], Float[np.ndarray, "seed point *rest"]]:
     """Return the steps that all runs have a point for, and a line of ``key`` for each run."""
     curves = [{p["step"]: p[key] for p in run.curve if key in p} for run in runs]
-    curves = [curve for curve in curves if curve]
-    if not curves:
-        return [], np.empty((0, 0))
     steps = sorted(set.intersection(*(set(curve) for curve in curves)))
     return steps, np.array([[curve[step] for step in steps] for curve in curves], dtype=float)
 

@@ -1,8 +1,8 @@
-"""What was reported, what we hold ourselves to, and the verdict of the recorded runs. Imports no torch.
+"""What was reported, what we hold ourselves to, and what recorded runs say to it. Imports no torch.
 
 A claim turns the runs of one seed into one number and says which numbers would bear it out. Each
-says whether it was reported (arXiv 2603.03355, of which the abstract is known) or is ours; the formulas
-of all measures are ours.
+says whether it was reported (arXiv 2603.03355, of which the abstract is known) or is ours; the
+formulas and tolerances of all measures are ours.
 """
 
 import math
@@ -38,7 +38,7 @@ class Claim:
         reported: the figure as reported, or what we ask for.
         measure: what the number of a seed is.
         arms: the arms whose runs of one seed ``value`` is given, in this order.
-        value: the number of a seed; NaN meets no criterion, None says that the runs hold no evidence.
+        value: the number of a seed; NaN meets no criterion, None is no evidence.
         least: the smallest value that bears the claim out; None is no limit.
         most: the largest; None is no limit.
         strict: whether the limits themselves fail.
@@ -73,9 +73,9 @@ class Claim:
         """How the verdict is reached, in words."""
         scale = "the logarithms of the seeds" if self.is_ratio else "the seeds"
         return (
-            f"Per seed: {self.measure}. Wanted: {self.wanted}. Reproduced if every seed meets it and "
-            f"there are at least {MIN_SEEDS}; not reproduced if no seed does or the 95 % t interval "
-            f"over {scale} lies wholly on the wrong side; otherwise undecided."
+            f"Per seed: {self.measure}. Wanted: {self.wanted}. Reproduced if every seed meets it "
+            f"and there are at least {MIN_SEEDS}; not reproduced if no seed does or the 95 % t "
+            f"interval over {scale} lies wholly on the wrong side; otherwise undecided."
         )
 
     def meets(self, value: float) -> bool:
@@ -126,7 +126,8 @@ class Verdict:
 
 def chance_ratio(baseline: RunRecord) -> float | None:
     """Return the cipher loss over ln K, which is 1 for a model that knows nothing of the cipher."""
-    return _cipher_loss(baseline) / math.log(baseline.config["episodes"]["num_letters"])
+    chance = math.log(baseline.config["episodes"]["num_letters"])
+    return baseline.evaluation["cipher_loss"] / chance
 
 
 def signed_separation(record: RunRecord) -> float | None:
@@ -141,19 +142,18 @@ def signed_separation(record: RunRecord) -> float | None:
 
 def cross_talk(record: RunRecord) -> float | None:
     """Return P_ct, the mean share outside a domain's own bank."""
-    measures = record.evaluation["specialization"]
-    return None if measures is None else measures["cross_talk"]
+    return (record.evaluation["specialization"] or {}).get("cross_talk")
 
 
 def dominance(record: RunRecord) -> float | None:
     """Return the largest mean share of a bank over all domains."""
-    measures = record.evaluation["specialization"]
-    return None if measures is None else measures["dominance"]
+    return (record.evaluation["specialization"] or {}).get("dominance")
 
 
 def cipher_ratio(record: RunRecord, baseline: RunRecord) -> float | None:
     """Return how many times lower the cipher loss is than the baseline's."""
-    return _cipher_loss(baseline) / max(_cipher_loss(record), SMALLEST_LOSS)
+    losses = [max(run.evaluation["cipher_loss"], SMALLEST_LOSS) for run in (baseline, record)]
+    return losses[0] / losses[1]
 
 
 def arithmetic_difference(record: RunRecord, baseline: RunRecord) -> float | None:
@@ -171,16 +171,12 @@ def task_ratio(record: RunRecord, other: RunRecord) -> float | None:
 
 
 def kept_share(record: RunRecord) -> float | None:
-    """Return recall after the most distractors over recall after none; NaN if that is below a half."""
+    """Return recall after the most distractors over recall after none; NaN if nothing was learnt."""
     marks, recall = record.retention["distractors"], record.retention["recall"]
     if 0 not in marks or max(marks) == 0:
         return None
     none, most = (recall[marks.index(mark)] for mark in (0, max(marks)))
     return most / none if none >= LEAST_TO_KEEP else math.nan
-
-
-def _cipher_loss(record: RunRecord) -> float:
-    return record.evaluation["cipher_loss"]
 
 
 _KEPT = (
@@ -189,10 +185,10 @@ _KEPT = (
 )
 
 CLAIMS: tuple[Claim, ...] = (
-    # Ours: what the absence of memory must give, without which no ratio means anything.
+    # Ours: what no memory must give, without which no ratio means anything.
     Claim(
         id="baseline-at-chance",
-        claim="Without a memory the cipher loss sits at chance, ln K, within 1 %.",
+        claim="Without a memory the cipher loss stays at chance, ln K.",
         source=OURS,
         reported="1 (ln K)",
         measure="the baseline's cipher loss over ln K",
@@ -204,7 +200,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: saturated specialization, D_sep = +-1.00. The tolerance is ours.
     Claim(
         id="inhibitory-separation",
-        claim="Inhibitory cross-talk gives each domain a bank of its own, saturated.",
+        claim="Inhibitory: each domain has a bank of its own, saturated.",
         source=PAPER,
         reported="+-1.00",
         measure="the smaller |D_sep| of the two domains, made negative if their signs are equal",
@@ -215,7 +211,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: P_ct ~ 0. The tolerance is ours.
     Claim(
         id="inhibitory-cross-talk",
-        claim="Inhibitory cross-talk leaves almost no activity in the other domain's bank.",
+        claim="Inhibitory: hardly any activity in the other domain's bank.",
         source=PAPER,
         reported="~0",
         measure="P_ct of the inhibitory arm",
@@ -226,7 +222,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: 124x lower cipher loss than the baseline without the memory.
     Claim(
         id="inhibitory-cipher-ratio",
-        claim="The inhibitory arm's cipher loss is at least 124 times lower than the baseline's.",
+        claim="Inhibitory: cipher loss at least 124 times below the baseline's.",
         source=PAPER,
         reported="124x",
         measure="the baseline's cipher loss over the inhibitory arm's, paired by seed",
@@ -239,7 +235,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: equal on arithmetic. The tolerance is ours.
     Claim(
         id="inhibitory-arithmetic",
-        claim="On arithmetic the inhibitory arm and the baseline are equal, within 0.01 nats.",
+        claim="Inhibitory: arithmetic loss equal to the baseline's.",
         source=PAPER,
         reported="equal",
         measure="the inhibitory arm's arithmetic loss minus the baseline's, paired by seed",
@@ -252,7 +248,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: P_ct -> 0.5. The tolerance is ours.
     Claim(
         id="excitatory-cross-talk",
-        claim="Excitatory cross-talk prevents specialization: P_ct goes to 0.5.",
+        claim="Excitatory: the banks do not specialize, P_ct goes to 0.5.",
         source=PAPER,
         reported="-> 0.5",
         measure="P_ct of the excitatory arm",
@@ -260,10 +256,10 @@ CLAIMS: tuple[Claim, ...] = (
         value=cross_talk,
         least=0.45,
     ),
-    # Reported: one bank monopolises all inputs. An even split gives P_ct 0.5 too; this tells them apart.
+    # Reported: one bank monopolises all inputs. An even split gives P_ct 0.5 too.
     Claim(
         id="excitatory-one-bank",
-        claim="With excitatory cross-talk one bank takes everything.",
+        claim="Excitatory: one bank takes everything.",
         source=PAPER,
         reported="one bank monopolises all inputs",
         measure="dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)",
@@ -274,12 +270,10 @@ CLAIMS: tuple[Claim, ...] = (
     # Reported: "although the task loss falls"; that the inhibitory arm's is meant is our reading.
     Claim(
         id="excitatory-task-loss",
-        claim="The excitatory arm's task loss is nevertheless lower than the inhibitory arm's.",
+        claim="Excitatory: its task loss is nevertheless below the inhibitory arm's.",
         source=PAPER + " (our reading: lower than the inhibitory arm's)",
         reported="task loss falls",
-        measure=(
-            "the excitatory arm's loss, cipher + arithmetic, over the inhibitory arm's, paired by seed"
-        ),
+        measure="cipher + arithmetic loss over the inhibitory arm's, paired by seed",
         arms=("excitatory", "inhibitory"),
         value=task_ratio,
         most=1.0,
@@ -290,7 +284,7 @@ CLAIMS: tuple[Claim, ...] = (
     # Ours: what lateralization is for.
     Claim(
         id="inhibitory-retention",
-        claim="The inhibitory arm keeps the cipher through a long stream of arithmetic.",
+        claim="Inhibitory: the cipher is kept through a long stream of arithmetic.",
         source=OURS,
         reported="at least 0.95",
         measure=_KEPT,
@@ -298,10 +292,10 @@ CLAIMS: tuple[Claim, ...] = (
         value=kept_share,
         least=0.95,
     ),
-    # Ours: what its absence costs. The uncoupled arm's figure is in the tables, without a threshold.
+    # Ours: what its absence costs. The uncoupled arm's figure is in the tables, without threshold.
     Claim(
         id="excitatory-forgetting",
-        claim="The excitatory arm loses the cipher in the same stream.",
+        claim="Excitatory: the cipher is lost in the same stream.",
         source=OURS,
         reported="below 0.5",
         measure=_KEPT,
@@ -325,23 +319,23 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
         found.setdefault((record.arm, record.seed), record)
         if found[record.arm, record.seed].fingerprint != record.fingerprint:
             raise ValueError(
-                f"{record.arm}, seed {record.seed}, is on record with two configurations; keep those "
-                "of one version of the recipe in runs.jsonl"
+                f"{record.arm}, seed {record.seed}, is on record with two configurations; keep "
+                "those of one version of the recipe in runs.jsonl"
             )
     kept = sorted(found.values(), key=lambda record: (_place(record.arm), record.seed))
     recipes = sorted({record.recipe for record in kept})
     if len(recipes) > 1:
         raise ValueError(
-            f"runs of several recipes lie together: {', '.join(recipes)}; a study is of one recipe, so "
-            "give each a folder of its own"
+            f"runs of several recipes lie together: {', '.join(recipes)}; a study is of one recipe, "
+            "so give each a folder of its own"
         )
     settings: dict[str, dict] = {}
     for record in kept:
         own = {name: value for name, value in record.config.items() if name != "seed"}
         if settings.setdefault(record.arm, own) != own:
             raise ValueError(
-                f"runs of the arm {record.arm} have different configurations (seed {record.seed} is the "
-                "first to differ); keep those of one version of the recipe in runs.jsonl"
+                f"runs of the arm {record.arm} have different configurations (seed {record.seed} is "
+                "the first to differ); keep those of one version of the recipe in runs.jsonl"
             )
     if any(own["episodes"] != kept[0].config["episodes"] for own in settings.values()):
         raise ValueError("the arms were run on different episodes; they cannot be compared")
@@ -364,7 +358,8 @@ def _judge(claim: Claim, found: dict[tuple[str, int], RunRecord]) -> Verdict:
         if all((arm, seed) in found for arm in claim.arms):
             value = claim.value(*(found[arm, seed] for arm in claim.arms))
             if value is not None:
-                numbers[seed] = value if math.isfinite(value) else math.nan
+                is_number = math.isfinite(value) and not (claim.is_ratio and value <= 0.0)
+                numbers[seed] = value if is_number else math.nan
     values = list(numbers.values())
     interval = _interval(values, claim.is_ratio)
     met = [claim.meets(value) for value in values]

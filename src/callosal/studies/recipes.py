@@ -16,6 +16,8 @@ from callosal.training.seeding import seeded
 
 Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+# What a run is called is not changed by hand; which arm it is follows from its memory.
+FIXED = ("recipe", "arm", "changed")
 SIGNS: dict[Arm, float] = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}
 
 
@@ -79,6 +81,30 @@ class RunConfig:
         if self.evaluation_episodes < 1:
             raise ValueError(
                 f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1"
+            )
+
+        self._require_fit()
+
+    def _require_fit(self) -> None:
+        """Refuse parts that do not fit each other, before hours are spent on them."""
+        trunk, episodes = self.transformer, self.episodes
+        for name, value, least, owner in (
+            ("num_tokens", trunk.num_tokens, episodes.vocabulary, "the episodes' vocabulary"),
+            ("max_time", trunk.max_time, episodes.segment_length, "the episodes' segments"),
+        ):
+            if value < least:
+                raise ValueError(
+                    f"TransformerConfig.{name} is {value}; {owner} needs at least {least}"
+                )
+        if not 0 <= self.memory_behind < trunk.num_blocks:
+            raise ValueError(
+                f"RunConfig.memory_behind is {self.memory_behind}; blocks are 0 to "
+                f"{trunk.num_blocks - 1}"
+            )
+        if self.memory is not None and self.memory.width != trunk.width:
+            raise ValueError(
+                f"MemoryConfig.width is {self.memory.width}; it must be that of the transformer "
+                f"({trunk.width})"
             )
 
     @property
@@ -171,24 +197,36 @@ def override(config: RunConfig, changes: Sequence[str]) -> RunConfig:
     Raises:
         ValueError: no such field, or a value of the wrong type or range.
     """
+    tree: dict[str, Any] = {}
     for change in changes:
         path, equals, text = change.partition("=")
         if not equals:
             raise ValueError(f"{change!r} is not of the form field=value, such as memory.gain=6")
-        config = _set(config, path.split("."), text, path)
-    return replace(config, changed=tuple(changes))
+        *owners, name = path.split(".")
+        place = tree
+        for owner in owners:
+            place = place.setdefault(owner, {})
+            if not isinstance(place, dict):
+                raise ValueError(f"{path!r} and {owner!r} cannot both be set")  # noqa: TRY004
+        place[name] = text
+    # All at once, because fields that must fit each other may change together.
+    return replace(_set(config, tree, ""), changed=(*config.changed, *changes))
 
 
-def _set(owner: Any, path: list[str], text: str, full: str) -> Any:
+def _set(owner: Any, tree: dict[str, Any], prefix: str) -> Any:
     if not dataclasses.is_dataclass(owner) or isinstance(owner, type):
-        raise ValueError(f"{full!r} does not lead to a field of this run (a memory it lacks?)")
-    known = [f.name for f in dataclasses.fields(owner) if f.name not in ("recipe", "changed")]
-    if path[0] not in known:
-        raise ValueError(f"there is no field {full!r}; there are: {', '.join(known)}")
-    old = getattr(owner, path[0])
-    if len(path) > 1:
-        return replace(owner, **{path[0]: _set(old, path[1:], text, full)})
-    return replace(owner, **{path[0]: _parse(text, old, full)})
+        raise ValueError(f"{prefix[:-1]!r} has no fields in this run (a memory it lacks?)")
+    known = [f.name for f in dataclasses.fields(owner) if f.name not in FIXED]
+    values = {}
+    for name, value in tree.items():
+        if name not in known:
+            raise ValueError(f"there is no field {prefix + name!r}; there are: {', '.join(known)}")
+        old = getattr(owner, name)
+        if isinstance(value, dict):
+            values[name] = _set(old, value, f"{prefix}{name}.")
+        else:
+            values[name] = _parse(value, old, prefix + name)
+    return replace(owner, **values)
 
 
 def _parse(text: str, old: Any, name: str) -> Any:

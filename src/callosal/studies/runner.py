@@ -2,6 +2,7 @@
 
 import json
 import platform
+import signal
 import tempfile
 import time
 from collections.abc import Callable, Sequence
@@ -144,6 +145,10 @@ def run_all(
 
     Returns:
         One line per run that diverged; the others are on record all the same.
+
+    Raises:
+        ValueError: a run could not start, such as from a damaged checkpoint; raised when the others are
+            done and on record.
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = read_records(folder) if (folder / FILE_NAME).is_file() else []
@@ -155,12 +160,19 @@ def run_all(
     if not todo:
         return []
     failures: list[str] = []
+    refused: list[ValueError] = []
     context = get_context("spawn")
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
     columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
     with (
         context.Manager() as manager,
-        ProcessPoolExecutor(min(num_workers, len(todo)), mp_context=context) as pool,
+        # An interrupt ends a worker at once; what it did is in its checkpoint.
+        ProcessPoolExecutor(
+            min(num_workers, len(todo)),
+            mp_context=context,
+            initializer=signal.signal,
+            initargs=(signal.SIGINT, signal.SIG_DFL),
+        ) as pool,
         Progress(*columns, console=console) as progress,
     ):
         messages = manager.Queue()
@@ -169,17 +181,24 @@ def run_all(
         waiting: dict[Future[RunRecord], RunConfig] = {
             pool.submit(_work, config, folder, messages): config for config in todo
         }
-        while waiting:
-            _show(messages, progress, bars)
-            for future in [future for future in waiting if future.done()]:
-                config = waiting.pop(future)
-                try:
-                    append_record(folder, future.result())
-                except TrainingDivergedError as error:
-                    failures.append(f"{config.name}: {error}")
-                if config.name in bars:
-                    progress.remove_task(bars.pop(config.name))
-                progress.advance(overall)
+        try:
+            while waiting:
+                _show(messages, progress, bars)
+                for future in [future for future in waiting if future.done()]:
+                    config = waiting.pop(future)
+                    try:
+                        append_record(folder, future.result())
+                    except TrainingDivergedError as error:
+                        failures.append(f"{config.name}: {error}")
+                    except ValueError as error:
+                        refused.append(error)
+                    if config.name in bars:
+                        progress.remove_task(bars.pop(config.name))
+                    progress.advance(overall)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if refused:
+        raise refused[0]
     return failures
 
 

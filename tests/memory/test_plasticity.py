@@ -1,0 +1,214 @@
+"""What moves on the module, and when: slow mean and axes in training mode, nothing otherwise."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.cases import Case, Drive, build_memory, cases, fill
+from tests.laws import assert_near, assert_same_bits, rows_do_not_leak
+from torch import Tensor
+
+from callosal.memory import LateralMemory, MemoryConfig
+from callosal.ops import reference
+
+
+def buffers(memory: LateralMemory) -> dict[str, Tensor]:
+    return {name: tensor.clone() for name, tensor in memory.named_buffers()}
+
+
+def expected_buffers(case: Case) -> dict[str, Tensor]:
+    """Work out one training step from the equations: every segment that has a token counts once."""
+    memory, config, old = case.memory, case.memory.config, buffers(case.memory)
+    means = []
+    for x, mask in zip(case.hidden.flatten(0, -3), case.mask.flatten(0, -2), strict=True):
+        seen = [reference.rms_norm(token) for token in x[mask]]
+        if not seen:
+            continue
+        signal = torch.stack(seen)
+        if config.drive == "slots":
+            queries = reference.lagged_queries(
+                signal, memory.start, memory.filters, memory.query_map
+            )
+            temperature = memory.log_temperature.exp()
+            logits = [reference.slot_logits(q, memory.addresses, temperature) for q in queries]
+            signal = torch.stack([reference.slot_drive(one) for one in logits])
+        means.append(signal.mean(0))
+    if not means:
+        return old
+    new, mean, momentum = dict(old), torch.stack(means).mean(0), config.momentum
+    one = torch.ones_like(old["slow_weight"])
+    new["slow_weight"] = reference.running_mean(old["slow_weight"], one, momentum)
+    new["slow_mean"] = reference.running_mean(old["slow_mean"], mean, momentum)
+    centre = new["slow_mean"] / new["slow_weight"] if config.homeostasis else 0.0
+    contexts = torch.stack(means) - centre
+    norm = contexts.square().sum(-1).sqrt().mean()
+    new["slow_norm"] = reference.running_mean(old["slow_norm"], norm, momentum)
+    if config.drive == "axis":
+        scale, largest = new["slow_norm"] / new["slow_weight"], config.width**0.5
+        contexts = contexts / (scale if scale > 1e-6 * largest else largest)
+        shares = [
+            reference.bank_shares(old["axes"] @ context, memory.coupling, config.gain)
+            for context in contexts
+        ]
+        new["axes"] = reference.signed_plasticity(
+            old["axes"], memory.coupling, torch.stack(shares), contexts, config.plasticity_rate
+        )
+    return new
+
+
+@pytest.mark.parametrize("num_segments", [None, 3])
+@given(data=st.data())
+@settings(max_examples=15)
+def test_a_training_step_moves_the_buffers_as_the_equations_say(
+    num_segments: int | None, data: st.DataObject
+) -> None:
+    case = data.draw(cases(num_segments=num_segments))
+    expected = expected_buffers(case)
+    case.memory.train()
+    case.memory(case.hidden, case.state, case.mask)
+    for name, tensor in buffers(case.memory).items():
+        assert_near(tensor, expected[name].detach())
+
+
+@given(case=cases(num_tokens=4))
+def test_pieces_move_the_buffers_once_when_they_are_committed(case: Case) -> None:
+    expected, memory = expected_buffers(case), case.memory.train()
+    old = buffers(memory)
+    _, state = memory(case.hidden[:, :2], case.state, case.mask[:, :2], commit=False)
+    _, state = memory(case.hidden[:, 2:], state, case.mask[:, 2:], commit=False)
+    for name, tensor in buffers(memory).items():
+        assert_same_bits(tensor, old[name])
+    memory.commit(state)
+    for name, tensor in buffers(memory).items():
+        assert_near(tensor, expected[name].detach())
+
+
+@given(case=cases())
+def test_evaluation_moves_nothing(case: Case) -> None:
+    old = {name: tensor.clone() for name, tensor in case.memory.state_dict().items()}
+    _, state = case.memory(case.hidden, case.state, case.mask, commit=False)
+    case.memory.commit(state)
+    case.memory(case.hidden, case.state, case.mask)
+    case.memory.bank_share(case.hidden)
+    for name, tensor in case.memory.state_dict().items():
+        assert_same_bits(tensor, old[name])
+
+
+@given(case=cases())
+def test_asking_for_shares_moves_nothing_in_training_either(case: Case) -> None:
+    old = buffers(case.memory.train())
+    case.memory.bank_share(case.hidden)
+    for name, tensor in buffers(case.memory).items():
+        assert_same_bits(tensor, old[name])
+
+
+@given(case=cases(plasticity_rate=0.0))
+def test_a_rate_of_zero_freezes_the_axes(case: Case) -> None:
+    axes, weight = case.memory.axes.clone(), case.memory.slow_weight.clone()
+    case.memory.train()(case.hidden, case.state)
+    assert_same_bits(case.memory.axes, axes)
+    assert case.memory.slow_weight > weight
+
+
+@given(case=cases(num_segments=2))
+def test_absent_segments_move_nothing(case: Case) -> None:
+    old = buffers(case.memory.train())
+    case.memory(case.hidden, case.state, torch.zeros_like(case.mask))
+    for name, tensor in buffers(case.memory).items():
+        assert_same_bits(tensor, old[name])
+
+
+@given(case=cases())
+def test_a_row_leaks_into_no_other_row_s_output_of_that_call(case: Case) -> None:
+    rows_do_not_leak(case, 0)
+
+
+@pytest.mark.parametrize("num_banks", [1, 2, 3])
+@pytest.mark.parametrize("drive", ["axis", "slots"])
+@pytest.mark.parametrize("learn_crosstalk", [True, False])
+def test_gradient_reaches_every_parameter(
+    num_banks: int, drive: Drive, learn_crosstalk: bool
+) -> None:
+    memory = build_memory(
+        MemoryConfig(
+            width=4,
+            num_banks=num_banks,
+            num_slots=3,
+            drive=drive,
+            learn_crosstalk=learn_crosstalk,
+        )
+    ).train()
+    case = fill(memory, (2, 3, 4))
+    y, _ = memory(case.hidden, case.state, case.mask)
+    y.square().sum().backward()
+    assert memory.coupling.requires_grad == learn_crosstalk
+    for name, parameter in memory.named_parameters():
+        if not parameter.requires_grad:
+            assert parameter.grad is None
+            continue
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+        # One bank has nobody to compete with: its share is one whatever the coupling says.
+        if name != "coupling" or num_banks > 1:
+            assert parameter.grad.abs().max() > 0, name
+
+
+@given(case=cases(drive="axis", num_tokens=3))
+def test_backward_works_after_the_axes_have_moved(case: Case) -> None:
+    """A commit moves the axes in place; a gradient that still has to pass them must not notice."""
+    memory = case.memory.train()
+    hidden = case.hidden.requires_grad_()
+    y, state = memory(hidden, case.state)
+    z, _ = memory(hidden, state)
+    (y.sum() + z.sum()).backward()
+    assert hidden.grad is not None
+    assert hidden.grad.isfinite().all()
+
+
+def test_a_memory_whose_life_began_with_one_segment_stays_finite() -> None:
+    """One segment is its own mean, so its context is zero: nothing may be divided by its norm."""
+    memory = build_memory(MemoryConfig(width=4, num_slots=3), lived=False).train()
+    case = fill(memory, (1, 3))
+    axes = memory.axes.clone()
+    y, state = memory(case.hidden, case.state)
+    assert memory.axes.isfinite().all()
+    # Nothing to learn from: the axes only decay.
+    assert_near(memory.axes, 0.95 * axes)
+    y, state = memory(fill(memory, (1, 3), 1).hidden, state)
+    assert y.isfinite().all()
+    assert memory.axes.isfinite().all()
+
+
+@pytest.mark.parametrize("drive", ["axis", "slots"])
+def test_training_is_deterministic(drive: Drive) -> None:
+    def run() -> dict[str, Tensor]:
+        memory = build_memory(MemoryConfig(width=4, num_slots=3, drive=drive), lived=False).train()
+        state = memory.blank(2)
+        for seed in range(5):
+            _, state = memory(fill(memory, (2, 3, 4), seed).hidden, state)
+        return memory.state_dict() | {"trace": state.trace}
+
+    first, second = run(), run()
+    for name, tensor in first.items():
+        assert_same_bits(tensor.detach(), second[name].detach())
+
+
+def test_two_kinds_of_segment_go_to_two_banks_by_inhibition_alone() -> None:
+    """The layer as a whole: no gradient and no label, a two-fold stream, and the banks part."""
+    generator = torch.Generator().manual_seed(5)
+    memory = build_memory(
+        MemoryConfig(width=8, num_slots=2, sign=-1.0, learn_crosstalk=False), 3, lived=False
+    ).train()
+    with torch.no_grad():
+        memory.coupling.copy_(reference.coupling_matrix(2, -1.0))
+    kind = torch.tensor([1.0, -1.0] * 4).double()
+    x = torch.zeros(8, 6, 8).double()
+    for _ in range(200):
+        x = 0.5 * torch.randn(8, 6, 8, generator=generator).double()
+        x[..., 0] += kind[:, None]
+        x[..., 1] += 1.0  # what all segments share, for homeostasis to remove
+        memory(x, memory.blank(8))
+    left = memory.eval().bank_share(x)[:, -1, 0]
+    winners, losers = (left[::2], left[1::2]) if left[0] > 0.5 else (left[1::2], left[::2])
+    assert winners.min() > 0.9
+    assert losers.max() < 0.1
