@@ -23,7 +23,7 @@ paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on 
 	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out results/paper
 
 report: .venv/ready  ## rebuild the committed report from its recorded runs
-	$(BIN)/callosal report results/paper
+	$(BIN)/callosal report results/paper --into README.md
 
 test: .venv/ready  ## every test, doctests and README commands included
 	$(BIN)/python -m pytest

@@ -1,12 +1,17 @@
-"""What the documentation points at exists: functions, tests, claims, files."""
+"""What the documentation says is so: pointers lead somewhere, code runs, tables are the record's."""
 
 import ast
 import importlib
 import re
+import shlex
+import shutil
+import subprocess
 from pathlib import Path
 
 import pytest
 
+from callosal import cli
+from callosal.report.build import TABLE_START, fill_tables
 from callosal.studies.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
@@ -58,3 +63,44 @@ def test_every_link_and_picture_leads_to_a_file(page: Path) -> None:
     for target in (first or second for first, second in targets):
         if not target.startswith("http"):
             assert (page.parent / target).exists(), f"{page.name} points at {target}"
+
+
+README = (ROOT / "README.md").read_text()
+COMMANDS = [
+    line.partition("#")[0].strip()
+    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for line in block.splitlines()
+]
+
+
+def test_the_readme_has_its_two_commands_and_others() -> None:
+    assert COMMANDS[:2] == ["make reproduce", "make test"]
+    assert len(COMMANDS) > 4
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_every_command_of_the_readme_is_one(command: str) -> None:
+    program, *arguments = shlex.split(command)
+    if program == "make":
+        make = ["make", "--dry-run", "--always-make", *arguments]
+        done = subprocess.run(make, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
+        assert done.returncode == 0, done.stderr
+    else:
+        assert program == "callosal"
+        assert callable(cli.make_parser().parse_args(arguments).verb)
+
+
+def test_the_readme_s_python_runs() -> None:
+    blocks = re.findall(r"```python\n(.*?)```", README, flags=re.DOTALL)
+    assert blocks
+    for block in blocks:
+        names: dict[str, object] = {}
+        exec(compile(block, "README.md", "exec"), names)  # noqa: S102
+        assert tuple(names["share"].shape) == (2, 16, 2)  # type: ignore[attr-defined]
+
+
+def test_the_readme_s_tables_are_those_of_the_recorded_runs(tmp_path: Path) -> None:
+    assert TABLE_START in README
+    copy = shutil.copy(ROOT / "README.md", tmp_path)
+    fill_tables(Path(copy), ROOT / "results" / "paper")
+    assert Path(copy).read_text() == README

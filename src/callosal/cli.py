@@ -10,7 +10,7 @@ from typing import NoReturn, get_args
 
 from rich.console import Console
 
-from callosal.report.build import PAGE_FILE, build_report, show_report
+from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
 from callosal.studies.recipes import ARMS, RECIPES, Arm, RunConfig, load_config, override
 from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
 
@@ -47,7 +47,7 @@ def parse_seeds(text: str) -> list[int]:
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; user errors end in one line and exit code 2, a run that failed in exit code 1."""
-    parsed = _parser().parse_args(arguments)
+    parsed = make_parser().parse_args(arguments)
     try:
         return parsed.verb(parsed)
     except (ValueError, OSError) as error:
@@ -60,7 +60,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return 130
 
 
-def _parser() -> _Parser:
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of all verbs; each sets ``verb`` to the function that carries it out."""
     parser = _Parser(
         prog="callosal", description="Lateralized, persistent memory for transformers."
     )
@@ -99,6 +100,14 @@ def _parser() -> _Parser:
         "report", help="rebuild tables, figures and the page from recorded runs"
     )
     verb.add_argument("folder", type=Path, help="folder of the study")
+    verb.add_argument(
+        "--into",
+        type=Path,
+        action="append",
+        default=[],
+        metavar="PAGE",
+        help="also put the tables into a Markdown page, between the marks that name them",
+    )
     verb.set_defaults(verb=_report)
     return parser
 
@@ -118,7 +127,7 @@ def _positive(text: str) -> int:
 def _reproduce(parsed: argparse.Namespace) -> int:
     recipe = RECIPES[parsed.recipe]
     failed = _run([recipe(arm, seed) for seed in parsed.seeds for arm in ARMS], parsed)
-    parsed.folder = parsed.out
+    parsed.folder, parsed.into = parsed.out, []
     return _report(parsed) or failed
 
 
@@ -149,6 +158,8 @@ def _report(parsed: argparse.Namespace) -> int:
         raise ValueError(f"there is no folder {parsed.folder}; make one with callosal reproduce")
     require_writable(parsed.folder)
     build_report(parsed.folder)
+    for page in parsed.into:
+        fill_tables(page, parsed.folder)
     show_report(parsed.folder, Console())
     print(f"The page, with pictures: {parsed.folder / PAGE_FILE}")
     return 0

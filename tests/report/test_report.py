@@ -15,6 +15,7 @@ from rich.console import Console
 from tests.synthetic import synthetic_run, synthetic_runs
 
 from callosal.report import build_report, show_report
+from callosal.report.build import fill_tables
 from callosal.report.drawing import ARM_COLOURS, spread
 from callosal.report.figures import KINDS, retention_sentence
 from callosal.report.study import load_study, make_study
@@ -265,3 +266,36 @@ def test_arms_have_one_colour_each_and_the_recipes_names():
     assert ARMS == recipes.ARMS
     assert tuple(ARM_COLOURS) == ARMS
     assert len(set(ARM_COLOURS.values())) == len(ARMS)
+
+
+PAGE = """# A page
+before <!-- table: The arms -->
+old figures
+<!-- end of table --> between
+<!-- table: Reported against measured --><!-- end of table -->
+after
+"""
+
+
+def test_tables_are_put_between_their_marks_and_nowhere_else(whole, tmp_path):
+    page = tmp_path / "page.md"
+    page.write_text(PAGE)
+    fill_tables(page, whole)
+    filled = page.read_text()
+    assert filled.startswith("# A page\nbefore <!-- table: The arms -->\n| mean")
+    assert filled.endswith("<!-- end of table -->\nafter\n")
+    assert "old figures" not in filled
+    assert "<!-- end of table --> between\n<!-- table: Reported" in filled
+    fill_tables(page, whole)
+    assert page.read_text() == filled
+
+
+@pytest.mark.parametrize(
+    "text", ["<!-- table: Nothing --><!-- end of table -->", "<!-- table: The arms --> and no end"]
+)
+def test_a_mark_that_leads_nowhere_is_named_and_the_page_kept(whole, tmp_path, text):
+    page = tmp_path / "page.md"
+    page.write_text(text)
+    with pytest.raises(ValueError, match="names none of: Reported against measured, The arms"):
+        fill_tables(page, whole)
+    assert page.read_text() == text

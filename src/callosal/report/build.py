@@ -10,13 +10,15 @@ from rich.console import Console
 from callosal.report.figures import KINDS, draw_pictures
 from callosal.report.page import write_page
 from callosal.report.study import load_study
-from callosal.report.tables import print_tables, study_tables, to_markdown
+from callosal.report.tables import markdown_body, print_tables, study_tables, to_markdown
 from callosal.studies.claims import Verdict, judge
 
 CLAIMS_FILE = "claims.json"
 TABLES_FILE = "tables.md"
 PAGE_FILE = "report.html"
 FIGURES_FOLDER = "figures"
+TABLE_START = "<!-- table: "
+TABLE_END = "<!-- end of table -->"
 
 
 def build_report(folder: Path) -> list[Verdict]:
@@ -63,6 +65,32 @@ def show_report(folder: Path, console: Console) -> None:
     """
     study = load_study(folder)
     print_tables(study_tables(study, judge(study.records)), study.notes, console)
+
+
+def fill_tables(page: Path, folder: Path) -> None:
+    """Put a study's tables into a Markdown page, between the marks that name them.
+
+    A table named "The arms" replaces what stands between ``<!-- table: The arms -->`` and the next
+    ``<!-- end of table -->``; the rest of the page keeps every byte.
+
+    Raises:
+        RecordError: there are no runs, or their file is damaged.
+        ValueError: a mark names no table, or has no end.
+    """
+    study = load_study(folder)
+    tables = {table.title: table for table in study_tables(study, judge(study.records))}
+    first, *rest = page.read_text().split(TABLE_START)
+    parts = [first]
+    for block in rest:
+        title, _, behind = block.partition(" -->")
+        _, end, after = behind.partition(TABLE_END)
+        if title not in tables or not end:
+            raise ValueError(
+                f"{page}: the mark of the table {title!r} has no {TABLE_END} or names none of: "
+                f"{', '.join(tables)}"
+            )
+        parts.append(f"{title} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
+    _write(page, TABLE_START.join(parts).encode())
 
 
 def _write(path: Path, content: bytes) -> None:

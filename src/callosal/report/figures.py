@@ -6,6 +6,7 @@ from dataclasses import dataclass
 
 import numpy as np
 from jaxtyping import Float
+from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 from matplotlib.patches import Patch
 
@@ -179,8 +180,13 @@ def draw_memory(study: Study) -> Figure | None:
         assert run.snapshot is not None
         num_points, num_banks, num_slots = norms.shape
         grid = norms.reshape(num_points, num_banks * num_slots).T
+        # By square root, or the one slot that most tokens share leaves the others dark.
         image = axes.imshow(
-            grid, aspect="auto", interpolation="nearest", cmap="cividis", vmin=0.0, vmax=most
+            grid,
+            aspect="auto",
+            interpolation="nearest",
+            cmap="cividis",
+            norm=PowerNorm(0.5, vmin=0.0, vmax=most),
         )
         axes.set_title(
             f"{SIGN_LABELS.get(run.arm, run.arm)} (seed {run.seed})",

@@ -183,14 +183,16 @@ def to_markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
     """Write tables and notes as Markdown."""
     parts = []
     for table in tables:
-        lines = [table.headers, _rule(table), *table.rows]
-        parts.append(f"### {table.title}\n")
-        parts.append(
-            "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines) + "\n"
-        )
-        parts.append(f"{table.note}\n")
+        parts += [f"### {table.title}\n", markdown_body(table)]
     parts += [f"Note: {note}\n" for note in notes]
     return "\n".join(parts)
+
+
+def markdown_body(table: Table) -> str:
+    """Write a table's rows and its note as Markdown, without the title."""
+    lines = [table.headers, _rule(table), *table.rows]
+    rows = "\n".join("| " + " | ".join(map(_plain, line)) + " |" for line in lines)
+    return f"{rows}\n\n{table.note}\n"
 
 
 def _rich(table: Table, *, is_narrow: bool) -> RichTable:
