@@ -34,8 +34,11 @@ check: .venv/ready  ## format, lint, types, import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/ready  ## speed: what is compared is measured in one run
-	$(BIN)/python benchmarks/segments.py
+bench: .venv/ready  ## speed and stability: what is compared is measured in one run
+	mkdir -p results/benchmarks
+	for name in segments stability; do \
+	  $(BIN)/python benchmarks/$$name.py | tee /dev/stderr | tail -n 1 > results/benchmarks/$$name.json; \
+	done
 
 clean:  ## remove the environment and caches, never a result
 	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

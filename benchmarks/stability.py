@@ -12,7 +12,7 @@ from rich.progress import track
 from callosal import LateralMemory, MemoryConfig
 from callosal.memory.lateral import WriteRule
 
-SEGMENTS, AT_ONCE, TIME, WIDTH, SLOTS = 10_000, 50, 8, 32, 32
+SEGMENTS, AT_ONCE, TIME, WIDTH, SLOTS = 10_000, 10, 8, 32, 32
 
 
 @torch.no_grad()
@@ -42,6 +42,7 @@ def largest_norms(write: WriteRule, dtype: torch.dtype) -> dict[str, float | int
 
 def main() -> None:
     """Run both rules in both precisions and say what became of them."""
+    torch.set_num_threads(1)
     rows = []
     rules: tuple[WriteRule, ...] = ("bounded", "additive")
     for write in rules:
