@@ -1,0 +1,29 @@
+"""The layer compiles to one graph in evaluation mode, masked or in pieces."""
+
+import subprocess
+import sys
+
+CODE = """
+import torch
+from callosal import LateralMemory, MemoryConfig
+
+memory = LateralMemory(MemoryConfig(width=8, num_slots=4)).eval()
+compiled = torch.compile(memory, fullgraph=True, backend="eager")
+x, mask = torch.randn(2, 3, 5, 8), torch.rand(2, 3, 5) > 0.3
+for arguments in ((x,), (x, mask), (x[:, 0],)):
+    hidden, *rest = arguments
+    y, state = compiled(hidden, memory.blank(2), *rest)
+    expected, after = memory(hidden, memory.blank(2), *rest)
+    torch.testing.assert_close(y, expected)
+    torch.testing.assert_close(state.trace, after.trace)
+_, opened = compiled(x[:, 0], memory.blank(2), commit=False)
+torch.testing.assert_close(memory.commit(opened).trace, memory(x[:, 0], memory.blank(2))[1].trace)
+"""
+
+
+def test_evaluation_is_one_graph() -> None:
+    # A process of its own: functions decorated by this suite's shape checker do not compile. The
+    # eager backend traces as the others do and needs no compiler on the machine.
+    command = [sys.executable, "-c", CODE]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
