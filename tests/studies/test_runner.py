@@ -1,6 +1,9 @@
 """The runner: all arms on record once, nothing twice, and a bad run takes no good one with it."""
 
 import json
+import multiprocessing
+import threading
+import time
 from collections.abc import Iterator
 from dataclasses import asdict, replace
 from io import StringIO
@@ -13,7 +16,14 @@ from tests.tiny import tiny
 
 from callosal.studies.recipes import ARMS, RunConfig, build_model, fingerprint, load_config
 from callosal.studies.records import FILE_NAME, RecordError, append_record, read_records
-from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run, run_all
+from callosal.studies.runner import (
+    WorkerLostError,
+    evaluate_held_out,
+    load_trained,
+    require_writable,
+    run,
+    run_all,
+)
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.loop import TrainingDivergedError
 
@@ -173,3 +183,27 @@ def test_a_folder_on_which_nothing_can_be_written_is_refused() -> None:
     """The kernel's own folder, where not even root can make a file."""
     with pytest.raises(ValueError, match="cannot write to /proc"):
         require_writable(Path("/proc/self/task"))
+
+
+def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
+    tmp_path: Path,
+) -> None:
+    config = tiny(num_steps=100_000)
+    checkpoint = place_of(tmp_path, config) / "checkpoint.pt"
+
+    def kill() -> None:
+        while not checkpoint.exists():
+            time.sleep(0.05)
+        for child in multiprocessing.active_children():
+            if not child.name.startswith("SyncManager"):
+                child.kill()
+
+    killer = threading.Thread(target=kill, daemon=True)
+    killer.start()
+    with pytest.raises(
+        WorkerLostError, match=rf"{config.name} was ended from outside.*--workers 1"
+    ):
+        run_all([config], tmp_path, console=Console(file=StringIO()))
+    killer.join()
+    assert not (tmp_path / FILE_NAME).exists()
+    assert checkpoint.exists()

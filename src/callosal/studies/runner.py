@@ -7,6 +7,7 @@ import tempfile
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing import get_context
@@ -27,6 +28,17 @@ from callosal.training.checkpoint import load_checkpoint
 from callosal.training.evaluation import Evaluation, evaluate
 from callosal.training.loop import Curve, TrainingDivergedError, train
 from callosal.training.seeding import generator_for
+
+
+class WorkerLostError(ValueError):
+    """A worker was ended from outside, by the system when memory ran out, say."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the worker of {name} was ended from outside (was there enough memory?); run the same "
+            "command again, with --workers 1 if need be: it goes on from the last checkpoints"
+        )
+
 
 Report = Callable[[str, float, str], None]
 
@@ -147,8 +159,8 @@ def run_all(
         One line per run that diverged; the others are on record all the same.
 
     Raises:
-        ValueError: a run could not start, such as from a damaged checkpoint; raised when the others are
-            done and on record.
+        ValueError: a run could not start, such as from a damaged checkpoint, or lost its worker; raised
+            when the others are done and on record.
     """
     folder.mkdir(parents=True, exist_ok=True)
     known = read_records(folder) if (folder / FILE_NAME).is_file() else []
@@ -176,7 +188,7 @@ def run_all(
         Progress(*columns, console=console) as progress,
     ):
         messages = manager.Queue()
-        overall = progress.add_task(f"{len(todo)} runs", total=len(todo), text="")
+        overall = progress.add_task("all runs", total=len(todo), text="")
         bars: dict[str, Any] = {}
         waiting: dict[Future[RunRecord], RunConfig] = {
             pool.submit(_work, config, folder, messages): config for config in todo
@@ -192,6 +204,8 @@ def run_all(
                         failures.append(f"{config.name}: {error}")
                     except ValueError as error:
                         refused.append(error)
+                    except BrokenProcessPool:
+                        refused.append(WorkerLostError(config.name))
                     if config.name in bars:
                         progress.remove_task(bars.pop(config.name))
                     progress.advance(overall)
