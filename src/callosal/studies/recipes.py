@@ -132,7 +132,7 @@ def build_model(config: RunConfig) -> Transformer:
 
 def quick(arm: Arm, seed: int) -> RunConfig:
     """Return the small benchmark: 8 letters, about two minutes a run on one core."""
-    return _recipe("quick", arm, seed, num_letters=8, pairs=8, num_slots=32, num_steps=700)
+    return _recipe("quick", arm, seed, num_letters=8, pairs=8, num_slots=64, num_steps=750)
 
 
 def paper(arm: Arm, seed: int) -> RunConfig:
