@@ -20,6 +20,9 @@ ARM_COLOURS = {
     "uncoupled": "#009e73",
     "excitatory": "#d55e00",
 }
+# Where arms coincide, dashes and a smaller mark let the one below be seen.
+ARM_STYLES = {"uncoupled": "--"}
+ARM_MARK_SIZES = {"inhibitory": 9.0}
 ARM_MARKERS = {"no-memory": "x", "inhibitory": "o", "uncoupled": "s", "excitatory": "^"}
 BANK_COLOURS = ("#2f4b7c", "#f0c05a", "#8fb8a8", "#b07aa1")
 DOMAINS = ("cipher", "arithmetic")

@@ -12,7 +12,9 @@ from matplotlib.patches import Patch
 
 from callosal.report.drawing import (
     ARM_COLOURS,
+    ARM_MARK_SIZES,
     ARM_MARKERS,
+    ARM_STYLES,
     BANK_COLOURS,
     DOMAINS,
     INK,
@@ -97,8 +99,9 @@ def draw_retention(study: Study) -> Figure:
         colour = ARM_COLOURS.get(arm, INK)
         marks, lines = _recall(study.of(arm))
         mean = lines.mean(0)
-        draw_seeds(axes, marks, lines, colour, mean=mean)
-        axes.plot(marks, mean, ARM_MARKERS.get(arm, "."), color=colour, markersize=6)
+        draw_seeds(axes, marks, lines, colour, style=ARM_STYLES.get(arm, "-"), mean=mean)
+        size = ARM_MARK_SIZES.get(arm, 5.0)
+        axes.plot(marks, mean, ARM_MARKERS.get(arm, "."), color=colour, markersize=size)
         all_marks.update(marks)
         ends.append((float(mean[-1]), SIGN_LABELS.get(arm, arm), colour))
     most = max(all_marks)
