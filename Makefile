@@ -22,7 +22,8 @@ reproduce: .venv/ready  ## train the small benchmark, all arms and three seeds (
 paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on two cores)
 	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out results/paper
 
-report: .venv/ready  ## rebuild the committed report from its recorded runs
+report: .venv/ready  ## rebuild the committed reports and the README's tables from the recorded runs
+	$(BIN)/callosal report results/quick
 	$(BIN)/callosal report results/paper --into README.md
 
 test: .venv/ready  ## every test, doctests and README commands included
