@@ -20,7 +20,7 @@ reproduce: .venv/ready  ## train the small benchmark, all arms and three seeds (
 	$(BIN)/callosal reproduce --recipe quick --seeds $(SEEDS) --out $(STUDY)
 
 paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on two cores)
-	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out results/paper
+	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out runs/paper
 
 report: .venv/ready  ## rebuild the committed reports and the README's tables from the recorded runs
 	$(BIN)/callosal report results/quick
