@@ -357,6 +357,25 @@ def test_an_interrupt_ends_all_workers_and_starts_no_further_run(tmp_path: Path)
     assert begun <= 3
 
 
+def test_nobody_goes_on_when_the_program_is_killed(tmp_path: Path) -> None:
+    """Neither worker nor manager outlives it, though nothing could tell them."""
+    command = [*PROGRAM, "train", "--set", "training.checkpoint_every=1", "--out", str(tmp_path)]
+    with subprocess.Popen(  # noqa: S603  (our own program)
+        command, start_new_session=True, stdout=subprocess.PIPE, stderr=subprocess.PIPE
+    ) as process:
+        try:
+            while process.poll() is None and not any(tmp_path.glob("runs/*/checkpoint.pt")):
+                time.sleep(0.1)
+            process.kill()
+            # Returns when nobody holds the pipes any more.
+            process.communicate(timeout=100)
+        finally:
+            if process.poll() is None:
+                os.killpg(process.pid, signal.SIGKILL)
+    assert process.returncode == -signal.SIGKILL
+    assert not (tmp_path / FILE_NAME).exists()
+
+
 def test_what_evaluate_prints_is_plain_json(study: Path) -> None:
     """As a program, with nothing but the JSON on stdout, for whoever pipes it on."""
     command = [*PROGRAM, "evaluate", str(run_of(study, "inhibitory"))]

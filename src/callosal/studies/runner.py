@@ -1,16 +1,19 @@
 """Runs recipes: skips what is done, two at a time, and puts every run on record."""
 
 import json
+import os
 import platform
 import signal
 import tempfile
+import threading
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from dataclasses import asdict
 from importlib.metadata import version
-from multiprocessing import get_context
+from multiprocessing import get_context, parent_process
+from multiprocessing.managers import SyncManager
 from pathlib import Path
 from queue import Empty, Queue
 from typing import Any
@@ -146,6 +149,24 @@ def _work(config: RunConfig, folder: Path, messages: "Queue[tuple[str, float, st
     return run(config, folder, lambda *message: messages.put(message))
 
 
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that happened."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _start_worker() -> None:
+    """Let an interrupt or a lost parent end a worker at once; what it did is in its checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    _end_with_parent()
+
+
 def run_all(
     configs: Sequence[RunConfig],
     folder: Path,
@@ -174,16 +195,16 @@ def run_all(
     failures: list[str] = []
     refused: list[ValueError] = []
     context = get_context("spawn")
+    manager = SyncManager(ctx=context)
+    manager.start(initializer=_end_with_parent)
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
     columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
     with (
-        context.Manager() as manager,
-        # An interrupt ends a worker at once; what it did is in its checkpoint.
+        manager,
         ProcessPoolExecutor(
             min(num_workers, len(todo)),
             mp_context=context,
-            initializer=signal.signal,
-            initargs=(signal.SIGINT, signal.SIG_DFL),
+            initializer=_start_worker,
         ) as pool,
         Progress(*columns, console=console) as progress,
     ):
