@@ -7,9 +7,10 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.metadata import version
 from multiprocessing import get_context, parent_process
@@ -164,7 +165,26 @@ def _end_with_parent() -> None:
 def _start_worker() -> None:
     """Let an interrupt or a lost parent end a worker at once; what it did is in its checkpoint."""
     signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
     _end_with_parent()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold interrupts back while workers start, where the system can.
+
+    A worker inherits this and lets them through once it is up: before that, it would answer an
+    interrupt with a traceback out of an import.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
 def run_all(
@@ -211,9 +231,10 @@ def run_all(
         messages = manager.Queue()
         overall = progress.add_task("all runs", total=len(todo), text="")
         bars: dict[str, Any] = {}
-        waiting: dict[Future[RunRecord], RunConfig] = {
-            pool.submit(_work, config, folder, messages): config for config in todo
-        }
+        with _interrupts_held():
+            waiting: dict[Future[RunRecord], RunConfig] = {
+                pool.submit(_work, config, folder, messages): config for config in todo
+            }
         try:
             while waiting:
                 _show(messages, progress, bars)
