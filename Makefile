@@ -24,6 +24,7 @@ paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on 
 
 report: .venv/ready  ## rebuild the committed reports and the README's tables from the recorded runs
 	$(BIN)/callosal report results/quick
+	$(BIN)/callosal report results/fresh-seeds
 	$(BIN)/callosal report results/paper --into README.md
 
 test: .venv/ready  ## every test, doctests and README commands included
