@@ -4,8 +4,7 @@ import math
 
 import numpy as np
 
-from callosal.studies.claims import ARMS
-from callosal.studies.records import RunRecord
+from callosal.studies.records import ARMS, RunRecord
 
 LETTERS = 8
 MARKS = [0, 1, 3, 10, 30, 100, 300, 1000]

@@ -16,8 +16,8 @@ from hypothesis import strategies as st
 from tests.tiny import tiny
 
 from callosal.cli import main, parse_seeds
-from callosal.studies.recipes import ARMS, RECIPES, override
-from callosal.studies.records import FILE_NAME, read_records
+from callosal.studies.recipes import RECIPES, override
+from callosal.studies.records import ARMS, FILE_NAME, read_records
 from callosal.studies.runner import run
 from callosal.training.evaluation import Evaluation
 

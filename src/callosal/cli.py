@@ -6,12 +6,13 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn, get_args
+from typing import NoReturn
 
 from rich.console import Console
 
 from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
-from callosal.studies.recipes import ARMS, RECIPES, Arm, RunConfig, load_config, override
+from callosal.studies.recipes import RECIPES, RunConfig, load_config, override
+from callosal.studies.records import ARMS
 from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
 
 
@@ -78,7 +79,7 @@ def make_parser() -> argparse.ArgumentParser:
 
     verb = verbs.add_parser("train", help="train one run, on its recipe or off it")
     verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    verb.add_argument("--arm", choices=get_args(Arm), default="inhibitory")
+    verb.add_argument("--arm", choices=ARMS, default="inhibitory")
     verb.add_argument("--seed", type=_natural, default=0)
     verb.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of the study")
     verb.add_argument(

@@ -15,7 +15,6 @@ from tests.tiny import tiny
 
 from callosal.memory import LateralMemory
 from callosal.studies.recipes import (
-    ARMS,
     RECIPES,
     SIGNS,
     Arm,
@@ -27,6 +26,7 @@ from callosal.studies.recipes import (
     override,
     quick,
 )
+from callosal.studies.records import ARMS
 
 # Another valid value for the fields where one more or half as much is not.
 OTHERS: dict[str, Any] = {

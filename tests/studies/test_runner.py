@@ -14,8 +14,8 @@ import torch
 from rich.console import Console
 from tests.tiny import tiny
 
-from callosal.studies.recipes import ARMS, RunConfig, build_model, fingerprint, load_config
-from callosal.studies.records import FILE_NAME, RecordError, append_record, read_records
+from callosal.studies.recipes import RunConfig, build_model, fingerprint, load_config
+from callosal.studies.records import ARMS, FILE_NAME, RecordError, append_record, read_records
 from callosal.studies.runner import (
     WorkerLostError,
     evaluate_held_out,

@@ -13,7 +13,8 @@ from hypothesis import strategies as st
 from tests.tiny import EPISODES, tiny
 from torch import Tensor
 
-from callosal.studies.recipes import ARMS, Arm, RunConfig, build_model
+from callosal.studies.recipes import Arm, RunConfig, build_model
+from callosal.studies.records import ARMS
 from callosal.tasks import Episodes, arithmetic, sample_episodes
 from callosal.training import loop
 from callosal.training.checkpoint import load_checkpoint

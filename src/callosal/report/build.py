@@ -9,8 +9,8 @@ from rich.console import Console
 
 from callosal.report.figures import KINDS, draw_pictures
 from callosal.report.page import write_page
-from callosal.report.study import load_study
-from callosal.report.tables import markdown_body, print_tables, study_tables, to_markdown
+from callosal.report.study import Study, load_study
+from callosal.report.tables import Table, markdown_body, print_tables, study_tables, to_markdown
 from callosal.studies.claims import Verdict, judge
 
 CLAIMS_FILE = "claims.json"
@@ -35,9 +35,7 @@ def build_report(folder: Path) -> list[Verdict]:
         ValueError: the runs cannot be compared, such as those of two recipes.
         OSError: the folder cannot be written.
     """
-    study = load_study(folder)
-    verdicts = judge(study.records)
-    tables = study_tables(study, verdicts)
+    study, verdicts, tables = _judged(folder)
     pictures = draw_pictures(study)
 
     figures = folder / FIGURES_FOLDER
@@ -63,8 +61,8 @@ def show_report(folder: Path, console: Console) -> None:
         RecordError: there are no runs, or their file is damaged.
         ValueError: the runs cannot be compared.
     """
-    study = load_study(folder)
-    print_tables(study_tables(study, judge(study.records)), study.notes, console)
+    study, _, tables = _judged(folder)
+    print_tables(tables, study.notes, console)
 
 
 def fill_tables(page: Path, folder: Path) -> None:
@@ -77,8 +75,7 @@ def fill_tables(page: Path, folder: Path) -> None:
         RecordError: there are no runs, or their file is damaged.
         ValueError: a mark names no table, or has no end.
     """
-    study = load_study(folder)
-    tables = {table.title: table for table in study_tables(study, judge(study.records))}
+    tables = {table.title: table for table in _judged(folder)[2]}
     first, *rest = page.read_text().split(TABLE_START)
     parts = [first]
     for block in rest:
@@ -91,6 +88,12 @@ def fill_tables(page: Path, folder: Path) -> None:
             )
         parts.append(f"{title} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
     _write(page, TABLE_START.join(parts).encode())
+
+
+def _judged(folder: Path) -> tuple[Study, list[Verdict], list[Table]]:
+    study = load_study(folder)
+    verdicts = judge(study.records)
+    return study, verdicts, study_tables(study, verdicts)
 
 
 def _write(path: Path, content: bytes) -> None:

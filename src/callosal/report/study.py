@@ -4,8 +4,8 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
-from callosal.studies.claims import ARMS, MIN_SEEDS, evidence
-from callosal.studies.records import RunRecord, read_records
+from callosal.studies.claims import MIN_SEEDS, evidence
+from callosal.studies.records import ARMS, RunRecord, read_records
 
 SIGN_LABELS = {
     "no-memory": "no memory",

@@ -11,10 +11,8 @@ from dataclasses import dataclass
 from typing import Literal
 
 from callosal.measures.intervals import Interval, log_ratio_interval, mean_interval
-from callosal.studies.records import RunRecord
+from callosal.studies.records import ARMS, RunRecord
 
-# The arms in the order of every table; recipes.ARMS says the same but needs torch.
-ARMS = ("no-memory", "inhibitory", "uncoupled", "excitatory")
 MIN_SEEDS = 3
 PAPER = "arXiv 2603.03355, abstract"
 OURS = "ours"

@@ -6,16 +6,15 @@ import json
 from collections.abc import Callable, Sequence
 from dataclasses import asdict, dataclass, replace
 from pathlib import Path
-from typing import Any, Literal, get_args
+from typing import Any
 
 from callosal.memory import LateralMemory, MemoryConfig
 from callosal.models import Transformer, TransformerConfig
+from callosal.studies.records import Arm
 from callosal.tasks import EpisodeConfig
 from callosal.training.loop import TrainingConfig
 from callosal.training.seeding import seeded
 
-Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
-ARMS: tuple[Arm, ...] = get_args(Arm)
 # What a run is called is not changed by hand; which arm it is follows from its memory.
 FIXED = ("recipe", "arm", "changed")
 SIGNS: dict[Arm, float] = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}

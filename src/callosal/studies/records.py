@@ -4,9 +4,13 @@ import json
 import os
 from dataclasses import asdict, dataclass, fields
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 FILE_NAME = "runs.jsonl"
+
+# What is compared, in the order of every table.
+Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
+ARMS: tuple[Arm, ...] = get_args(Arm)
 
 
 class RecordError(ValueError):

@@ -2,6 +2,7 @@
 
 import math
 from collections.abc import Callable
+from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -152,11 +153,7 @@ def _step(
     episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
     due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
     blank = model.blank(config.batch_size)
-    if due:
-        with record_shares(model) as shares:
-            logits, _ = model(episodes.tokens, blank)
-    else:
-        shares = []
+    with record_shares(model) if due else nullcontext([]) as shares:
         logits, _ = model(episodes.tokens, blank)
     losses = domain_losses(logits, episodes)
     loss: Tensor = torch.stack(losses).sum()
