@@ -1,16 +1,16 @@
 """Memories and inputs to try the laws on: hypothesis draws the sizes, a seed fills the tensors."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import torch
 from hypothesis import strategies as st
 from torch import Tensor
 
-from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+from callosal.memory import CarriedContext, LateralMemory, MemoryConfig, MemoryState
 
-Drive = Literal["axis", "slots"]
-Write = Literal["bounded", "additive"]
+Drive = Literal["axis", "gradient", "slots"]
+Write = Literal["bounded", "additive", "delta"]
 SEEDS = st.integers(0, 2**20)
 
 
@@ -26,7 +26,7 @@ class Case:
 
 @st.composite
 def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
-    """Draw a small memory: 1 to 3 banks, any sign, both drives, both writes."""
+    """Draw a small memory: 1 to 3 banks, any sign, every drive, context and write."""
     num_heads = draw(st.integers(1, 3))
     drawn = {
         "width": draw(st.integers(2, 5)),
@@ -36,11 +36,17 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
         "num_lags": draw(st.integers(num_heads, 4)),
         "sign": draw(st.sampled_from([-1.0, 0.0, 1.0, -0.4, 0.3])),
         "gain": draw(st.sampled_from([1.0, 4.0])),
-        "drive": draw(st.sampled_from(["axis", "slots"])),
-        "write": draw(st.sampled_from(["bounded", "additive"])),
+        "drive": draw(st.sampled_from(["axis", "gradient", "slots"])),
+        "write": draw(st.sampled_from(["bounded", "additive", "delta"])),
         "homeostasis": draw(st.booleans()),
-    }
-    return MemoryConfig(**(drawn | fixed))
+    } | fixed
+    looks_back = drawn["num_lags"] > 1
+    drawn.setdefault(
+        "context", draw(st.sampled_from(["segment", "token"])) if looks_back else "segment"
+    )
+    averages = drawn["drive"] != "slots" and drawn["context"] == "segment"
+    drawn.setdefault("carry", draw(st.sampled_from([0.0, 0.7])) if averages else 0.0)
+    return MemoryConfig(**drawn)
 
 
 def build_memory(config: MemoryConfig, seed: int = 0, *, lived: bool = True) -> LateralMemory:
@@ -83,10 +89,20 @@ def fill(memory: LateralMemory, sizes: tuple[int, ...], seed: int = 0) -> Case:
     """Make random hidden states, a memory that holds something, and a mask with holes."""
     generator = torch.Generator().manual_seed(seed + 1)
     width = memory.config.width
-    blank = memory.blank(sizes[0]).trace
+    blank = memory.blank(sizes[0])
+
+    def noise(like: Tensor) -> Tensor:
+        return torch.randn(like.shape, generator=generator, dtype=like.dtype)
+
+    hidden = torch.randn(*sizes, width, generator=generator, dtype=torch.float64)
+    state = replace(blank, trace=noise(blank.trace))
+    if state.context is not None:
+        total, count = state.context.signal_sum, state.context.num_tokens
+        carried = CarriedContext(signal_sum=noise(total), num_tokens=noise(count).abs())
+        state = replace(state, context=carried)
     return Case(
         memory=memory,
-        hidden=torch.randn(*sizes, width, generator=generator, dtype=torch.float64),
-        state=MemoryState(trace=torch.randn(blank.shape, generator=generator, dtype=blank.dtype)),
+        hidden=hidden,
+        state=state,
         mask=torch.rand(sizes, generator=generator) < 0.6,
     )

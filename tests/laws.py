@@ -1,60 +1,66 @@
-"""The laws of a memory, as functions that raise AssertionError where one is broken.
+"""The laws of a lateral memory, as functions that raise AssertionError where one is broken.
 
-The property tests call them on the library; the planted-fault test calls them on broken copies of
-it and wants each to go red.
+What every memory owes is in ``callosal.contract.laws``; here it meets a case, and what is a lateral
+memory's own comes on top: the twin, the banks and their shares, pieces, the bound. The property tests
+call the laws on the library; the planted-fault test calls them on broken copies of it.
 """
 
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import partial
 from itertools import pairwise
+from typing import Any
 
 import torch
 from tests.cases import Case
 from tests.tolerances import EXACT
-from torch import Tensor
+from torch import Tensor, nn
 
+from callosal.contract import laws, states
+from callosal.contract.states import assert_same_bits
 from callosal.memory import LateralMemory, MemoryState
 from callosal.ops import reference
 
 
 def assert_near(actual: Tensor, expected: Tensor, tolerance: float = EXACT) -> None:
     """Compare two tensors, relative to the largest entry of the expected one or to one."""
-    assert actual.shape == expected.shape, f"{actual.shape} is not {expected.shape}"
-    if expected.numel() == 0:
-        return
-    error = (actual.double() - expected.double()).abs().max().item()
-    size = max(1.0, expected.double().abs().max().item())
-    assert error <= tolerance * size, f"off by {error:.3g} where entries reach {size:.3g}"
+    states.assert_near(actual, expected, tolerance)
 
 
-def assert_same_bits(actual: Tensor, expected: Tensor) -> None:
-    """Compare two tensors bit for bit; NaN equals NaN."""
-    assert actual.dtype == expected.dtype
-    torch.testing.assert_close(actual, expected, rtol=0.0, atol=0.0, equal_nan=True)
+def assert_same_state(actual: Any, expected: Any, tolerance: float = EXACT) -> None:
+    """Compare two states, open segments and carried contexts included."""
+    states.assert_same_state(actual, expected, tolerance)
 
 
-def assert_same_state(actual: MemoryState, expected: MemoryState, tolerance: float = EXACT) -> None:
-    """Compare two states, open segments included."""
-    assert_near(actual.trace, expected.trace, tolerance)
-    assert (actual.segment is None) == (expected.segment is None)
-    if actual.segment is not None and expected.segment is not None:
-        for name, tensor in vars(expected.segment).items():
-            assert_near(getattr(actual.segment, name), tensor, tolerance)
+class Shares(nn.Module):
+    """The shares of a memory as the output of one, so that the same laws can be asked of them."""
+
+    def __init__(self, memory: LateralMemory) -> None:
+        super().__init__()
+        self.memory = memory
+
+    def forward(
+        self, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
+    ) -> tuple[Tensor, MemoryState]:
+        return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
 def twin(
-    memory: LateralMemory, hidden: Tensor, trace: Tensor, mask: Tensor
+    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Run the slow twin with a memory's parameters and buffers."""
-    config = memory.config
+    config, context = memory.config, state.context
     return reference.segment(
         hidden,
-        trace,
+        state.trace,
         mask,
         dict(memory.named_parameters()) | dict(memory.named_buffers()),
         gain=config.gain,
         drive=config.drive,
         write=config.write,
         homeostasis=config.homeostasis,
+        context=config.context,
+        carried=context and (context.signal_sum, context.num_tokens),
     )
 
 
@@ -66,9 +72,17 @@ def matches_twin(case: Case) -> None:
     leaves = [hidden, trace, *memory.parameters()]
     leaves = [leaf for leaf in leaves if leaf.requires_grad]
 
-    y, state = memory(hidden, MemoryState(trace=trace), case.mask)
-    fast = (y, state.trace, memory.bank_share(hidden, mask=case.mask))
-    slow = twin(memory, hidden, trace, case.mask)
+    before = replace(case.state, trace=trace)
+    y, state = memory(hidden, before, case.mask)
+    fast = (y, state.trace, memory.bank_share(hidden, before, case.mask))
+    slow = twin(memory, hidden, before, case.mask)
+    if before.context and state.context:
+        for row, present in enumerate(case.mask):
+            was = before.context.signal_sum[row], before.context.num_tokens[row]
+            if present.any():
+                was = reference.carry(*was, hidden[row][present], memory.config.carry)
+            assert_near(state.context.signal_sum[row], was[0])
+            assert_near(state.context.num_tokens[row], was[1])
     for one, other in zip(fast, slow, strict=True):
         assert_near(one, other)
     probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in fast]
@@ -85,24 +99,14 @@ def matches_twin(case: Case) -> None:
 
 def segments_at_once_equal_calls(case: Case) -> None:
     """Many segments in one call give what the calls one after another give, gradients too."""
-    trace = case.state.trace.clone().requires_grad_()
-    y, after = case.memory(case.hidden, MemoryState(trace=trace), case.mask)
-    state, ys = MemoryState(trace=trace), []
-    for hidden, mask in zip(case.hidden.unbind(1), case.mask.unbind(1), strict=True):
-        one, state = case.memory(hidden, state, mask)
-        ys.append(one)
-    assert_near(y, torch.stack(ys, dim=1))
-    assert_same_state(after, state)
-    (at_once,) = torch.autograd.grad(after.trace.sum() + y.sum(), trace)
-    (in_turn,) = torch.autograd.grad(state.trace.sum() + sum(one.sum() for one in ys), trace)
-    assert_near(at_once, in_turn)
+    laws.segments_at_once_equal_calls(case.memory, case.hidden, case.state, case.mask)
 
 
 def pieces_equal_one_call(case: Case, cuts: Sequence[int], *, masked: bool = True) -> None:
     """A segment cut anywhere and committed at its end is the segment in one call."""
     memory, mask = case.memory, case.mask if masked else torch.ones_like(case.mask)
     whole, expected = memory(case.hidden, case.state, mask)
-    shares = memory.bank_share(case.hidden, mask=mask)
+    shares = memory.bank_share(case.hidden, case.state, mask)
     state, last, ys, ps = case.state, case.state, [], []
     edges = [0, *sorted(cuts), case.hidden.shape[1]]
     for start, stop in pairwise(edges):
@@ -125,68 +129,34 @@ def pieces_equal_one_call(case: Case, cuts: Sequence[int], *, masked: bool = Tru
 
 def no_look_ahead(case: Case, time: int) -> None:
     """What comes after a token changes neither its read-out nor its shares."""
-    memory, changed = case.memory, case.hidden.clone()
-    changed[..., time:, :] += 1.0
-    for piece in (True, False):
-        before, _ = memory(case.hidden, case.state, commit=piece)
-        after, _ = memory(changed, case.state, commit=piece)
-        assert_near(after[..., :time, :], before[..., :time, :])
-    before, after = memory.bank_share(case.hidden), memory.bank_share(changed)
-    assert_near(after[..., :time, :], before[..., :time, :])
+    opened = partial(case.memory, commit=False)
+    for read in (case.memory, opened, Shares(case.memory)):
+        laws.no_look_ahead(read, case.hidden, case.state, None, time)
 
 
 def no_look_ahead_over_segments(case: Case, index: int) -> None:
     """What comes in a later segment changes nothing in an earlier one."""
-    changed = case.hidden.clone()
-    changed[:, index] += 1.0
-    before, _ = case.memory(case.hidden, case.state)
-    after, _ = case.memory(changed, case.state)
-    assert_near(after[:, :index], before[:, :index])
+    laws.no_look_ahead(case.memory, case.hidden, case.state, None, index)
 
 
 def rows_do_not_leak(case: Case, row: int) -> None:
     """Changing one row changes no bit of another row's output or memory, in training either."""
-    others = torch.arange(len(case.state)) != row
-    changed = case.hidden.clone()
-    changed[row] = changed[row].flip(-2) * 3.0 + 1.0
-    trace = case.state.trace.clone()
-    trace[row] += 1.0
-    buffers = {name: tensor.clone() for name, tensor in case.memory.named_buffers()}
-    for training in (False, True):
-        case.memory.train(training)
-        before = case.memory(case.hidden, case.state, case.mask)
-        case.memory.load_state_dict(buffers, strict=False)
-        after = case.memory(changed, MemoryState(trace=trace), case.mask)
-        case.memory.load_state_dict(buffers, strict=False)
-        assert_same_bits(after[0][others], before[0][others])
-        assert_same_bits(after[1].trace[others], before[1].trace[others])
-    case.memory.eval()
+    laws.rows_do_not_leak(case.memory, case.hidden, case.state, case.mask, row)
 
 
 def inputs_stay_and_calls_agree(case: Case) -> None:
     """A call changes no input, state, mask or module, and a second one gives the same bits."""
-    memory, state = case.memory, case.state
-    names = set(vars(memory))
+    state = case.state
     if case.hidden.ndim == 3:
-        _, state = memory(case.hidden, state, commit=False)
-    kept = (case.hidden.clone(), state.clone(), case.mask.clone())
-    module = {name: tensor.clone() for name, tensor in memory.state_dict().items()}
-    first, second = (memory(case.hidden, state, case.mask) for _ in range(2))
-    assert_same_bits(first[0], second[0])
-    assert_same_bits(first[1].trace, second[1].trace)
-    assert_same_bits(case.hidden, kept[0])
-    assert_same_state(state, kept[1], 0.0)
-    assert torch.equal(case.mask, kept[2])
-    assert set(vars(memory)) == names, "a call left something on the module"
-    for name, tensor in memory.state_dict().items():
-        assert_same_bits(tensor, module[name])
+        _, state = case.memory(case.hidden, state, commit=False)
+    laws.inputs_stay_and_calls_agree(case.memory, case.hidden, state, case.mask)
 
 
 def banks_permute(case: Case, order: Sequence[int]) -> None:
     """Banks have no places: renaming them renames traces and shares, and leaves the read-out."""
     memory, banks = case.memory, torch.tensor(order)
     y, after = memory(case.hidden, case.state, case.mask)
-    shares = memory.bank_share(case.hidden, mask=case.mask)
+    shares = memory.bank_share(case.hidden, case.state, case.mask)
     by_bank = [memory.addresses, memory.prototypes, memory.maps, memory.axes]
     if memory.config.drive == "slots":
         by_bank.append(memory.slow_mean)
@@ -194,44 +164,17 @@ def banks_permute(case: Case, order: Sequence[int]) -> None:
         for tensor in by_bank:
             tensor.copy_(tensor[banks].clone())
         memory.coupling.copy_(memory.coupling[banks][:, banks].clone())
-    renamed = MemoryState(trace=case.state.trace[:, banks])
+    renamed = replace(case.state, trace=case.state.trace[:, banks])
     other_y, other = memory(case.hidden, renamed, case.mask)
     assert_near(other_y, y)
     assert_near(other.trace, after.trace[:, banks])
-    assert_near(memory.bank_share(case.hidden, mask=case.mask), shares[..., banks])
+    assert_near(memory.bank_share(case.hidden, renamed, case.mask), shares[..., banks])
 
 
 def masked_is_absent(case: Case) -> None:
     """A masked token, NaN or not, is as if it had never been there; gradients stay finite."""
-    memory, mask = case.memory, case.mask
-    hidden = case.hidden.masked_fill(~mask[..., None], float("nan")).requires_grad_()
-    trace = case.state.trace.clone().requires_grad_()
-    y, after = memory(hidden, MemoryState(trace=trace), mask)
-    shares = memory.bank_share(hidden, mask=mask)
-    assert_same_bits(y[~mask], torch.zeros_like(y[~mask]))
-    assert_same_bits(shares[~mask], torch.zeros_like(shares[~mask]))
-
-    for row in range(len(mask)):
-        state = case.state[row]
-        several = hidden.ndim == 4
-        for index in range(hidden.shape[1] if several else 1):
-            place = (row, index) if several else (row,)
-            x = case.hidden[place][mask[place]][None]
-            if x.shape[1] == 0:
-                continue
-            assert_near(shares[place][mask[place]], memory.bank_share(x, state)[0])
-            alone, state = memory(x, state)
-            assert_near(y[place][mask[place]], alone[0])
-        if not mask[row].any():
-            assert_same_bits(after.trace[row], case.state.trace[row])
-        assert_near(after.trace[row], state.trace[0])
-
-    leaves = [hidden, trace, *(p for p in memory.parameters() if p.requires_grad)]
-    total = y.sum() + after.trace.sum() + shares.square().sum()
-    for gradient in torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True):
-        assert gradient.isfinite().all()
-    (gradient,) = torch.autograd.grad(memory(hidden, case.state, mask)[0].sum(), hidden)
-    assert_same_bits(gradient[~mask], torch.zeros_like(gradient[~mask]))
+    laws.masked_is_absent(case.memory, case.hidden, case.state, case.mask)
+    laws.masked_is_absent(Shares(case.memory), case.hidden, case.state, case.mask)
 
 
 def largest_norm_over(
@@ -254,12 +197,7 @@ def largest_norm_over(
 
 def detach_cuts(case: Case) -> None:
     """What comes after a detach sends no gradient to what came before, an open segment included."""
-    hidden = case.hidden.clone().requires_grad_()
+    # Without this there would be nothing to cut.
+    laws.gradient_through_state(case.memory, case.hidden, case.state)
     for committed in (True, False):
-        _, state = case.memory(hidden, case.state, commit=committed)
-        assert state.trace.requires_grad or not committed
-        state = state.detach()
-        y, after = case.memory(case.hidden, state)
-        # Only parameters can get a gradient: nothing leads back to the hidden states before.
-        (gradient,) = torch.autograd.grad(y.sum() + after.trace.sum(), hidden, allow_unused=True)
-        assert gradient is None
+        laws.detach_cuts(case.memory, case.hidden, case.state, commit=committed)

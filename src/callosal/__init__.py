@@ -7,6 +7,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from callosal.contract import check_memory
     from callosal.measures.recording import record_shares
     from callosal.measures.specialization import Specialization, specialization
     from callosal.memory import LateralMemory, MemoryConfig, MemoryState
@@ -23,6 +24,7 @@ _HOMES = {
     "Specialization": "callosal.measures.specialization",
     "Transformer": "callosal.models",
     "TransformerConfig": "callosal.models",
+    "check_memory": "callosal.contract",
     "record_shares": "callosal.measures.recording",
     "sample_episodes": "callosal.tasks",
     "specialization": "callosal.measures.specialization",
@@ -36,6 +38,7 @@ __all__ = [
     "Specialization",
     "Transformer",
     "TransformerConfig",
+    "check_memory",
     "record_shares",
     "sample_episodes",
     "specialization",

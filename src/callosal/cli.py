@@ -11,6 +11,7 @@ from typing import NoReturn
 from rich.console import Console
 
 from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
+from callosal.studies.catalog import STUDIES
 from callosal.studies.recipes import RECIPES, RunConfig, load_config, override
 from callosal.studies.records import ARMS
 from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
@@ -77,6 +78,17 @@ def make_parser() -> argparse.ArgumentParser:
     verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
     verb.set_defaults(verb=_reproduce)
 
+    verb = verbs.add_parser("study", help="run a study, or what is left of it, and report on it")
+    verb.add_argument(
+        "name",
+        choices=list(STUDIES),
+        help="; ".join(f"{name}: {study.question}" for name, study in STUDIES.items()),
+    )
+    verb.add_argument("--seeds", type=parse_seeds, help="0-4 or 101,102 (default: the study's own)")
+    verb.add_argument("--out", type=Path, help="folder of the study (default: runs/NAME)")
+    verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
+    verb.set_defaults(verb=_study)
+
     verb = verbs.add_parser("train", help="train one run, on its recipe or off it")
     verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
     verb.add_argument("--arm", choices=ARMS, default="inhibitory")
@@ -128,6 +140,15 @@ def _positive(text: str) -> int:
 def _reproduce(parsed: argparse.Namespace) -> int:
     recipe = RECIPES[parsed.recipe]
     failed = _run([recipe(arm, seed) for seed in parsed.seeds for arm in ARMS], parsed)
+    parsed.folder, parsed.into = parsed.out, []
+    return _report(parsed) or failed
+
+
+def _study(parsed: argparse.Namespace) -> int:
+    study = STUDIES[parsed.name]
+    parsed.out = parsed.out or Path("runs") / parsed.name
+    seeds = study.seeds if parsed.seeds is None else parsed.seeds
+    failed = _run(study.configs(seeds), parsed)
     parsed.folder, parsed.into = parsed.out, []
     return _report(parsed) or failed
 

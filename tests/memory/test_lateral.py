@@ -24,8 +24,8 @@ def test_fast_equals_slow_twin(num_banks: int, sign: float, data: st.DataObject)
     laws.matches_twin(data.draw(cases(num_banks=num_banks, sign=sign)))
 
 
-@pytest.mark.parametrize("write", ["bounded", "additive"])
-@pytest.mark.parametrize("drive", ["axis", "slots"])
+@pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
+@pytest.mark.parametrize("drive", ["axis", "gradient", "slots"])
 @pytest.mark.parametrize("homeostasis", [True, False])
 @given(data=st.data())
 @settings(max_examples=4)

@@ -20,7 +20,7 @@ from callosal.report.drawing import ARM_COLOURS, spread
 from callosal.report.figures import KINDS, retention_sentence
 from callosal.report.study import load_study, make_study
 from callosal.report.tables import claims_table, number, study_tables, to_markdown
-from callosal.report.training_figures import _modes
+from callosal.report.training_figures import modes_of
 from callosal.studies import recipes
 from callosal.studies.claims import CLAIMS, judge
 from callosal.studies.records import ARMS, RecordError, RunRecord, append_record
@@ -246,7 +246,7 @@ def test_the_retention_title_says_what_the_runs_say():
 def test_modes_of_the_coupling_are_its_eigenvalues():
     for num_banks, sign in [(2, -1.0), (3, 0.5), (4, 1.0)]:
         coupling = np.eye(num_banks) + sign / (num_banks - 1) * (1 - np.eye(num_banks))
-        common, differential = _modes(coupling[None, None])
+        common, differential = modes_of(coupling[None, None])
         eigenvalues = np.sort(np.linalg.eigvalsh(coupling))
         wanted = np.sort([common.item(), *[differential.item()] * (num_banks - 1)])
         np.testing.assert_allclose(eigenvalues, wanted, atol=1e-12)

@@ -1,6 +1,7 @@
 """Episodes: what they show, what they ask, and that nothing but the support can tell the answer."""
 
 import math
+import random
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -14,9 +15,11 @@ from hypothesis import strategies as st
 from tests.cases import SEEDS
 from torch import Generator, Tensor
 
-from callosal.tasks import Domain, EpisodeConfig, Episodes, Split, cipher, sample_episodes
+from callosal.tasks import EpisodeConfig, Episodes, Split, cipher, sample_episodes
 from callosal.tasks.episodes import UNSCORED, scored
 
+# The domains of the default episode, in its order.
+CIPHER, ARITHMETIC = 0, 1
 SPLITS: list[Split] = ["training", "evaluation"]
 
 
@@ -24,13 +27,18 @@ SPLITS: list[Split] = ["training", "evaluation"]
 def episode_configs(draw: st.DrawFn) -> EpisodeConfig:
     pairs = draw(st.integers(1, 5))
     num_questions = draw(st.integers(-(-3 // pairs), 4))
-    return EpisodeConfig(
-        num_letters=pairs * num_questions,
-        pairs_per_segment=pairs,
-        num_rounds=num_questions + draw(st.integers(0, 2)),
-        num_distractors=draw(st.integers(0, 3)),
-        modulus=draw(st.integers(2, 13)),
-    )
+    drawn = {
+        "num_letters": pairs * num_questions,
+        "pairs_per_segment": pairs,
+        "num_rounds": num_questions + draw(st.integers(0, 2)),
+        "num_distractors": draw(st.integers(0, 3)),
+        "modulus": draw(st.integers(2, 13)),
+    }
+    # The shape checker looks at one random item of a tuple; hypothesis wants that state untouched.
+    before = random.getstate()
+    config = EpisodeConfig(**drawn)
+    random.setstate(before)
+    return config
 
 
 def draw_episodes(
@@ -85,7 +93,7 @@ def test_progressions_are_strict_and_scored_from_the_third_term(
     config: EpisodeConfig, seed: int
 ) -> None:
     episodes = draw_episodes(config, seed)
-    where = episodes.domains == Domain.ARITHMETIC
+    where = episodes.domains[:, 0] == ARITHMETIC
     terms = episodes.tokens[:, where] - config.num_letters
     assert ((terms >= 0) & (terms < config.modulus)).all()
     steps = terms.diff(dim=-1) % config.modulus
@@ -102,14 +110,14 @@ def test_domains_come_in_turn_with_the_distractors_before_the_questions(
     config: EpisodeConfig, seed: int
 ) -> None:
     episodes = draw_episodes(config, seed)
-    turn = [Domain.CIPHER, Domain.ARITHMETIC]
+    turn = [CIPHER, ARITHMETIC]
     expected = turn * config.num_rounds
-    expected += [Domain.ARITHMETIC] * config.num_distractors
+    expected += [ARITHMETIC] * config.num_distractors
     expected += turn * config.num_questions
-    assert episodes.domains.tolist() == expected
+    assert episodes.domains.tolist() == [[d] * config.segment_length for d in expected]
     shape = (3, len(expected), config.segment_length)
     assert episodes.tokens.shape == episodes.targets.shape == shape
-    letters = episodes.tokens[:, episodes.domains == Domain.CIPHER]
+    letters = episodes.tokens[:, episodes.domains[:, 0] == CIPHER]
     assert ((letters < config.num_letters) | (letters == config.blank)).all()
     assert config.segment_length == 2 * config.pairs_per_segment
 
@@ -120,9 +128,9 @@ def test_distractors_add_exactly_that_many_segments_and_nothing_else(
 ) -> None:
     longer = replace(config, num_distractors=config.num_distractors + more)
     few, many = draw_episodes(config, seed), draw_episodes(longer, seed)
-    count = [int((e.domains == Domain.ARITHMETIC).sum()) for e in (few, many)]
+    count = [int((e.domains[:, 0] == ARITHMETIC).sum()) for e in (few, many)]
     assert count[1] - count[0] == more == len(many.domains) - len(few.domains)
-    cipher_part = [e.tokens[:, e.domains == Domain.CIPHER] for e in (few, many)]
+    cipher_part = [e.tokens[:, e.domains[:, 0] == CIPHER] for e in (few, many)]
     assert torch.equal(*cipher_part)
 
 
@@ -142,13 +150,13 @@ def test_scored_marks_each_domains_targets_and_nothing_twice(
     config: EpisodeConfig, seed: int
 ) -> None:
     episodes = draw_episodes(config, seed)
-    marks = [scored(episodes, domain) for domain in Domain]
+    marks = [scored(episodes, domain) for domain in (CIPHER, ARITHMETIC)]
     assert not (marks[0] & marks[1]).any()
     assert torch.equal(marks[0] | marks[1], episodes.targets != UNSCORED)
-    assert (marks[Domain.CIPHER].sum((1, 2)) == config.num_letters).all()
-    num_arithmetic = int((episodes.domains == Domain.ARITHMETIC).sum())
+    assert (marks[CIPHER].sum((1, 2)) == config.num_letters).all()
+    num_arithmetic = int((episodes.domains[:, 0] == ARITHMETIC).sum())
     terms = num_arithmetic * (config.segment_length - 2)
-    assert (marks[Domain.ARITHMETIC].sum((1, 2)) == terms).all()
+    assert (marks[ARITHMETIC].sum((1, 2)) == terms).all()
 
 
 @given(episode_configs(), SEEDS, st.sampled_from(SPLITS))

@@ -1,4 +1,4 @@
-"""How much of a cipher is still recalled after n further segments that also write."""
+"""How much of what was told is still recalled after n further segments that also write."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
@@ -8,14 +8,14 @@ from torch import Generator, Tensor
 
 from callosal.models.transformer import States, Transformer
 from callosal.tasks import EpisodeConfig, sample_episodes
-from callosal.tasks.episodes import Domain, scored
+from callosal.tasks.episodes import TOLD, scored
 
 CHUNK = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Recall of the cipher after each number of distractor segments.
+    """Recall of what was told after each number of distractor segments.
 
     Attributes:
         distractors: numbers of segments between support and question.
@@ -37,12 +37,12 @@ def measure_retention(
     generator: Generator,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Retention:
-    """Ask the same questions after more and more arithmetic; the questions themselves leave no trace.
+    """Ask the same questions after more and more of the rules; the questions leave no trace.
 
     Args:
         model: a model in evaluation mode, with or without memory.
         config: the episodes; its own number of distractors is ignored.
-        distractors: increasing numbers of arithmetic segments, each of which writes.
+        distractors: increasing numbers of segments of the rules, each of which writes.
         num_episodes: how many ciphers; each asks all its letters.
         generator: draws the episodes, from the evaluation split.
         on_progress: called with (segments done, segments in all).
@@ -51,10 +51,11 @@ def measure_retention(
     episodes = sample_episodes(
         replace(config, num_distractors=most), num_episodes, generator, "evaluation"
     )
-    first = 2 * config.num_rounds
+    first = config.num_told_segments
     questions = slice(first + most, None)
     tokens, targets = episodes.tokens[:, questions], episodes.targets[:, questions]
-    asked = scored(episodes, Domain.CIPHER)[:, questions]
+    told = [index for index, name in enumerate(config.domains) if name in TOLD]
+    asked = torch.stack([scored(episodes, domain) for domain in told]).any(0)[:, questions]
 
     states: States = model.blank(num_episodes)
     _, states = model(episodes.tokens[:, :first], states)

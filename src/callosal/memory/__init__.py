@@ -1,6 +1,19 @@
 """Memory layers: modules with parameters, their state passed in and handed back."""
 
-from callosal.memory.lateral import LateralMemory, MemoryConfig
-from callosal.memory.state import MemoryState, OpenSegment
+from callosal.memory.config import MemoryConfig
+from callosal.memory.lateral import LateralMemory
+from callosal.memory.protocol import Memory, Penalised, Routes, State
+from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, RowState
 
-__all__ = ["LateralMemory", "MemoryConfig", "MemoryState", "OpenSegment"]
+__all__ = [
+    "CarriedContext",
+    "LateralMemory",
+    "Memory",
+    "MemoryConfig",
+    "MemoryState",
+    "OpenSegment",
+    "Penalised",
+    "Routes",
+    "RowState",
+    "State",
+]

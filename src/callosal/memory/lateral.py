@@ -1,90 +1,19 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
-from dataclasses import dataclass
-from typing import Literal, get_args
 
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed
-from callosal.memory.state import MemoryState, OpenSegment
+from callosal.memory.state import CarriedContext, MemoryState, OpenSegment
 from callosal.ops import address, context, crosstalk, gram
 
-Drive = Literal["axis", "slots"]
-WriteRule = Literal["bounded", "additive"]
-
-
-@dataclass(frozen=True, kw_only=True)
-class MemoryConfig:
-    """Sizes and dynamics of a :class:`LateralMemory`.
-
-    Attributes:
-        width: width of the hidden states, and of a slot.
-        num_banks: 2 is left and right; 1 is a memory without cross-talk.
-        num_slots: slots per bank.
-        num_heads: head h starts out looking at the token h steps back.
-        num_lags: tokens that a head's causal filter spans.
-        sign: s in [-1, 1]; -1 is inhibition between banks, +1 excitation.
-        gain: how sharply the banks compete, above 0.
-        temperature: start of tau, the sharpness of addressing, above 0.
-        inertia: start of kappa, in tokens, above 0: how hard a slot is to move.
-        write_scale: the transforms W start as an orthogonal matrix times this.
-        drive: what moves a bank: "axis" (its context axis, signed plasticity) or "slots"
-            (how well the token matches its slots; a variant without plasticity).
-        plasticity_rate: r in [0, 1], per training step; 0 freezes the axes.
-        homeostasis: take a slow running mean away from the drive's input.
-        momentum: of that running mean, in [0, 1).
-        learn_crosstalk: let the gradient move the cross-talk matrix from where the sign put it.
-        write: "bounded", or "additive", which the paper's abstract writes and which can overflow.
-    """
-
-    width: int
-    num_banks: int = 2
-    num_slots: int = 64
-    num_heads: int = 2
-    num_lags: int = 3
-    sign: float = -1.0
-    gain: float = 4.0
-    temperature: float = 20.0
-    inertia: float = 3.0
-    write_scale: float = 4.0
-    drive: Drive = "axis"
-    plasticity_rate: float = 0.05
-    homeostasis: bool = True
-    momentum: float = 0.98
-    learn_crosstalk: bool = True
-    write: WriteRule = "bounded"
-
-    def __post_init__(self) -> None:
-        for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(
-            self.num_heads <= self.num_lags,
-            "num_heads",
-            self.num_heads,
-            f"at most num_lags ({self.num_lags}), since head h starts at lag h",
-        )
-        _require(-1.0 <= self.sign <= 1.0, "sign", self.sign, "between -1 and 1")
-        for name in ("gain", "temperature", "inertia", "write_scale"):
-            _require(getattr(self, name) > 0.0, name, getattr(self, name), "above 0")
-        _require(
-            0.0 <= self.plasticity_rate <= 1.0,
-            "plasticity_rate",
-            self.plasticity_rate,
-            "between 0 and 1",
-        )
-        _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
-        _require(self.drive in get_args(Drive), "drive", self.drive, f"one of {get_args(Drive)}")
-        rules = get_args(WriteRule)
-        _require(self.write in rules, "write", self.write, f"one of {rules}")
-
-
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise ValueError(f"MemoryConfig.{name} is {value!r}; it must be {allowed}")
+# The sum and the number of the tokens whose context a segment starts from.
+Past = tuple[Float[Tensor, "batch seg width"], Float[Tensor, "batch seg"]]
 
 
 class LateralMemory(nn.Module):
@@ -135,8 +64,12 @@ class LateralMemory(nn.Module):
         self.slow_mean: Tensor
         self.slow_norm: Tensor
         self.slow_weight: Tensor
-        self.register_buffer("axes", address.unit_norm(torch.randn(banks, width)))
-        drive_width = width if config.drive == "axis" else banks
+        axes = address.unit_norm(torch.randn(banks, width))
+        if config.drive == "gradient":
+            self.axes = nn.Parameter(axes)
+        else:
+            self.register_buffer("axes", axes)
+        drive_width = banks if config.drive == "slots" else width
         self.register_buffer("slow_mean", torch.zeros(drive_width))
         self.register_buffer("slow_norm", torch.zeros(()))
         self.register_buffer("slow_weight", torch.zeros(()))
@@ -144,7 +77,9 @@ class LateralMemory(nn.Module):
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
         banks, slots, width = self.prototypes.shape
-        return MemoryState(trace=self.prototypes.new_zeros(batch_size, banks, slots, width))
+        carried = self._no_context(batch_size) if self.config.carry > 0.0 else None
+        trace = self.prototypes.new_zeros(batch_size, banks, slots, width)
+        return MemoryState(trace=trace, context=carried)
 
     def forward(
         self,
@@ -177,7 +112,8 @@ class LateralMemory(nn.Module):
 
         seen = address.rms_norm(packed.hidden)
         logits = self._logits(seen, opened)
-        signal, shares = self._compete(seen, logits, opened)
+        past, carried = self._faded(state.context, seen.sum(-2), packed.count)
+        signal, shares = self._compete(seen, logits, opened, past)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         touch = rearrange(weights.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
         if packed.present is not None:
@@ -189,7 +125,7 @@ class LateralMemory(nn.Module):
         # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
         for touched, used in zip(touch.unbind(1), usage.unbind(1), strict=True):
             held.append(self.values(trace))
-            consolidated = gram.consolidate(touched, held[-1])
+            consolidated = gram.consolidate(touched, self._payload(trace, held[-1]))
             if state.segment is None and commit:
                 trace = self._write(trace, consolidated, used)
             else:
@@ -198,9 +134,11 @@ class LateralMemory(nn.Module):
 
         if state.segment is None and commit:
             if self.training:
-                self._adapt(signal.sum(-2), packed.count)
-            return packed.restore(y), MemoryState(trace=trace)
-        state = MemoryState(trace=trace, segment=opened)
+                last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
+                newest = seen.take_along_dim(last, dim=-2).squeeze(-2)
+                self._adapt(signal.sum(-2), packed.count, past, newest)
+            return packed.restore(y), MemoryState(trace=trace, context=carried)
+        state = MemoryState(trace=trace, segment=opened, context=state.context)
         return packed.restore(y), self.commit(state) if commit else state
 
     def commit(self, state: MemoryState) -> MemoryState:
@@ -208,9 +146,12 @@ class LateralMemory(nn.Module):
         segment = state.segment
         if segment is None:
             return state
+        sums, counts = segment.signal_sum[:, None], segment.num_tokens[:, None]
+        past, carried = self._faded(state.context, sums, counts)
         if self.training:
-            self._adapt(segment.signal_sum[:, None], segment.num_tokens[:, None])
-        return MemoryState(trace=self._write(state.trace, segment.consolidated, segment.usage))
+            self._adapt(sums, counts, past, segment.tail[:, -1:])
+        trace = self._write(state.trace, segment.consolidated, segment.usage)
+        return MemoryState(trace=trace, context=carried)
 
     def bank_share(
         self,
@@ -229,7 +170,8 @@ class LateralMemory(nn.Module):
         opened = state.segment or self._new_segment(len(state))
         seen = address.rms_norm(packed.hidden)
         logits = self._logits(seen, opened) if self.config.drive == "slots" else None
-        return packed.restore(self._compete(seen, logits, opened)[1])
+        past, _ = self._faded(state.context, seen.sum(-2), packed.count)
+        return packed.restore(self._compete(seen, logits, opened, past)[1])
 
     def values(
         self, trace: Float[Tensor, "batch bank slot width"]
@@ -240,6 +182,12 @@ class LateralMemory(nn.Module):
         """
         values = self.prototypes + trace
         return values if self.config.write == "additive" else address.rms_norm(values)
+
+    @property
+    def state_floats(self) -> int:
+        """Number of floats that a row's committed state holds."""
+        carried = self.config.width + 1 if self.config.carry > 0.0 else 0
+        return self.prototypes.numel() + carried
 
     @property
     def max_slot_norm(self) -> float:
@@ -300,6 +248,7 @@ class LateralMemory(nn.Module):
         seen: Float[Tensor, "batch seg time width"],
         logits: Float[Tensor, "batch seg time head bank slot"] | None,
         opened: OpenSegment,
+        past: Past | None,
     ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
         """Return what homeostasis averages, and the shares that come of it."""
         if self.config.drive == "slots":
@@ -307,14 +256,50 @@ class LateralMemory(nn.Module):
             signal = address.slot_drive(logits)
             drive = signal - self._centre()
         else:
-            signal = seen
-            so_far = context.causal_mean(
-                seen, opened.signal_sum[:, None], opened.num_tokens[:, None]
-            )
+            signal = so_far = seen
+            if self.config.context == "segment":
+                sums, counts = opened.signal_sum[:, None], opened.num_tokens[:, None]
+                if past is not None:
+                    sums, counts = sums + past[0], counts + past[1]
+                so_far = context.causal_mean(seen, sums, counts)
             # A copy, because a commit moves the axes in place before the gradient comes back here.
             axes = self.axes.clone() / self._scale()
             drive = (so_far - self._centre()) @ axes.T
         return signal, crosstalk.bank_shares(drive, self.coupling, self.config.gain)
+
+    def _faded(
+        self,
+        carried: CarriedContext | None,
+        sums: Float[Tensor, "batch seg signal"],
+        counts: Float[Tensor, "batch seg"],
+    ) -> tuple[Past | None, CarriedContext | None]:
+        """Return the context that each segment starts from, and what is carried on after the last."""
+        rate = self.config.carry
+        if rate == 0.0:
+            return None, None
+        carried = carried or self._no_context(len(sums))
+        total, tokens = carried.signal_sum, carried.num_tokens
+        before = []
+        for own, count in zip(sums.unbind(1), counts.unbind(1), strict=True):
+            before.append((total, tokens))
+            # A segment without a token did not happen: nothing fades.
+            total = torch.where((count > 0)[:, None], rate * (total + own), total)
+            tokens = torch.where(count > 0, rate * (tokens + count), tokens)
+        after = CarriedContext(signal_sum=total, num_tokens=tokens)
+        if not before:
+            return (sums, counts), after
+        return (
+            torch.stack([t for t, _ in before], 1),
+            torch.stack([n for _, n in before], 1),
+        ), after
+
+    def _no_context(self, num_rows: int) -> CarriedContext:
+        new = self.prototypes.new_zeros
+        # Counts fit into no half precision.
+        counts = torch.promote_types(self.prototypes.dtype, torch.float32)
+        return CarriedContext(
+            signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts)
+        )
 
     def _centre(self) -> Float[Tensor, "signal"]:
         if not self.config.homeostasis:
@@ -328,7 +313,15 @@ class LateralMemory(nn.Module):
         # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
         return torch.where(seen > 1e-6 * largest, seen, largest)
 
+    def _payload(self, trace: Tensor, values: Tensor) -> Tensor:
+        """Return what A^T A is applied to: the values, or for the delta rule their error."""
+        if self.config.write == "delta":
+            return gram.transform(values, self.maps) - trace
+        return values
+
     def _write(self, trace: Tensor, consolidated: Tensor, usage: Tensor) -> Tensor:
+        if self.config.write == "delta":
+            return gram.delta_write(trace, consolidated, usage, self.log_inertia.exp())
         update = gram.transform(consolidated, self.maps)
         if self.config.write == "additive":
             return gram.additive_write(trace, update)
@@ -368,13 +361,20 @@ class LateralMemory(nn.Module):
         self,
         signal_sum: Float[Tensor, "batch seg signal"],
         num_tokens: Float[Tensor, "batch seg"],
+        past: Past | None,
+        newest: Tensor,
     ) -> None:
         """Move the slow mean and the axes: once per training step, without gradient or labels."""
         config = self.config
         lived = num_tokens > 0
         if not lived.any():
             return
-        means = (signal_sum[lived] / num_tokens[lived][:, None]).to(signal_sum.dtype)
+        if config.context == "token" and config.drive != "slots":
+            means = newest[lived]
+        else:
+            if past is not None:
+                signal_sum, num_tokens = signal_sum + past[0], num_tokens + past[1]
+            means = (signal_sum[lived] / num_tokens[lived][:, None]).to(signal_sum.dtype)
         one = torch.ones_like(self.slow_weight)
         self.slow_weight.copy_(context.running_mean(self.slow_weight, one, config.momentum))
         self.slow_mean.copy_(context.running_mean(self.slow_mean, means.mean(0), config.momentum))

@@ -11,40 +11,16 @@ from torch import Tensor
 
 # No generated equality: tensors have none that is a bool.
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OpenSegment:
-    """The part of a segment that was seen but not yet committed. All of it is a sum over tokens.
+class RowState:
+    """A value made of tensors whose first axis is the batch. Methods return new values.
 
-    Attributes:
-        tail: the last hidden states, oldest first, for the lagged heads.
-        signal_sum: sum of what homeostasis averages (normalised hidden states, or slot drives).
-        num_tokens: number of tokens so far, as a float.
-        consolidated: A^T A V so far.
-        usage: column sums of A so far.
+    Fields are tensors, values of this kind themselves, or None; the first is a tensor. A memory of
+    your own gets its state by adding fields (``callosal.contract`` says what else is asked of it).
     """
-
-    tail: Float[Tensor, "batch tail width"]
-    signal_sum: Float[Tensor, "batch signal"]
-    num_tokens: Float[Tensor, "batch"]
-    consolidated: Float[Tensor, "batch bank slot width"]
-    usage: Float[Tensor, "batch bank slot"]
-
-
-# No generated equality: tensors have none that is a bool.
-@dataclass(frozen=True, kw_only=True, eq=False)
-class MemoryState:
-    """The memory of a batch: one row per sequence, user or episode. Methods return new states.
-
-    Attributes:
-        trace: what was written; zero is blank.
-        segment: the open segment, or None right after a commit.
-    """
-
-    trace: Float[Tensor, "batch bank slot width"]
-    segment: OpenSegment | None = None
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(self.trace)
+        return len(getattr(self, fields(self)[0].name))
 
     def __getitem__(self, rows: Any) -> Self:
         """Select rows by a slice, a list, an index tensor or a boolean mask: ``state[2:5]``.
@@ -58,8 +34,9 @@ class MemoryState:
             raise IndexError(
                 f"{rows} indexes more than rows; a memory state is indexed by rows alone"
             )
+        device = getattr(self, fields(self)[0].name).device
         try:
-            index = torch.arange(len(self), device=self.trace.device)[rows]
+            index = torch.arange(len(self), device=device)[rows]
         except IndexError as error:
             raise IndexError(
                 f"rows {rows} of a memory state with {len(self)} rows: {error}"
@@ -78,8 +55,64 @@ class MemoryState:
         """Move or cast every tensor, with the arguments of ``Tensor.to``."""
         return self._map(lambda tensor: tensor.to(*args, **kwargs))
 
+    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
+        def mapped(value: Any) -> Any:
+            if value is None:
+                return None
+            # The same for parts that are states themselves.
+            return value._map(function) if isinstance(value, RowState) else function(value)  # noqa: SLF001
+
+        return replace(self, **{f.name: mapped(getattr(self, f.name)) for f in fields(self)})
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenSegment(RowState):
+    """The part of a segment that was seen but not yet committed. All of it is a sum over tokens.
+
+    Attributes:
+        tail: the last hidden states, oldest first, for the lagged heads.
+        signal_sum: sum of what homeostasis averages (normalised hidden states, or slot drives).
+        num_tokens: number of tokens so far, as a float.
+        consolidated: A^T A V so far (for the delta rule, what the write adds).
+        usage: column sums of A so far.
+    """
+
+    tail: Float[Tensor, "batch tail width"]
+    signal_sum: Float[Tensor, "batch signal"]
+    num_tokens: Float[Tensor, "batch"]
+    consolidated: Float[Tensor, "batch bank slot width"]
+    usage: Float[Tensor, "batch bank slot"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class CarriedContext(RowState):
+    """What earlier segments were about, fading: the slow buffer of ``MemoryConfig.carry``.
+
+    Attributes:
+        signal_sum: sum of the normalised hidden states, each segment's worth carry times the next's.
+        num_tokens: their number, faded alike.
+    """
+
+    signal_sum: Float[Tensor, "batch width"]
+    num_tokens: Float[Tensor, "batch"]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class MemoryState(RowState):
+    """The memory of a batch: one row per sequence, user or episode.
+
+    Attributes:
+        trace: what was written; zero is blank.
+        segment: the open segment, or None right after a commit.
+        context: what is carried into the next segment's context; None carries nothing.
+    """
+
+    trace: Float[Tensor, "batch bank slot width"]
+    segment: OpenSegment | None = None
+    context: CarriedContext | None = None
+
     def reset(self, rows: Any) -> Self:
-        """Make some rows blank, an open segment of theirs included; the others keep every bit.
+        """Make some rows blank, their carried context included; the others keep every bit.
 
         Raises:
             ValueError: a segment is open.
@@ -90,12 +123,9 @@ class MemoryState:
             )
         keep = torch.ones(len(self), dtype=torch.bool, device=self.trace.device)
         keep[rows] = False
-        blank = torch.zeros_like(self.trace)
-        return replace(self, trace=torch.where(keep[:, None, None, None], self.trace, blank))
 
-    def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
-        segment = self.segment
-        if segment is not None:
-            moved = {f.name: function(getattr(segment, f.name)) for f in fields(segment)}
-            segment = OpenSegment(**moved)
-        return replace(self, trace=function(self.trace), segment=segment)
+        def blanked(tensor: Tensor) -> Tensor:
+            there = keep.view(-1, *[1] * (tensor.ndim - 1))
+            return torch.where(there, tensor, torch.zeros_like(tensor))
+
+        return self._map(blanked)

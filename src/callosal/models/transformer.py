@@ -2,15 +2,17 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from typing import Any, cast
 
 import torch
 from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from callosal.memory import LateralMemory, MemoryState
+from callosal.memory import Memory
 
-States = dict[int, MemoryState]
+# Each memory has a state of its own kind.
+States = dict[int, Any]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -78,12 +80,13 @@ class Transformer(nn.Module):
 
     Args:
         config: sizes.
-        memories: a memory for some of the blocks, which reads and writes right behind its block.
+        memories: a memory for some of the blocks, which reads and writes right behind its block: any module
+            that keeps the contract of :class:`~callosal.memory.Memory`.
 
     Raises:
         ValueError: a memory stands behind a block that does not exist, or is of another width.
 
-    >>> from callosal.memory import MemoryConfig
+    >>> from callosal.memory import LateralMemory, MemoryConfig
     >>> config = TransformerConfig(num_tokens=10, max_time=6, width=8)
     >>> model = Transformer(config, memories={0: LateralMemory(MemoryConfig(width=8))})
     >>> logits, states = model(torch.randint(10, (3, 4, 6)), model.blank(3))
@@ -92,7 +95,7 @@ class Transformer(nn.Module):
     """
 
     def __init__(
-        self, config: TransformerConfig, memories: Mapping[int, LateralMemory] | None = None
+        self, config: TransformerConfig, memories: Mapping[int, nn.Module] | None = None
     ) -> None:
         super().__init__()
         memories = dict(memories or {})
@@ -101,10 +104,11 @@ class Transformer(nn.Module):
                 raise ValueError(
                     f"a memory behind block {place}; blocks are 0 to {config.num_blocks - 1}"
                 )
-            if memory.config.width != config.width:
+            width = getattr(getattr(memory, "config", None), "width", config.width)
+            if width != config.width:
                 raise ValueError(
-                    f"a memory of width {memory.config.width} in a transformer of width "
-                    f"{config.width}; make them equal"
+                    f"a memory of width {width} in a transformer of width {config.width}; "
+                    "make them equal"
                 )
         self.config = config
         self.embedding = nn.Embedding(config.num_tokens, config.width)
@@ -116,17 +120,15 @@ class Transformer(nn.Module):
         self.final_norm = nn.RMSNorm(config.width)
         self.unembedding = nn.Linear(config.width, config.num_tokens, bias=False)
 
-    def memory_at(self, place: int) -> LateralMemory | None:
+    def memory_at(self, place: int) -> Memory | None:
         """Return the memory behind a block, or None."""
-        memory = dict(self.memories.items()).get(str(place))
-        assert memory is None or isinstance(memory, LateralMemory)
-        return memory
+        return cast(Memory | None, dict(self.memories.items()).get(str(place)))
 
     def blank(self, batch_size: int) -> States:
         """Return blank states, by place."""
         places = range(self.config.num_blocks)
         memories = ((place, self.memory_at(place)) for place in places)
-        return {place: memory.blank(batch_size) for place, memory in memories if memory}
+        return {place: memory.blank(batch_size) for place, memory in memories if memory is not None}
 
     def forward(
         self, tokens: Int[Tensor, "batch segment time"], states: States

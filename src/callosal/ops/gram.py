@@ -104,3 +104,25 @@ def additive_write(
 ) -> Float[Tensor, "*batch slot width"]:
     r"""Add the update as it is: $M \leftarrow M + A^\top A V W$. Not bounded; kept to compare with."""
     return trace + update
+
+
+def delta_write(
+    trace: Float[Tensor, "*batch slot width"],
+    correction: Float[Tensor, "*batch slot width"],
+    usage: Float[Tensor, "*batch slot"],
+    inertia: Float[Tensor, ""],
+) -> Float[Tensor, "*batch slot width"]:
+    r"""Move the slots so that what tokens read comes nearer to what they would write: the delta rule.
+
+    $$M \leftarrow M + \frac{A^\top (A V W - A M)}{n + \kappa}$$   After Widrow and Hoff; kept to compare.
+
+    The bounded write takes $n_i M_i$ from slot i; this takes $\sum_j G_{ij} M_j$, what its tokens read of
+    all slots. Not bounded slot by slot.
+
+    Args:
+        trace: the memory M before the segment.
+        correction: A^T A (V W - M) of the segment.
+        usage: column sums n of A, at least 0.
+        inertia: kappa > 0, in tokens.
+    """
+    return trace + correction / (usage[..., None] + inertia)

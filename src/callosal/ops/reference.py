@@ -184,19 +184,54 @@ def additive_write(trace: Tensor, update: Tensor) -> Tensor:
     return trace + update
 
 
+def delta_write(
+    trace: Tensor, weights: Tensor, values: Tensor, maps: Tensor, inertia: Tensor
+) -> Tensor:
+    r"""Step each slot by its tokens' errors: $M_i + \sum_t A_{ti} (A_t V W - A_t M)/(n_i + \kappa)$. Ours."""
+
+    def error(t: int) -> Tensor:
+        wanted = (weights[t][:, None] * values).sum(0) @ maps
+        return wanted - (weights[t][:, None] * trace).sum(0)
+
+    tokens = range(len(weights))
+    return _tensor(
+        lambda i: (
+            trace[i]
+            + sum([weights[t, i] * error(t) for t in tokens]) / (weights[:, i].sum() + inertia)
+        ),
+        len(trace),
+    )
+
+
+def carry(
+    total: Tensor, count: Tensor, hidden: Float[Tensor, "time width"], rate: float
+) -> tuple[Tensor, Tensor]:
+    r"""Hand the context on: $(S, N) \leftarrow \lambda (S + \sum_t x_t,\; N + T)$. Ours."""
+    x = [rms_norm(token) for token in hidden]
+    return rate * (total + sum(x)), rate * (count + len(x))
+
+
 def segment(
     hidden: Float[Tensor, "batch time width"],
     trace: Float[Tensor, "batch bank slot width"],
     mask: Bool[Tensor, "batch time"],
     parameters: Mapping[str, Tensor],
+    *,
+    carried: tuple[Tensor, Tensor] | None = None,
     **scalars: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
-    """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first."""
+    """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first.
+
+    ``carried`` is the context of earlier segments, its sum [batch, width] and count [batch].
+    """
     outputs, traces, shares = [], [], []
-    for x, before, present in zip(hidden, trace, mask, strict=True):
+    nothing = torch.zeros_like(hidden[:, 0]), torch.zeros_like(hidden[:, 0, 0])
+    rows = zip(hidden, trace, mask, *(carried or nothing), strict=True)
+    for x, before, present, total, count in rows:
         y, after, p = [], before, []
         if present.any():
-            y, after, p = segment_of_row(x[present], before, parameters, **scalars)
+            past = total, count
+            y, after, p = segment_of_row(x[present], before, parameters, past, **scalars)
         outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
         shares.append(_spread(p, present, x.new_zeros(len(before))))
         traces.append(after)
@@ -207,11 +242,13 @@ def segment_of_row(
     hidden: Float[Tensor, "time width"],
     trace: Float[Tensor, "bank slot width"],
     parameters: Mapping[str, Tensor],
+    past: tuple[Tensor, Tensor],
     *,
     gain: float,
     drive: str,
     write: str,
     homeostasis: bool,
+    context: str,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
@@ -224,10 +261,10 @@ def segment_of_row(
     centre = p["slow_mean"] / p["slow_weight"] if homeostasis and living else 0 * p["slow_mean"]
     norm, largest = p["slow_norm"] / p["slow_weight"], math.sqrt(hidden.shape[-1])
     scale = norm if living and norm > 1e-6 * largest else largest
-    context = causal_mean(x, torch.zeros_like(x[0]), x.new_zeros(()))
+    seen = causal_mean(x, *past) if context == "segment" else x
     by_slots = drive == "slots"
     u = [
-        slot_drive(logits[t]) - centre if by_slots else p["axes"] @ (context[t] - centre) / scale
+        slot_drive(logits[t]) - centre if by_slots else p["axes"] @ (seen[t] - centre) / scale
         for t in times
     ]
     # 4: cross-talk
@@ -245,5 +282,8 @@ def segment_of_row(
     update, usage, inertia = transform(c, p["maps"]), touch.sum(0), p["log_inertia"].exp()
     if write == "additive":
         return y, additive_write(trace, update), shares
+    if write == "delta":
+        by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia) for k in banks]
+        return y, torch.stack([delta_write(*bank) for bank in by_bank]), shares
     written = [bounded_write(trace[k], update[k], usage[k], inertia) for k in banks]
     return y, torch.stack(written), shares

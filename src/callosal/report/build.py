@@ -7,10 +7,12 @@ from pathlib import Path
 
 from rich.console import Console
 
-from callosal.report.figures import KINDS, draw_pictures
+from callosal.report.layout import Layout
+from callosal.report.layouts import layout_of
 from callosal.report.page import write_page
+from callosal.report.pictures import draw_pictures
 from callosal.report.study import Study, load_study
-from callosal.report.tables import Table, markdown_body, print_tables, study_tables, to_markdown
+from callosal.report.tables import Table, markdown_body, print_tables, to_markdown
 from callosal.studies.claims import Verdict, judge
 
 CLAIMS_FILE = "claims.json"
@@ -35,22 +37,22 @@ def build_report(folder: Path) -> list[Verdict]:
         ValueError: the runs cannot be compared, such as those of two recipes.
         OSError: the folder cannot be written.
     """
-    study, verdicts, tables = _judged(folder)
-    pictures = draw_pictures(study)
+    study, layout, verdicts, tables = _judged(folder)
+    pictures = draw_pictures(study, layout.figures)
 
     figures = folder / FIGURES_FOLDER
     figures.mkdir(exist_ok=True)
     drawn = {picture.kind.name for picture in pictures}
-    for kind in KINDS:
-        if kind.name not in drawn:
-            (figures / f"{kind.name}.png").unlink(missing_ok=True)
+    for path in figures.glob("*.png"):
+        if path.stem not in drawn:
+            path.unlink()
     for picture in pictures:
         _write(figures / f"{picture.kind.name}.png", picture.png)
     claims = [asdict(verdict) for verdict in verdicts]
     text = json.dumps(claims, indent=1, allow_nan=False, ensure_ascii=False)
     _write(folder / CLAIMS_FILE, f"{text}\n".encode())
     _write(folder / TABLES_FILE, to_markdown(tables, study.notes).encode())
-    _write(folder / PAGE_FILE, write_page(study, tables, pictures).encode())
+    _write(folder / PAGE_FILE, write_page(study, layout, tables, pictures).encode())
     return verdicts
 
 
@@ -61,7 +63,7 @@ def show_report(folder: Path, console: Console) -> None:
         RecordError: there are no runs, or their file is damaged.
         ValueError: the runs cannot be compared.
     """
-    study, _, tables = _judged(folder)
+    study, _, _, tables = _judged(folder)
     print_tables(tables, study.notes, console)
 
 
@@ -75,7 +77,7 @@ def fill_tables(page: Path, folder: Path) -> None:
         RecordError: there are no runs, or their file is damaged.
         ValueError: a mark names no table, or has no end.
     """
-    tables = {table.title: table for table in _judged(folder)[2]}
+    tables = {table.title: table for table in _judged(folder)[3]}
     first, *rest = page.read_text().split(TABLE_START)
     parts = [first]
     for block in rest:
@@ -90,10 +92,11 @@ def fill_tables(page: Path, folder: Path) -> None:
     _write(page, TABLE_START.join(parts).encode())
 
 
-def _judged(folder: Path) -> tuple[Study, list[Verdict], list[Table]]:
+def _judged(folder: Path) -> tuple[Study, Layout, list[Verdict], list[Table]]:
     study = load_study(folder)
-    verdicts = judge(study.records)
-    return study, verdicts, study_tables(study, verdicts)
+    layout = layout_of(study)
+    verdicts = judge(study.records, layout.claims)
+    return study, layout, verdicts, layout.tables(study, verdicts)
 
 
 def _write(path: Path, content: bytes) -> None:

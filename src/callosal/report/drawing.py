@@ -25,7 +25,6 @@ ARM_STYLES = {"uncoupled": "--"}
 ARM_MARK_SIZES = {"inhibitory": 9.0}
 ARM_MARKERS = {"no-memory": "x", "inhibitory": "o", "uncoupled": "s", "excitatory": "^"}
 BANK_COLOURS = ("#2f4b7c", "#f0c05a", "#8fb8a8", "#b07aa1")
-DOMAINS = ("cipher", "arithmetic")
 INK = "#222222"
 DOTS_PER_INCH = 150
 

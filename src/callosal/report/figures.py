@@ -1,8 +1,7 @@
-"""The figures of a report: their names, their captions, and those drawn from finished models."""
+"""The figures of the benchmark: their names, their captions, and those drawn from finished models."""
 
 import textwrap
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
@@ -16,60 +15,17 @@ from callosal.report.drawing import (
     ARM_MARKERS,
     ARM_STYLES,
     BANK_COLOURS,
-    DOMAINS,
     INK,
     draw_seeds,
-    drawing_style,
     label_ends,
-    to_png,
 )
-from callosal.report.study import SIGN_LABELS, Study
+from callosal.report.pictures import FigureKind
+from callosal.report.study import DOMAINS, SIGN_LABELS, Study
 from callosal.report.training_figures import draw_crosstalk, draw_lateralization, draw_losses
 from callosal.studies.records import RunRecord
 
 # A line must not end between a number and its sign.
 _PERCENT = "\N{NO-BREAK SPACE}%"
-
-
-@dataclass(frozen=True, kw_only=True)
-class FigureKind:
-    """A figure that a report may hold.
-
-    Attributes:
-        name: of its file.
-        title: of its place on the page.
-        caption: how to read it.
-        draw: makes it; None where the study does not have what it shows.
-    """
-
-    name: str
-    title: str
-    caption: str
-    draw: Callable[[Study], Figure | None]
-
-
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A figure that was drawn.
-
-    Attributes:
-        kind: which.
-        png: its bytes.
-    """
-
-    kind: FigureKind
-    png: bytes
-
-
-def draw_pictures(study: Study) -> list[Picture]:
-    """Draw every figure that the study has the runs for."""
-    pictures = []
-    with drawing_style():
-        for kind in KINDS:
-            figure = kind.draw(study) if study.records else None
-            if figure is not None:
-                pictures.append(Picture(kind=kind, png=to_png(figure)))
-    return pictures
 
 
 def retention_sentence(study: Study) -> str:

@@ -5,7 +5,8 @@ import shlex
 from collections.abc import Sequence
 from html import escape
 
-from callosal.report.figures import Picture, retention_sentence
+from callosal.report.layout import Layout
+from callosal.report.pictures import Picture
 from callosal.report.study import SIGN_LABELS, Study, seed_range
 from callosal.report.tables import VERDICT_COLOURS, Table
 
@@ -51,9 +52,7 @@ _TEMPLATE = """<!doctype html>
 </head>
 <body>
 <h1>{title}</h1>
-<p class="lead">A transformer whose memory is split into two banks is told a secret code, then
-reads arithmetic for a long time, and is asked for the code. What differs between the arms is whether
-the banks inhibit or excite each other, or whether there is a memory at all.</p>
+<p class="lead">{lead}</p>
 {warnings}
 {first}
 <h2>What was run</h2>
@@ -93,15 +92,17 @@ does, or the 95 % interval over seeds lies wholly on the wrong side; otherwise <
 file claims.json beside this page holds every number of every seed.</p>"""
 
 
-def write_page(study: Study, tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
+def write_page(
+    study: Study, layout: Layout, tables: Sequence[Table], pictures: Sequence[Picture]
+) -> str:
     """Return the report as HTML that needs nothing but itself."""
-    first = [picture for picture in pictures if picture.kind.name == "retention"]
-    rest = [picture for picture in pictures if picture not in first]
+    first, rest = pictures[:1], pictures[1:]
     warnings = "".join(f'<p class="note warning">{escape(note)}</p>' for note in study.notes)
     # Without the sentence a reader who cannot see the picture would learn nothing from it.
-    summary = retention_sentence(study) if first else ""
+    summary = layout.summary(study) if first else ""
     return _TEMPLATE.format(
-        title=escape(f"callosal: recipe {study.recipe}"),
+        title=escape(f"callosal: {layout.title.format(study.recipe)}"),
+        lead=escape(layout.lead),
         style=_STYLE,
         warnings=warnings,
         first="".join(_figure(picture, summary) for picture in first),

@@ -1,6 +1,6 @@
 """The runs of one folder, sorted into what counts and what does not."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -13,6 +13,10 @@ SIGN_LABELS = {
     "uncoupled": "uncoupled, s = 0",
     "excitatory": "excitatory, s = +1",
 }
+# What the domains are where a configuration does not name them.
+DOMAINS = ("cipher", "arithmetic")
+# So many cells are named one by one in a note; of more, only the number is given.
+MOST_NAMED = 4
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +54,11 @@ class Study:
         return self.records[0].config["episodes"]["num_letters"]
 
     @property
+    def has_arms(self) -> bool:
+        """Whether this is a benchmark with its arms; the others are studies, with cells."""
+        return {run.arm for run in self.records or self.off_recipe} <= set(ARMS)
+
+    @property
     def notes(self) -> list[str]:
         """What a reader must know before trusting the tables."""
         notes = []
@@ -58,13 +67,10 @@ class Study:
                 f"{_count(len(self.off_recipe), 'run')} with settings changed by hand left out of "
                 "every claim, table and figure."
             )
-        absent = [arm for arm in ARMS if arm not in self.arms]
+        absent = [arm for arm in ARMS if arm not in self.arms] if self.has_arms else []
         if absent:
             notes.append(f"No runs of: {', '.join(absent)}.")
-        for arm in self.arms:
-            missing = sorted(set(self.seeds) - {run.seed for run in self.of(arm)})
-            if missing:
-                notes.append(f"{arm} lacks seed {', '.join(map(str, missing))}.")
+        notes += self._missing_seeds()
         if len(self.seeds) < MIN_SEEDS:
             notes.append(
                 f"{_count(len(self.seeds), 'seed')} on record; nothing counts as reproduced with "
@@ -72,9 +78,28 @@ class Study:
             )
         return notes
 
+    def _missing_seeds(self) -> Iterator[str]:
+        missing = {
+            arm: sorted(set(self.seeds) - {run.seed for run in self.of(arm)}) for arm in self.arms
+        }
+        missing = {arm: seeds for arm, seeds in missing.items() if seeds}
+        if len(missing) > MOST_NAMED:
+            yield (
+                f"Not finished: {len(missing)} of {len(self.arms)} cells lack a seed that others "
+                f"have, {_count(sum(map(len, missing.values())), 'run')} in all."
+            )
+            return
+        for arm, seeds in missing.items():
+            yield f"{arm} lacks seed {', '.join(map(str, seeds))}."
+
     def of(self, arm: str) -> list[RunRecord]:
         """Return an arm's runs, by seed."""
         return [run for run in self.records if run.arm == arm]
+
+
+def domains_of(run: RunRecord) -> tuple[str, ...]:
+    """Return the names of a run's domains."""
+    return tuple(run.config["episodes"].get("domains") or DOMAINS)
 
 
 def make_study(name: str, records: Sequence[RunRecord]) -> Study:

@@ -1,6 +1,7 @@
 """The tables of a study, once as words and numbers, then for the console and as Markdown."""
 
 import math
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
@@ -17,7 +18,11 @@ from callosal.studies.records import RunRecord
 VERDICT_COLOURS = {"reproduced": "green", "not reproduced": "red", "undecided": "yellow"}
 MARKS = (0, 10, 100, 1000)
 WIDE = 120
+# A table with more rows is for the page; the console names it.
+MOST_ROWS = 60
 NOTHING = "-"
+# The space before an interval, "[0.9, 1.1]" or "\N{PLUS-MINUS SIGN}0.1".
+_INTERVAL = re.compile("\\s(?=[[\N{PLUS-MINUS SIGN}])")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -37,6 +42,11 @@ class Table:
     rows: list[list[str]]
     num_labels: int = 1
     note: str = ""
+
+    @property
+    def is_long(self) -> bool:
+        """Whether nobody reads it at a glance."""
+        return len(self.rows) > MOST_ROWS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -72,9 +82,9 @@ def number(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.1e}".replace("e-0", "e-")
 
 
-def claims_table(verdicts: Sequence[Verdict]) -> Table:
+def claims_table(verdicts: Sequence[Verdict], claims: Sequence[Claim] = CLAIMS) -> Table:
     """Set what was reported, or what we ask for, against what was measured."""
-    by_id = {claim.id: claim for claim in CLAIMS}
+    by_id = {claim.id: claim for claim in claims}
     rows = []
     for verdict in verdicts:
         claim = by_id[verdict.id]
@@ -99,19 +109,19 @@ def claims_table(verdicts: Sequence[Verdict]) -> Table:
         rows=rows,
         num_labels=3,
         note=(
-            "Reported in arXiv 2603.03355; what is wanted, per seed, is ours. Measured is the mean "
-            "over seeds (geometric for ratios) and [its 95 % t interval]."
+            f"{_reported_in(claims)} is ours. Measured is the mean over seeds (geometric for ratios) "
+            "and [its 95 % t interval]."
         ),
     )
 
 
 def arms_table(study: Study) -> Table:
     """Give every measure of every arm: mean over seeds and 95 % interval."""
-    marks = [mark for mark in _marks(study) if mark in MARKS or mark == _marks(study)[-1]]
+    marks = [mark for mark in marks_of(study) if mark in MARKS or mark == marks_of(study)[-1]]
     rows = [["seeds", *(str(len(study.of(arm))) for arm in study.arms)]]
-    for measure in (*MEASURES, *(_after(mark, f"recall after {mark:,}") for mark in marks)):
+    for measure in (*MEASURES, *(recall_after(mark, f"recall after {mark:,}") for mark in marks)):
         name = f"|{measure.name}|" if measure.is_signed else measure.name
-        rows.append([name, *(_summary(measure, study.of(arm)) for arm in study.arms)])
+        rows.append([name, *(summary(measure, study.of(arm)) for arm in study.arms)])
     rows.append(["banks of opposite sign", *(_opposite(study.of(arm)) for arm in study.arms)])
     return Table(
         title="The arms",
@@ -129,18 +139,18 @@ def seeds_table(study: Study) -> Table:
     return Table(
         title="Every seed: losses and banks",
         headers=["arm", "seed", *(measure.name for measure in MEASURES)],
-        rows=[_run_cells(run, MEASURES) for run in study.records],
+        rows=[run_cells(run, MEASURES) for run in study.records],
         note="No seed is dropped. The sign of D_sep says which bank: + left, - right.",
     )
 
 
 def retention_table(study: Study) -> Table:
     """Give recall after every number of distractors, of every single run that counts."""
-    marks = [_after(mark, f"{mark:,}") for mark in _marks(study)]
+    marks = [recall_after(mark, f"{mark:,}") for mark in marks_of(study)]
     return Table(
         title="Every seed: recall after further segments",
         headers=["arm", "seed", *(measure.name for measure in marks), "minutes"],
-        rows=[[*_run_cells(run, marks), f"{run.wall_seconds / 60:.1f}"] for run in study.records],
+        rows=[[*run_cells(run, marks), f"{run.wall_seconds / 60:.1f}"] for run in study.records],
         note=(
             "Share of the cipher's letters answered rightly after so many arithmetic segments. "
             "Minutes: wall time of training and measuring the run."
@@ -155,7 +165,7 @@ def off_recipe_table(study: Study) -> Table:
         title="Off the recipe: no evidence",
         headers=["arm", "seed", *(measure.name for measure in shown), "changed"],
         num_labels=2,
-        rows=[[*_run_cells(run, shown), ", ".join(run.changed)] for run in study.off_recipe],
+        rows=[[*run_cells(run, shown), ", ".join(run.changed)] for run in study.off_recipe],
         note="Runs with settings changed by hand; they count for no claim and no other table.",
     )
 
@@ -173,6 +183,10 @@ def study_tables(study: Study, verdicts: Sequence[Verdict]) -> list[Table]:
 def print_tables(tables: Sequence[Table], notes: Sequence[str], console: Console) -> None:
     """Print tables, then notes, with the verdicts in colour."""
     for table in tables:
+        if table.is_long:
+            line = f"{table.title}: {len(table.rows)} rows, which tables.md and the page hold.\n"
+            console.print(line, markup=False, highlight=False)
+            continue
         console.print(_rich(table, is_narrow=console.width < WIDE))
         console.print(f"{table.note}\n", style="dim", markup=False, highlight=False)
     for note in notes:
@@ -211,7 +225,7 @@ def _rich(table: Table, *, is_narrow: bool) -> RichTable:
         )
     for row in table.rows:
         # Where lines are short an interval goes below its mean.
-        cells = [cell.replace(" [", "\n[") if is_narrow else cell for cell in row]
+        cells = [_INTERVAL.sub("\n", cell) if is_narrow else cell for cell in row]
         rich.add_row(*map(_coloured, cells))
     return rich
 
@@ -230,7 +244,7 @@ def _plain(cell: str) -> str:
     return cell.replace("|", "\\|")
 
 
-def _specialization(name: str) -> Callable[[RunRecord], float | None]:
+def specialization(name: str) -> Callable[[RunRecord], float | None]:
     def value(run: RunRecord) -> float | None:
         measures = run.evaluation["specialization"]
         return None if measures is None else measures[name]
@@ -238,7 +252,7 @@ def _specialization(name: str) -> Callable[[RunRecord], float | None]:
     return value
 
 
-def _separation(domain: int) -> Callable[[RunRecord], float | None]:
+def separation(domain: int) -> Callable[[RunRecord], float | None]:
     def value(run: RunRecord) -> float | None:
         measures = run.evaluation["specialization"]
         return None if measures is None else measures["separation"][domain]
@@ -246,7 +260,7 @@ def _separation(domain: int) -> Callable[[RunRecord], float | None]:
     return value
 
 
-def _after(mark: int, name: str) -> Measure:
+def recall_after(mark: int, name: str) -> Measure:
     def value(run: RunRecord) -> float | None:
         marks = run.retention["distractors"]
         return run.retention["recall"][marks.index(mark)] if mark in marks else None
@@ -254,8 +268,15 @@ def _after(mark: int, name: str) -> Measure:
     return Measure(name=name, value=value)
 
 
-def _marks(study: Study) -> list[int]:
+def marks_of(study: Study) -> list[int]:
     return sorted({mark for run in study.records for mark in run.retention["distractors"]})
+
+
+def _reported_in(claims: Sequence[Claim]) -> str:
+    found = [number for claim in claims for number in re.findall(r"\d{4}\.\d{5}", claim.source)]
+    if not found:
+        return "Nothing of this was reported; what is wanted, per seed,"
+    return f"Reported in arXiv {' and '.join(dict.fromkeys(found))}; what is wanted, per seed,"
 
 
 def _met(claim: Claim, verdict: Verdict) -> str:
@@ -263,7 +284,7 @@ def _met(claim: Claim, verdict: Verdict) -> str:
     return f"{sum(map(claim.meets, values))} of {len(values)}" if values else NOTHING
 
 
-def _summary(measure: Measure, runs: Sequence[RunRecord]) -> str:
+def summary(measure: Measure, runs: Sequence[RunRecord]) -> str:
     values = [value for value in map(measure.value, runs) if value is not None]
     if not values:
         return NOTHING
@@ -282,7 +303,7 @@ def _opposite(runs: Sequence[RunRecord]) -> str:
     return f"{sum(min(s) < 0.0 < max(s) for s in signs)} of {len(signs)}"
 
 
-def _run_cells(run: RunRecord, measures: Sequence[Measure]) -> list[str]:
+def run_cells(run: RunRecord, measures: Sequence[Measure]) -> list[str]:
     return [run.arm, str(run.seed), *(_cell(measure, measure.value(run)) for measure in measures)]
 
 
@@ -294,9 +315,9 @@ MEASURES: tuple[Measure, ...] = (
     Measure(name="cipher loss", value=lambda run: run.evaluation["cipher_loss"]),
     Measure(name="arithm. loss", value=lambda run: run.evaluation["arithmetic_loss"]),
     Measure(name="recall", value=lambda run: run.evaluation["cipher_recall"]),
-    Measure(name="D_sep cipher", value=_separation(0), is_signed=True),
-    Measure(name="D_sep arithm.", value=_separation(1), is_signed=True),
-    Measure(name="P_ct", value=_specialization("cross_talk")),
-    Measure(name="dominance", value=_specialization("dominance")),
-    Measure(name="I(bank; domain)", value=_specialization("information")),
+    Measure(name="D_sep cipher", value=separation(0), is_signed=True),
+    Measure(name="D_sep arithm.", value=separation(1), is_signed=True),
+    Measure(name="P_ct", value=specialization("cross_talk")),
+    Measure(name="dominance", value=specialization("dominance")),
+    Measure(name="I(bank; domain)", value=specialization("information")),
 )

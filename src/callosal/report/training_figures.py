@@ -8,8 +8,8 @@ from jaxtyping import Float
 from matplotlib.figure import Figure
 from matplotlib.ticker import MaxNLocator
 
-from callosal.report.drawing import ARM_COLOURS, DOMAINS, INK, draw_seeds, label_ends, spread
-from callosal.report.study import SIGN_LABELS, Study
+from callosal.report.drawing import ARM_COLOURS, INK, draw_seeds, label_ends, spread
+from callosal.report.study import DOMAINS, SIGN_LABELS, Study
 from callosal.studies.records import RunRecord
 
 # Losses below this are drawn at it: a logarithmic axis has no zero.
@@ -18,7 +18,7 @@ FLOOR = 1e-6
 
 def draw_losses(study: Study) -> Figure | None:
     """Draw the loss of each domain over training, one thin line per seed, geometric mean thick."""
-    arms = [arm for arm in study.arms if _has(study.of(arm), "cipher_loss")]
+    arms = [arm for arm in study.arms if has_series(study.of(arm), "cipher_loss")]
     if not arms:
         return None
     figure = Figure(figsize=(9.0, 4.0))
@@ -30,7 +30,7 @@ def draw_losses(study: Study) -> Figure | None:
     ends: list[tuple[float, str, str]] = []
     for arm in arms:
         for axes, domain in zip(panels, DOMAINS, strict=True):
-            steps, lines = _series(study.of(arm), f"{domain}_loss")
+            steps, lines = series(study.of(arm), f"{domain}_loss")
             lines = np.maximum(lines, FLOOR)
             mean = np.exp(np.log(lines).mean(0))
             draw_seeds(axes, steps, lines, ARM_COLOURS.get(arm, INK), mean=mean)
@@ -60,7 +60,7 @@ def draw_losses(study: Study) -> Figure | None:
 
 def draw_lateralization(study: Study) -> Figure | None:
     """Draw D_sep of each domain and P_ct over training; every line is one seed."""
-    arms = [arm for arm in study.arms if _has(study.of(arm), "cross_talk")]
+    arms = [arm for arm in study.arms if has_series(study.of(arm), "cross_talk")]
     if not arms:
         return None
     figure = Figure(figsize=(3.0 * max(len(arms), 2), 5.0))
@@ -69,10 +69,10 @@ def draw_lateralization(study: Study) -> Figure | None:
         upper, lower = panels[0, column], panels[1, column]
         colour = ARM_COLOURS.get(arm, INK)
         upper.set_title(SIGN_LABELS.get(arm, arm), color=colour, fontweight="bold")
-        steps, separation = _series(study.of(arm), "separation")
+        steps, separation = series(study.of(arm), "separation")
         for domain, style in enumerate(("-", "--")):
             draw_seeds(upper, steps, separation[:, :, domain], colour, style=style)
-        draw_seeds(lower, *_series(study.of(arm), "cross_talk"), colour)
+        draw_seeds(lower, *series(study.of(arm), "cross_talk"), colour)
         for height in (-1.0, 0.0, 1.0):
             upper.axhline(height, color=INK, linewidth=0.6, alpha=0.4, zorder=0)
         lower.axhline(0.5, color=INK, linewidth=1.0, linestyle=":")
@@ -114,7 +114,7 @@ def draw_crosstalk(study: Study) -> Figure | None:
     Common mode: diagonal + (B - 1) times off-diagonal mean, 1 + s at the start. Differential mode:
     diagonal - off-diagonal mean, 1 - s / (B - 1) at the start. Ours.
     """
-    arms = [arm for arm in study.arms if _has(study.of(arm), "coupling")]
+    arms = [arm for arm in study.arms if has_series(study.of(arm), "coupling")]
     if not arms:
         return None
     figure = Figure(figsize=(9.0, 3.8))
@@ -122,8 +122,8 @@ def draw_crosstalk(study: Study) -> Figure | None:
     ends: list[tuple[float, str, str]] = []
     for arm in arms:
         colour = ARM_COLOURS.get(arm, INK)
-        steps, coupling = _series(study.of(arm), "coupling")
-        modes = _modes(coupling)
+        steps, coupling = series(study.of(arm), "coupling")
+        modes = modes_of(coupling)
         for axes, lines in zip(panels, modes, strict=True):
             draw_seeds(axes, steps, lines, colour, mean=lines.mean(0))
         ends.append((float(modes[1].mean(0)[-1]), _short(arm), colour))
@@ -143,11 +143,11 @@ def _short(arm: str) -> str:
     return SIGN_LABELS.get(arm, arm).partition(",")[0]
 
 
-def _has(runs: Sequence[RunRecord], key: str) -> bool:
+def has_series(runs: Sequence[RunRecord], key: str) -> bool:
     return all(any(key in point for point in run.curve) for run in runs)
 
 
-def _series(
+def series(
     runs: Sequence[RunRecord], key: str
 ) -> tuple[list[int], Float[np.ndarray, "seed point *rest"]]:
     """Return the steps that all runs have a point for, and a line of ``key`` for each run."""
@@ -156,7 +156,7 @@ def _series(
     return steps, np.array([[curve[step] for step in steps] for curve in curves], dtype=float)
 
 
-def _modes(
+def modes_of(
     coupling: Float[np.ndarray, "seed point bank bank"],
 ) -> tuple[Float[np.ndarray, "seed point"], Float[np.ndarray, "seed point"]]:
     """Return the common and the differential mode, averaged over the banks."""

@@ -335,19 +335,25 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
                 f"runs of the arm {record.arm} have different configurations (seed {record.seed} is "
                 "the first to differ); keep those of one version of the recipe in runs.jsonl"
             )
-    if any(own["episodes"] != kept[0].config["episodes"] for own in settings.values()):
+    # The cells of a study may differ in anything; its claims say which of them they compare.
+    are_arms = set(settings) <= set(ARMS)
+    if are_arms and any(o["episodes"] != kept[0].config["episodes"] for o in settings.values()):
         raise ValueError("the arms were run on different episodes; they cannot be compared")
     return kept
 
 
-def judge(records: Sequence[RunRecord]) -> list[Verdict]:
+def judge(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
     """Judge every claim by the runs that count; one that lacks evidence is undecided.
+
+    Args:
+        records: of one recipe or study.
+        claims: its claims; those of the benchmark if none are given.
 
     Raises:
         ValueError: see ``evidence``.
     """
     found = {(record.arm, record.seed): record for record in evidence(records)}
-    return [_judge(claim, found) for claim in CLAIMS]
+    return [_judge(claim, found) for claim in claims]
 
 
 def _judge(claim: Claim, found: dict[tuple[str, int], RunRecord]) -> Verdict:

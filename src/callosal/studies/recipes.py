@@ -3,21 +3,55 @@
 import dataclasses
 import hashlib
 import json
+import re
 from collections.abc import Callable, Sequence
-from dataclasses import asdict, dataclass, replace
+from dataclasses import MISSING, dataclass, field, replace
 from pathlib import Path
-from typing import Any
+from typing import Any, Literal, get_args
 
 from callosal.memory import LateralMemory, MemoryConfig
+from callosal.memory.config import ADDED
 from callosal.models import Transformer, TransformerConfig
+from callosal.models.rivals import (
+    FeedForward,
+    FeedForwardConfig,
+    FullHistory,
+    FullHistoryConfig,
+    MemoryNetwork,
+    MemoryNetworkConfig,
+    RecurrentConfig,
+    RecurrentTokens,
+    SwitchConfig,
+    SwitchMixture,
+    TitansConfig,
+    TitansMemory,
+    TuringConfig,
+    TuringMemory,
+)
 from callosal.studies.records import Arm
 from callosal.tasks import EpisodeConfig
 from callosal.training.loop import TrainingConfig
 from callosal.training.seeding import seeded
 
 # What a run is called is not changed by hand; which arm it is follows from its memory.
-FIXED = ("recipe", "arm", "changed")
+FIXED = ("recipe", "arm", "changed", "memory_kind")
+SMALL_WIDTH = 32
 SIGNS: dict[Arm, float] = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}
+
+# What may stand behind a block: its configuration and its module, by kind.
+KINDS: dict[str, tuple[type, type]] = {
+    "lateral": (MemoryConfig, LateralMemory),
+    "feed-forward": (FeedForwardConfig, FeedForward),
+    "history": (FullHistoryConfig, FullHistory),
+    "memory-network": (MemoryNetworkConfig, MemoryNetwork),
+    "turing": (TuringConfig, TuringMemory),
+    "mixture": (SwitchConfig, SwitchMixture),
+    "recurrent": (RecurrentConfig, RecurrentTokens),
+    "titans": (TitansConfig, TitansMemory),
+}
+
+# Measured beside the evaluation and the retention, where a run asks for it.
+Extra = Literal["snapshot", "interventions"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,8 +83,8 @@ class RunConfig:
     """Everything that determines a run's numbers.
 
     Attributes:
-        recipe: the recipe that made it.
-        arm: which of the compared models.
+        recipe: the recipe or study that made it.
+        arm: which of the compared models: one of ARMS in the benchmark, the name of a cell in a study.
         seed: of the run.
         episodes: what it is trained and evaluated on.
         transformer: the trunk.
@@ -60,19 +94,23 @@ class RunConfig:
         evaluation_episodes: length of the held-out stream.
         retention: how retention is measured.
         changed: what was set by hand; a run with changes is off its recipe and not evidence.
+        memory_kind: what the memory is: "lateral", or one of the rivals.
+        extras: what is measured besides.
     """
 
     recipe: str
-    arm: Arm
+    arm: str
     seed: int
     episodes: EpisodeConfig
     transformer: TransformerConfig
-    memory: MemoryConfig | None
+    memory: Any
     memory_behind: int = 0
     training: TrainingConfig
     evaluation_episodes: int = 2048
     retention: RetentionConfig = RetentionConfig()
     changed: tuple[str, ...] = ()
+    memory_kind: str = field(default="lateral", metadata=ADDED)
+    extras: tuple[Extra, ...] = field(default=("snapshot",), metadata=ADDED)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -82,6 +120,14 @@ class RunConfig:
                 f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1"
             )
 
+        if self.memory_kind not in KINDS:
+            raise ValueError(
+                f"RunConfig.memory_kind is {self.memory_kind!r}; it must be one of {', '.join(KINDS)}"
+            )
+        if not set(self.extras) <= set(get_args(Extra)):
+            raise ValueError(
+                f"RunConfig.extras is {self.extras}; it may name {', '.join(get_args(Extra))}"
+            )
         self._require_fit()
 
     def _require_fit(self) -> None:
@@ -100,21 +146,43 @@ class RunConfig:
                 f"RunConfig.memory_behind is {self.memory_behind}; blocks are 0 to "
                 f"{trunk.num_blocks - 1}"
             )
+        wanted = KINDS[self.memory_kind][0]
+        if self.memory is not None and not isinstance(self.memory, wanted):
+            raise ValueError(
+                f"RunConfig.memory is a {type(self.memory).__name__}; memory_kind "
+                f"{self.memory_kind!r} takes a {wanted.__name__}"
+            )
         if self.memory is not None and self.memory.width != trunk.width:
             raise ValueError(
-                f"MemoryConfig.width is {self.memory.width}; it must be that of the transformer "
+                f"{wanted.__name__}.width is {self.memory.width}; it must be that of the transformer "
                 f"({trunk.width})"
             )
 
     @property
     def name(self) -> str:
         """A readable, unique folder name."""
-        return f"{self.recipe}-{self.arm}-seed{self.seed}-{fingerprint(self)[:8]}"
+        arm = re.sub(r"[^\w.+=-]+", "_", self.arm)
+        return f"{self.recipe}-{arm}-seed{self.seed}-{fingerprint(self)[:8]}"
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain values; fields added since only where they are not at their default.
+
+    So what is recorded of a run does not change when a later version can do more.
+    """
+    described = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        known = item.default if item.default is not MISSING else None
+        if item.metadata.get("added") and value == known:
+            continue
+        described[item.name] = describe(value) if dataclasses.is_dataclass(value) else value
+    return described
 
 
 def fingerprint(config: RunConfig) -> str:
     """Hash the complete configuration: equal numbers are expected of equal fingerprints only."""
-    text = json.dumps(asdict(config), sort_keys=True)
+    text = json.dumps(describe(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()
 
 
@@ -124,7 +192,7 @@ def build_model(config: RunConfig) -> Transformer:
         model = Transformer(config.transformer)
     if config.memory is not None:
         with seeded(config.seed, "memory"):
-            memory = LateralMemory(config.memory)
+            memory = KINDS[config.memory_kind][1](config.memory)
         model.memories[str(config.memory_behind)] = memory
     return model
 
@@ -140,6 +208,55 @@ def paper(arm: Arm, seed: int) -> RunConfig:
     A letter needs a slot where it is asked and one where it answers, so 26 letters want well over 52.
     """
     return _recipe("paper", arm, seed, num_letters=26, pairs=13, num_slots=128, num_steps=1400)
+
+
+def small(
+    study: str,
+    cell: str,
+    seed: int,
+    *,
+    episodes: EpisodeConfig | None = None,
+    memory: Any = None,
+    memory_kind: str = "lateral",
+    num_steps: int = 400,
+    batch_size: int = 16,
+    learning_rate: float = 4e-3,
+    distractors: tuple[int, ...] = (0, 30, 300),
+    extras: tuple[Extra, ...] = (),
+) -> RunConfig:
+    """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core.
+
+    The trunk is 32 wide, a step sees 16 episodes; the memory is that of ``memory``, by default
+    :func:`small_memory`.
+    """
+    episodes = episodes or EpisodeConfig()
+    return RunConfig(
+        recipe=study,
+        arm=cell,
+        seed=seed,
+        episodes=episodes,
+        transformer=TransformerConfig(
+            num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=SMALL_WIDTH
+        ),
+        memory=small_memory() if memory is None else memory,
+        memory_kind=memory_kind,
+        training=TrainingConfig(
+            num_steps=num_steps,
+            batch_size=batch_size,
+            learning_rate=learning_rate,
+            log_every=20,
+            # Short enough to start again.
+            checkpoint_every=num_steps,
+        ),
+        evaluation_episodes=512,
+        retention=RetentionConfig(distractors=distractors, num_episodes=32),
+        extras=extras,
+    )
+
+
+def small_memory(**changes: Any) -> MemoryConfig:
+    """Return the memory of the small studies: two banks of 32 slots, 32 wide, inhibitory."""
+    return MemoryConfig(**({"width": SMALL_WIDTH, "num_slots": 32} | changes))
 
 
 RECIPES: dict[str, Callable[[Arm, int], RunConfig]] = {"quick": quick, "paper": paper}
@@ -175,19 +292,26 @@ def load_config(place: Path) -> RunConfig:
         raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
     try:
         content = json.loads(path.read_text())
-        memory, retention = content["memory"], content["retention"]
-        retention["distractors"] = tuple(retention["distractors"])
+        memory = content["memory"]
+        kind = KINDS[content.get("memory_kind", "lateral")][0]
+        content = {name: _tupled(value) for name, value in content.items()}
         parts = {
             "episodes": EpisodeConfig(**content["episodes"]),
             "transformer": TransformerConfig(**content["transformer"]),
-            "memory": None if memory is None else MemoryConfig(**memory),
+            "memory": None if memory is None else kind(**memory),
             "training": TrainingConfig(**content["training"]),
-            "retention": RetentionConfig(**retention),
-            "changed": tuple(content["changed"]),
+            "retention": RetentionConfig(**content["retention"]),
         }
         return RunConfig(**(content | parts))
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
+
+
+def _tupled(value: Any) -> Any:
+    """Make the lists of a JSON value tuples again."""
+    if isinstance(value, dict):
+        return {name: _tupled(part) for name, part in value.items()}
+    return tuple(_tupled(part) for part in value) if isinstance(value, list) else value
 
 
 def override(config: RunConfig, changes: Sequence[str]) -> RunConfig:
@@ -234,7 +358,8 @@ def _parse(text: str, old: Any, name: str) -> Any:
         if isinstance(old, bool):
             return {"true": True, "false": False}[text.lower()]
         if isinstance(old, tuple):
-            return tuple(int(part) for part in text.split(","))
+            kind = type(old[0]) if old else int
+            return tuple(kind(part) for part in text.split(",") if part)
         if isinstance(old, int | float | str):
             return type(old)(text)
     except (KeyError, ValueError):

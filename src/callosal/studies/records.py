@@ -2,7 +2,7 @@
 
 import json
 import os
-from dataclasses import asdict, dataclass, fields
+from dataclasses import MISSING, asdict, dataclass, field, fields
 from pathlib import Path
 from typing import Any, Literal, get_args
 
@@ -35,6 +35,8 @@ class RunRecord:
         num_parameters: of the model.
         wall_seconds: training and measuring, this session's part.
         versions: of python, torch and callosal.
+        probes: what else was measured: ``train_seconds``, wall time of the training alone; ``state_floats``,
+            numbers in a row's state, None without bound; what ``RunConfig.extras`` asked for, by its name.
     """
 
     fingerprint: str
@@ -50,6 +52,7 @@ class RunRecord:
     num_parameters: int
     wall_seconds: float
     versions: dict[str, str]
+    probes: dict[str, Any] = field(default_factory=dict)
 
 
 def read_records(folder: Path) -> list[RunRecord]:
@@ -61,14 +64,15 @@ def read_records(folder: Path) -> list[RunRecord]:
     path = folder / FILE_NAME
     if not path.is_file():
         raise RecordError(f"there is no {FILE_NAME} in {folder}; make one with callosal reproduce")
-    names = {field.name for field in fields(RunRecord)}
+    names = {item.name for item in fields(RunRecord)}
+    needed = {item.name for item in fields(RunRecord) if item.default_factory is MISSING}
     records = []
     for number, line in enumerate(_whole_lines(path.read_bytes()), start=1):
         try:
             content = json.loads(line)
         except ValueError:
             content = None
-        if not isinstance(content, dict) or set(content) != names:
+        if not isinstance(content, dict) or not needed <= set(content) <= names:
             raise RecordError(
                 f"line {number} of {path} is not a run; delete that line and run again"
             )

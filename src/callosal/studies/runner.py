@@ -23,9 +23,10 @@ import torch
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
+from callosal.measures.interventions import measure_interventions
 from callosal.measures.retention import measure_retention
 from callosal.models import Transformer
-from callosal.studies.recipes import RunConfig, build_model, fingerprint
+from callosal.studies.recipes import RunConfig, build_model, describe, fingerprint
 from callosal.studies.records import FILE_NAME, RunRecord, append_record, read_records
 from callosal.studies.snapshot import take_snapshot
 from callosal.training.checkpoint import load_checkpoint
@@ -48,6 +49,7 @@ Report = Callable[[str, float, str], None]
 
 # The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
 HELD_OUT_SEED = 0
+INTERVENED_EPISODES = 256
 
 
 def run(
@@ -68,10 +70,11 @@ def run(
     torch.set_num_threads(config.training.num_threads)
     place = folder / "runs" / config.name
     place.mkdir(parents=True, exist_ok=True)
-    (place / "config.json").write_text(json.dumps(asdict(config), indent=1) + "\n")
+    (place / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
 
     model = build_model(config)
     curve = _train(model, config, place / "checkpoint.pt", report)
+    trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
     evaluation = evaluate_held_out(model, config)
 
@@ -92,11 +95,11 @@ def run(
         arm=config.arm,
         seed=config.seed,
         changed=list(config.changed),
-        config=json.loads(json.dumps(asdict(config))),
+        config=json.loads(json.dumps(describe(config))),
         evaluation=asdict(evaluation),
         retention=asdict(retention),
         curve=curve,
-        snapshot=take_snapshot(model, config.episodes),
+        snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
         num_parameters=sum(parameter.numel() for parameter in model.parameters()),
         wall_seconds=time.monotonic() - begun,
         versions={
@@ -104,7 +107,18 @@ def run(
             "torch": torch.__version__,
             "callosal": version("callosal"),
         },
+        probes=_probe(model, config) | {"train_seconds": trained - begun},
     )
+
+
+def _probe(model: Transformer, config: RunConfig) -> dict[str, Any]:
+    memory = model.memory_at(config.memory_behind)
+    probes: dict[str, Any] = {"state_floats": getattr(memory, "state_floats", 0)}
+    if "interventions" in config.extras:
+        stream = generator_for(HELD_OUT_SEED, "interventions")
+        measured = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
+        probes["interventions"] = asdict(measured)
+    return probes
 
 
 def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:

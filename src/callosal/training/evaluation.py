@@ -1,5 +1,6 @@
 """What a model is worth on episodes that training cannot have drawn."""
 
+import math
 from dataclasses import dataclass
 
 import numpy as np
@@ -9,8 +10,8 @@ from torch import Generator, Tensor
 from callosal.measures.recording import record_shares
 from callosal.measures.specialization import Specialization, domain_shares, specialization
 from callosal.models import Transformer
-from callosal.tasks import Domain, EpisodeConfig, Episodes, sample_episodes
-from callosal.tasks.episodes import scored
+from callosal.tasks import EpisodeConfig, Episodes, sample_episodes
+from callosal.tasks.episodes import TOLD, scored
 
 BATCH = 128
 
@@ -21,11 +22,14 @@ class Evaluation:
 
     Attributes:
         num_episodes: how many episodes were drawn.
-        cipher_loss: cross-entropy of the cipher's answers, in nats; ln K without a memory.
-        arithmetic_loss: cross-entropy of the progressions' terms, in nats.
-        cipher_recall: share of letters answered rightly.
-        arithmetic_accuracy: share of terms predicted rightly.
-        specialization: the banks' measures; None for a model without memory.
+        cipher_loss: cross-entropy of the answers of what was told, in nats, averaged over such domains;
+            ln K for a cipher without a memory.
+        arithmetic_loss: cross-entropy of what the rules foretell, in nats, averaged over the rules.
+        cipher_recall: share of questions answered rightly.
+        arithmetic_accuracy: share of the rules' tokens predicted rightly.
+        losses: cross-entropy of each domain, in the order of ``EpisodeConfig.domains``.
+        accuracies: share of right answers of each domain.
+        specialization: the banks' measures; None for a model without banks.
     """
 
     num_episodes: int
@@ -33,28 +37,40 @@ class Evaluation:
     arithmetic_loss: float
     cipher_recall: float
     arithmetic_accuracy: float
+    losses: list[float]
+    accuracies: list[float]
     specialization: Specialization | None
 
 
 def domain_losses(logits: Tensor, episodes: Episodes) -> list[Tensor]:
-    """Return the mean cross-entropy over each domain's scored tokens, cipher first, in nats."""
+    """Return the mean cross-entropy over each domain's scored tokens, in nats."""
     losses = []
-    for domain in Domain:
+    for domain in range(int(episodes.domains.max()) + 1):
         where = scored(episodes, domain)
         losses.append(torch.nn.functional.cross_entropy(logits[where], episodes.targets[where]))
     return losses
 
 
+def by_kind(values: list[float], config: EpisodeConfig) -> tuple[float, float]:
+    """Average a figure of every domain over those that are told, and over the rules; NaN over none."""
+    told = [value for value, name in zip(values, config.domains, strict=True) if name in TOLD]
+    rules = [value for value, name in zip(values, config.domains, strict=True) if name not in TOLD]
+    told_mean, rule_mean = (sum(v) / len(v) if v else math.nan for v in (told, rules))
+    return told_mean, rule_mean
+
+
 def batch_specialization(shares: list[Tensor], episodes: Episodes) -> Specialization | None:
-    """Measure the first memory's shares over a batch; None if the model has no memory."""
+    """Measure the first memory's shares over a batch; None if the model has no banks."""
     return specialization(share_table(shares[0], episodes)) if shares else None
 
 
 def share_table(shares: Tensor, episodes: Episodes) -> np.ndarray:
     """Average shares [batch, segment, time, bank] into a table [domain, bank]."""
-    labels = episodes.domains[None, :, None].expand(shares.shape[:-1])
+    labels = episodes.domains.expand(shares.shape[:-1])
     return domain_shares(
-        shares.flatten(0, -2).double().numpy(), labels.flatten().numpy(), len(Domain)
+        shares.flatten(0, -2).double().numpy(),
+        labels.flatten().numpy(),
+        int(episodes.domains.max()) + 1,
     )
 
 
@@ -65,7 +81,8 @@ def evaluate(
     """Measure a model in evaluation mode on episodes of the evaluation split."""
     was_training = model.training
     model.eval()
-    sums, drawn = np.zeros(4), 0
+    num_domains = len(config.domains)
+    sums, drawn = np.zeros((2, num_domains)), 0
     tables: list[np.ndarray] = []
     while drawn < num_episodes:
         size = min(BATCH, num_episodes - drawn)
@@ -74,18 +91,22 @@ def evaluate(
             logits, _ = model(episodes.tokens, model.blank(size))
         losses = [loss.item() for loss in domain_losses(logits, episodes)]
         right = logits.argmax(-1) == episodes.targets
-        hits = [right[scored(episodes, d)].float().mean().item() for d in Domain]
-        sums += size * np.array([*losses, *hits])
+        hits = [right[scored(episodes, d)].float().mean().item() for d in range(num_domains)]
+        sums += size * np.array([losses, hits])
         if shares:
             tables.append(size * share_table(shares[0], episodes))
         drawn += size
     model.train(was_training)
-    cipher_loss, arithmetic_loss, recall, accuracy = (sums / drawn).tolist()
+    losses, accuracies = (sums / drawn).tolist()
+    cipher_loss, arithmetic_loss = by_kind(losses, config)
+    recall, accuracy = by_kind(accuracies, config)
     return Evaluation(
         num_episodes=drawn,
         cipher_loss=cipher_loss,
         arithmetic_loss=arithmetic_loss,
         cipher_recall=recall,
         arithmetic_accuracy=accuracy,
+        losses=losses,
+        accuracies=accuracies,
         specialization=specialization(np.sum(tables, axis=0) / drawn) if tables else None,
     )

@@ -11,10 +11,11 @@ import torch
 from torch import Tensor
 
 from callosal.measures.recording import record_shares
+from callosal.memory import LateralMemory, Penalised
 from callosal.models import Transformer
 from callosal.tasks import EpisodeConfig, sample_episodes
 from callosal.training.checkpoint import load_checkpoint, save_checkpoint
-from callosal.training.evaluation import batch_specialization, domain_losses
+from callosal.training.evaluation import batch_specialization, by_kind, domain_losses
 from callosal.training.seeding import generator_for
 
 Curve = list[dict[str, Any]]
@@ -154,9 +155,11 @@ def _step(
     due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
     blank = model.blank(config.batch_size)
     with record_shares(model) if due else nullcontext([]) as shares:
-        logits, _ = model(episodes.tokens, blank)
+        logits, states = model(episodes.tokens, blank)
     losses = domain_losses(logits, episodes)
-    loss: Tensor = torch.stack(losses).sum()
+    # A memory may ask for a term of its own, such as a mixture's load balance.
+    penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
+    loss: Tensor = torch.stack([*losses, *penalties]).sum()
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -170,14 +173,16 @@ def _step(
     if not due:
         return None
     measured = batch_specialization(shares, episodes)
+    cipher_loss, arithmetic_loss = by_kind([loss.item() for loss in losses], episodes_config)
     point: dict[str, Any] = {
         "step": step + 1,
-        "cipher_loss": losses[0].item(),
-        "arithmetic_loss": losses[1].item(),
+        "cipher_loss": cipher_loss,
+        "arithmetic_loss": arithmetic_loss,
     }
     if measured is not None:
-        memory = next(m for m in (model.memory_at(p) for p in range(len(model.blocks))) if m)
         point["separation"] = measured.separation
         point["cross_talk"] = measured.cross_talk
-        point["coupling"] = memory.coupling.detach().tolist()
+    coupled = [module for module in model.modules() if isinstance(module, LateralMemory)]
+    if coupled:
+        point["coupling"] = coupled[0].coupling.detach().tolist()
     return point

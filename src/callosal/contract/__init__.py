@@ -1,0 +1,21 @@
+"""What a memory layer owes the code that uses it, to be checked on a memory of your own."""
+
+from callosal.contract.check import (
+    LAWS,
+    ContractError,
+    ContractReport,
+    Law,
+    LawResult,
+    check_memory,
+    contract_table,
+)
+
+__all__ = [
+    "LAWS",
+    "ContractError",
+    "ContractReport",
+    "Law",
+    "LawResult",
+    "check_memory",
+    "contract_table",
+]

@@ -1,0 +1,100 @@
+"""Sizes and dynamics of the lateralized memory, with the ranges that make sense."""
+
+from dataclasses import dataclass, field
+from typing import Literal, get_args
+
+Drive = Literal["axis", "gradient", "slots"]
+Context = Literal["segment", "token"]
+WriteRule = Literal["bounded", "additive", "delta"]
+
+# Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
+ADDED = {"added": True}
+
+
+@dataclass(frozen=True, kw_only=True)
+class MemoryConfig:
+    """Sizes and dynamics of a :class:`LateralMemory`.
+
+    Attributes:
+        width: width of the hidden states, and of a slot.
+        num_banks: 2 is left and right; 1 is a memory without cross-talk.
+        num_slots: slots per bank.
+        num_heads: head h starts out looking at the token h steps back.
+        num_lags: tokens that a head's causal filter spans.
+        sign: s in [-1, 1]; -1 is inhibition between banks, +1 excitation.
+        gain: how sharply the banks compete, above 0.
+        temperature: start of tau, the sharpness of addressing, above 0.
+        inertia: start of kappa, in tokens, above 0: how hard a slot is to move.
+        write_scale: the transforms W start as an orthogonal matrix times this.
+        drive: what moves a bank: "axis" (its context axis, signed plasticity), "gradient" (its context
+            axis, learned from the loss alone) or "slots" (how well the token matches its slots).
+        plasticity_rate: r in [0, 1], per training step; 0 freezes the axes.
+        homeostasis: take a slow running mean away from the drive's input.
+        momentum: of that running mean, in [0, 1).
+        learn_crosstalk: let the gradient move the cross-talk matrix from where the sign put it.
+        write: "bounded"; "additive", which the paper's abstract writes and which can overflow; or "delta",
+            which takes away what the touched slots hold together, not each slot's own.
+        context: what the axes look at: the mean of the "segment" so far, or the "token" alone.
+        carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each
+            segment anew, towards 1 it is the slow buffer of arXiv 2603.07217.
+    """
+
+    width: int
+    num_banks: int = 2
+    num_slots: int = 64
+    num_heads: int = 2
+    num_lags: int = 3
+    sign: float = -1.0
+    gain: float = 4.0
+    temperature: float = 20.0
+    inertia: float = 3.0
+    write_scale: float = 4.0
+    drive: Drive = "axis"
+    plasticity_rate: float = 0.05
+    homeostasis: bool = True
+    momentum: float = 0.98
+    learn_crosstalk: bool = True
+    write: WriteRule = "bounded"
+    context: Context = field(default="segment", metadata=ADDED)
+    carry: float = field(default=0.0, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
+            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
+        _require(
+            self.num_heads <= self.num_lags,
+            "num_heads",
+            self.num_heads,
+            f"at most num_lags ({self.num_lags}), since head h starts at lag h",
+        )
+        _require(-1.0 <= self.sign <= 1.0, "sign", self.sign, "between -1 and 1")
+        for name in ("gain", "temperature", "inertia", "write_scale"):
+            _require(getattr(self, name) > 0.0, name, getattr(self, name), "above 0")
+        _require(
+            0.0 <= self.plasticity_rate <= 1.0,
+            "plasticity_rate",
+            self.plasticity_rate,
+            "between 0 and 1",
+        )
+        _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
+        _require(self.drive in get_args(Drive), "drive", self.drive, f"one of {get_args(Drive)}")
+        rules = get_args(WriteRule)
+        _require(self.write in rules, "write", self.write, f"one of {rules}")
+        contexts = get_args(Context)
+        _require(self.context in contexts, "context", self.context, f"one of {contexts}")
+        _require(0.0 <= self.carry < 1.0, "carry", self.carry, "in [0, 1)")
+        means = self.drive != "slots" and self.context == "segment"
+        _require(
+            self.carry == 0.0 or means, "carry", self.carry, "0 where the drive averages no context"
+        )
+        _require(
+            self.context == "segment" or self.num_lags > 1,
+            "num_lags",
+            self.num_lags,
+            'at least 2 with context="token", which is kept among the lags',
+        )
+
+
+def _require(condition: bool, name: str, value: object, allowed: str) -> None:
+    if not condition:
+        raise ValueError(f"MemoryConfig.{name} is {value!r}; it must be {allowed}")

@@ -1,0 +1,146 @@
+"""What all rivals share: the checks, the mask and the loop over segments."""
+
+from abc import ABC, abstractmethod
+from dataclasses import fields
+from typing import Any, Generic, TypeVar
+
+import torch
+from jaxtyping import Bool, Float
+from torch import Tensor, nn
+
+from callosal.memory import RowState
+from callosal.memory.packing import Packed
+
+S = TypeVar("S", bound=RowState)
+
+
+class SegmentMemory(nn.Module, ABC, Generic[S]):
+    """A memory that says what one segment does; this class makes the contract of it.
+
+    Segments come one after another and each reads the state that those before it left. A masked token
+    is as if it were not there, whatever it holds: existing tokens are moved to the front of their
+    segment, and the outputs back.
+
+    Args:
+        width: width of the hidden states.
+    """
+
+    def __init__(self, width: int) -> None:
+        super().__init__()
+        self.width = width
+
+    @abstractmethod
+    def blank(self, batch_size: int) -> S:
+        """Return the state of rows that have seen nothing."""
+
+    @abstractmethod
+    def _segment(
+        self,
+        hidden: Float[Tensor, "batch time width"],
+        state: S,
+        mask: Bool[Tensor, "batch time"] | None,
+    ) -> tuple[Float[Tensor, "batch time width"], S]:
+        """Do one segment of at least one row and one token; masked tokens are last, and zero.
+
+        What it puts out for a masked token is dropped, but it must be finite.
+        """
+
+    @property
+    def state_floats(self) -> int | None:
+        """Number of floats that a row's state holds; None if it grows without bound."""
+        state = self.blank(1)
+        return sum(getattr(state, field.name).numel() for field in fields(state))
+
+    def forward(
+        self,
+        hidden: Float[Tensor, "batch *segment time width"],
+        state: S,
+        mask: Bool[Tensor, "batch *segment time"] | None = None,
+    ) -> tuple[Float[Tensor, "batch *segment time width"], S]:
+        """Read for every token, write, and hand the state on.
+
+        Args:
+            hidden: [batch, time, width], one segment; or [batch, segment, time, width], segments one
+                after another, which gives what the calls one by one give.
+            state: the state before the first segment.
+            mask: True where a token exists.
+
+        Returns:
+            The read-out, to be added to the residual stream (zero where no token exists), and the
+            state afterwards.
+
+        Raises:
+            ValueError: a shape does not fit, or the mask is not boolean.
+        """
+        self._check(hidden, len(state), mask)
+        if hidden.numel() == 0:
+            return torch.zeros_like(hidden), state
+        packed = Packed.pack(hidden, mask)
+        segments = packed.hidden.unbind(1)
+        masks = [None] * len(segments) if packed.present is None else packed.present.unbind(1)
+        ys = []
+        for segment, present in zip(segments, masks, strict=True):
+            y, state = self._segment(segment, state, present)
+            ys.append(y)
+        return packed.restore(torch.stack(ys, dim=1)), state
+
+    def _check(self, hidden: Tensor, num_rows: int, mask: Tensor | None) -> None:
+        if hidden.ndim not in (3, 4) or hidden.shape[-1] != self.width:
+            raise ValueError(
+                f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
+                f"[batch, time, {self.width}] or [batch, segment, time, {self.width}]"
+            )
+        if len(hidden) != num_rows:
+            raise ValueError(
+                f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; "
+                f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+            )
+        if mask is not None and mask.dtype != torch.bool:
+            raise ValueError(
+                f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
+                "pass mask.bool()"
+            )
+        if mask is not None and mask.shape != hidden.shape[:-1]:
+            raise ValueError(
+                f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
+                f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
+            )
+
+
+def feed_forward(width: int, inner: int) -> nn.Sequential:
+    """Return a pre-norm layer with one hidden layer, of (2 inner + 2) width + inner parameters."""
+    return nn.Sequential(
+        nn.RMSNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
+    )
+
+
+def require(config: Any, name: str, condition: bool, allowed: str) -> None:
+    """Check one field of a config.
+
+    Raises:
+        ValueError: the condition does not hold; names the field, its value and what is allowed.
+    """
+    if not condition:
+        value = getattr(config, name)
+        raise ValueError(f"{type(config).__name__}.{name} is {value!r}; it must be {allowed}")
+
+
+def require_counts(config: Any, *names: str) -> None:
+    """Check that fields are at least 1.
+
+    Raises:
+        ValueError: one is not.
+    """
+    for name in names:
+        require(config, name, getattr(config, name) >= 1, "at least 1")
+
+
+def require_heads(config: Any) -> None:
+    """Check that the heads divide the width among them.
+
+    Raises:
+        ValueError: they do not.
+    """
+    require_counts(config, "width", "num_heads")
+    divides = config.width % config.num_heads == 0
+    require(config, "width", divides, f"a multiple of num_heads ({config.num_heads})")

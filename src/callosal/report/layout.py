@@ -1,0 +1,32 @@
+"""What the report of a recipe or study consists of."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from callosal.report.pictures import FigureKind
+from callosal.report.study import Study
+from callosal.report.tables import Table
+from callosal.studies.claims import Claim, Verdict
+
+
+@dataclass(frozen=True, kw_only=True)
+class Layout:
+    """What a report consists of.
+
+    Attributes:
+        title: of the page; ``{}`` stands for the recipe's name.
+        lead: what was asked, in two or three sentences.
+        claims: what the runs are held against.
+        tables: makes the tables, the claims' first.
+        figures: in their order on the page; the first stands at its top.
+        summary: says in one sentence what the first figure shows.
+        remark: what a reader of this page must know beside the definitions.
+    """
+
+    title: str
+    lead: str
+    claims: tuple[Claim, ...]
+    tables: Callable[[Study, Sequence[Verdict]], list[Table]]
+    figures: tuple[FigureKind, ...]
+    summary: Callable[[Study], str]
+    remark: str = ""

@@ -1,0 +1,29 @@
+"""Which layout a recipe or study has."""
+
+from callosal.report.figures import KINDS, retention_sentence
+from callosal.report.layout import Layout
+from callosal.report.study import Study
+from callosal.report.tables import study_tables
+from callosal.studies.claims import CLAIMS
+
+BENCHMARK = Layout(
+    title="recipe {}",
+    lead=(
+        "A transformer whose memory is split into two banks is told a secret code, then reads "
+        "arithmetic for a long time, and is asked for the code. What differs between the arms is "
+        "whether the banks inhibit or excite each other, or whether there is a memory at all."
+    ),
+    claims=CLAIMS,
+    tables=study_tables,
+    figures=KINDS,
+    summary=retention_sentence,
+)
+
+# By the name of the study; every other recipe is the benchmark with its arms. A module of layouts
+# holds a dictionary such as this, which is put in here: {**MAP_LAYOUTS, **RIVAL_LAYOUTS}.
+LAYOUTS: dict[str, Layout] = {}
+
+
+def layout_of(study: Study) -> Layout:
+    """Return the layout of a study's report."""
+    return LAYOUTS.get(study.recipe, BENCHMARK)

@@ -1,0 +1,56 @@
+"""The studies by name: what each asks, and its runs."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+from callosal.studies import domains, rivals
+from callosal.studies import map as lateralization_map
+from callosal.studies.recipes import RunConfig
+
+
+@dataclass(frozen=True, kw_only=True)
+class Study:
+    """A question and the runs that answer it.
+
+    Attributes:
+        question: in one sentence.
+        configs: makes the runs of some seeds.
+        seeds: those that the committed results have, fixed before looking.
+    """
+
+    question: str
+    configs: Callable[[Sequence[int]], list[RunConfig]]
+    seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+
+
+STUDIES: dict[str, Study] = {
+    "map": Study(
+        question="When do the banks lateralize: sign, gain, plasticity, homeostasis, context, length?",
+        configs=lateralization_map.configs,
+    ),
+    "sequel": Study(
+        question="Does a slow buffer make the banks lateralize, and abruptly, as arXiv 2603.07217 says?",
+        configs=domains.sequel_configs,
+    ),
+    "hard": Study(
+        question="Where does it break: one alphabet, unequal frequency, mixed segments?",
+        configs=domains.hard_configs,
+    ),
+    "banks": Study(
+        question="Do more than two banks find a domain each?", configs=domains.bank_configs
+    ),
+    "capacity": Study(
+        question="How many pairs do how many slots hold?",
+        configs=domains.capacity_configs,
+        seeds=(0, 1, 2),
+    ),
+    "rates": Study(
+        question="Which learning rate suits each rival?",
+        configs=rivals.rate_configs,
+        seeds=(rivals.RATE_SEED,),
+    ),
+    "rivals": Study(
+        question="How does this memory compare with others, and is the memory doing it?",
+        configs=rivals.configs,
+    ),
+}

@@ -1,0 +1,283 @@
+"""The contract kit: our memory keeps every law, a fault turns its law red, and the page is true."""
+
+import copy
+import re
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any, NamedTuple
+
+import pytest
+import torch
+from tests.cases import build_memory
+from tests.faults import (
+    FAULTS,
+    Cache,
+    Call,
+    Faulty,
+    Forgetful,
+    Leftover,
+    cuts_the_gradient_if_many,
+    mixes_rows,
+)
+from tests.tolerances import EXACT, SINGLE
+from torch import Tensor, nn
+
+import callosal
+from callosal.contract import LAWS, ContractError, check_memory, contract_table
+from callosal.contract.states import TOLERANCES, map_tensors, select_rows, tensors_of
+from callosal.memory import LateralMemory, Memory, MemoryConfig, MemoryState
+
+PAGE = (Path(__file__).parent.parent / "docs" / "contract.md").read_text()
+NAMES = [law.name for law in LAWS]
+# The law over 300 segments takes longer than all others together.
+QUICK = [law for law in LAWS if law.name != "bounded"]
+
+
+def found(memory: nn.Module, **how: Any) -> dict[str, str]:
+    """Return what is not kept, by law."""
+    report = check_memory(memory, width=4, **how)
+    return {r.name: r.status for r in report.results if r.status != "kept"}
+
+
+# ---------------------------------------------------------------- our own memory
+
+
+@pytest.mark.parametrize(
+    "fixed",
+    [
+        {"num_banks": 1},
+        {"num_banks": 2},
+        {"num_banks": 4},
+        {"num_banks": 1, "drive": "slots"},
+        {"num_banks": 2, "drive": "slots"},
+        {"num_banks": 4, "drive": "slots"},
+        {"drive": "gradient"},
+        {"context": "token"},
+        {"write": "delta"},
+        {"carry": 0.8},
+    ],
+    ids=str,
+)
+def test_the_lateral_memory_keeps_every_law(fixed: dict[str, Any]) -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3, **fixed))
+    report = check_memory(memory, width=4)
+    assert {r.name: r.detail for r in report.results if r.status != "kept"} == {}
+    assert [r.name for r in report.results] == NAMES
+
+
+def test_it_keeps_them_in_float32_too() -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3))
+    assert found(memory, dtype=torch.float32, laws=QUICK) == {}
+
+
+def test_a_write_that_overflows_is_reported_and_breaks_nothing() -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3, write="additive"))
+    with torch.no_grad():
+        memory.maps.mul_(10.0)
+    assert found(memory) == {"bounded": "no"}
+
+
+def test_the_tolerances_are_those_of_the_suite() -> None:
+    assert {torch.float64: EXACT, torch.float32: SINGLE} == TOLERANCES
+
+
+# ---------------------------------------------------------------- planted faults
+
+
+@pytest.mark.parametrize(("fault", "expected"), FAULTS, ids=[f[0].__name__ for f in FAULTS])
+def test_a_fault_turns_its_law_red(fault: Callable[..., Any], expected: set[str]) -> None:
+    report = check_memory(Faulty(fault), width=4, laws=QUICK)
+    red = [result for result in report.results if result.status != "kept"]
+    assert {result.name for result in red} == expected
+    # Every figure says what is off, and a property that is lacking is no breach.
+    assert all(result.detail for result in red)
+    assert [r.name for r in report.broken] == [r.name for r in red if r.required]
+
+
+def test_a_state_that_loses_rows_is_counted() -> None:
+    def loses_rows(call: Call) -> Any:
+        y, after = call.honest()
+        return y, after[:1]
+
+    (result,) = check_memory(Faulty(loses_rows), width=4, laws=LAWS[:1]).results
+    assert (result.status, result.detail) == ("broken", "3 rows of input, 1 of the state")
+
+
+def test_a_blank_state_with_leftovers_is_found() -> None:
+    memory = Leftover(MemoryConfig(width=4, num_slots=3))
+    assert found(memory, laws=QUICK) == {"blank rows": "broken"}
+
+
+LACKING = {"masked is absent", "masked is absent over segments", "pieces equal whole"}
+
+
+def test_a_memory_that_grows_is_told_by_how_much() -> None:
+    report = check_memory(Cache(4), width=4)
+    assert not report.broken
+    (growth,) = [result for result in report.results if result.name == "bounded"]
+    assert growth.status == "no"
+    assert growth.detail == "the state grew 251-fold, from 72 to 18072 numbers"
+
+
+def test_what_is_not_offered_and_what_is_lacking_break_nothing() -> None:
+    report = check_memory(Forgetful(4), width=4)
+    report.raise_if_broken()
+    by_status = {
+        s: {r.name for r in report.results if r.status == s} for s in ("not offered", "no")
+    }
+    assert by_status["not offered"] == LACKING | {"detach cuts"}
+    assert by_status["no"] == {"remembers", "gradient through the state"}
+
+
+def test_every_law_has_a_fault() -> None:
+    elsewhere = {"blank rows", "bounded"}
+    assert set().union(*(expected for _, expected in FAULTS)) | elsewhere == set(NAMES)
+
+
+def test_rounding_is_called_rounding() -> None:
+    report = check_memory(Faulty(mixes_rows), width=4, laws=QUICK)
+    assert "row 0 changes others: only rounding, yet not the same bits" in report.broken[0].detail
+
+
+def test_a_crash_is_a_breach_that_says_what_was_raised() -> None:
+    def crashes(call: Call) -> Any:
+        if call.hidden.ndim == 4:
+            raise RuntimeError("out of\nreach")
+        return call.honest()
+
+    report = check_memory(Faulty(crashes), width=4, laws=QUICK)
+    names = {"segments at once", "no look-ahead over segments", "masked is absent over segments"}
+    assert {r.name: r.detail for r in report.broken} == dict.fromkeys(
+        names, "RuntimeError: out of reach"
+    )
+
+
+# ---------------------------------------------------------------- the check itself
+
+
+def test_the_memory_and_the_global_seed_stay_as_they_are() -> None:
+    memory = LateralMemory(MemoryConfig(width=4, num_slots=3)).train()
+    kept, seed = copy.deepcopy(memory.state_dict()), torch.get_rng_state()
+    check_memory(memory, width=4, laws=QUICK)
+    assert memory.training
+    assert torch.equal(torch.get_rng_state(), seed)
+    for name, tensor in memory.state_dict().items():
+        assert tensor.dtype == torch.float32
+        assert torch.equal(tensor, kept[name])
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [
+        ({"batch_size": 1}, "batch_size is 1; it must be at least 2"),
+        ({"num_segments": 1}, "num_segments is 1"),
+        ({"num_tokens": 0}, "num_tokens is 0"),
+        ({"dtype": torch.bfloat16}, "dtype is torch.bfloat16; it must be one of"),
+    ],
+    ids=str,
+)
+def test_a_check_that_could_say_nothing_is_refused(how: dict[str, Any], message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        check_memory(Cache(4), width=4, **how)
+
+
+def test_a_memory_that_cannot_be_called_at_all_gets_advice() -> None:
+    with pytest.raises(ValueError, match="this memory takes") as caught:
+        check_memory(LateralMemory(MemoryConfig(width=4)), width=5)
+    assert "hidden torch.float64 [3, 5, 5]" in caught.value.__notes__[0]
+
+
+def test_a_broken_contract_lists_each_law_with_its_figure() -> None:
+    report = check_memory(Faulty(cuts_the_gradient_if_many), width=4, laws=QUICK)
+    with pytest.raises(
+        ContractError, match=r"Faulty breaks the contract\n  segments at once: grad"
+    ):
+        report.raise_if_broken()
+    (line,) = [line for line in str(report).splitlines() if "broken" in line]
+    assert re.search(r"segments at once +broken  gradient of the first state: off by \d", line)
+    assert (
+        "| segments at once | broken | gradient of the first state: off by" in report.to_markdown()
+    )
+
+
+def test_a_table_has_a_column_for_each_memory() -> None:
+    laws = [law for law in QUICK if law.name in {"finite", "pieces equal whole"}]
+    reports = {"a": check_memory(Cache(4), width=4, laws=laws)}
+    reports["b"] = check_memory(
+        LateralMemory(MemoryConfig(width=4, num_slots=3)), width=4, laws=laws[:1]
+    )
+    assert contract_table(reports).splitlines() == [
+        "| law | a | b |",
+        "|---|---|---|",
+        "| finite | kept | kept |",
+        "| pieces equal whole | not offered |  |",
+    ]
+
+
+class Pair(NamedTuple):
+    one: Tensor
+    other: dict[str, Tensor]
+
+
+class Plain:
+    def __init__(self) -> None:
+        self.rows, self.name = [torch.ones(3, 2)], "plain"
+
+
+STATES = [
+    (torch.ones(3), ["state"]),
+    ((torch.ones(3), None), ["state.0"]),
+    ([torch.ones(3), torch.ones(3, 1)], ["state.0", "state.1"]),
+    (Pair(torch.ones(3), {"a": torch.ones(3)}), ["state.one", "state.other.a"]),
+    (Plain(), ["state.rows.0"]),
+    (MemoryState(trace=torch.ones(3, 1, 1, 1)), ["state.trace"]),
+]
+
+
+@pytest.mark.parametrize(("state", "names"), STATES, ids=lambda value: type(value).__name__)
+def test_states_of_any_make_are_taken_apart_and_put_together(state: Any, names: list[str]) -> None:
+    assert list(tensors_of(state)) == names
+    doubled = map_tensors(state, lambda tensor: 2 * tensor)
+    assert type(doubled) is type(state)
+    assert list(tensors_of(doubled)) == names
+    assert all((tensor == 2).all() for tensor in tensors_of(doubled).values())
+    assert all((tensor == 1).all() for tensor in tensors_of(state).values())
+    assert {len(tensor) for tensor in tensors_of(select_rows(state, [2, 0])).values()} == {2}
+
+
+# ---------------------------------------------------------------- the page
+
+
+def page() -> dict[str, Any]:
+    names: dict[str, Any] = {}
+    for block in re.findall(r"```python\n(.*?)```", PAGE, flags=re.DOTALL)[:2]:
+        exec(compile(block, "docs/contract.md", "exec"), names)  # noqa: S102
+    return names
+
+
+def test_the_report_on_the_page_is_the_report(capsys: pytest.CaptureFixture[str]) -> None:
+    report = page()["report"]
+    (printed,) = re.findall(r"```text\n(.*?)```", PAGE, flags=re.DOTALL)
+    assert str(report) in capsys.readouterr().out
+
+    def without_figures(text: str) -> str:
+        return re.sub(r"\d+\.\d+(e-\d+)?", "#", text.strip())
+
+    assert without_figures(str(report)) == without_figures(printed)
+
+
+def test_the_page_s_tables_are_the_laws() -> None:
+    rows = re.findall(r"^\| ([^|]+) \| ([^|]+) \|", PAGE, flags=re.MULTILINE)
+    assert rows == [
+        row
+        for required, title in ((True, "Law"), (False, "Property"))
+        for row in [
+            (title, "What is so"),
+            *((law.name, law.sentence) for law in LAWS if law.required == required),
+        ]
+    ]
+
+
+def test_a_memory_of_your_own_is_a_memory() -> None:
+    assert isinstance(page()["GRUMemory"](4), Memory)
+    assert callosal.check_memory is check_memory
