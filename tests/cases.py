@@ -46,6 +46,9 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     )
     averages = drawn["drive"] != "slots" and drawn["context"] == "segment"
     drawn.setdefault("carry", draw(st.sampled_from([0.0, 0.7])) if averages else 0.0)
+    plastic = drawn["drive"] == "axis" and looks_back
+    drawn.setdefault("contrast", draw(st.sampled_from([0.0, 3.0])) if plastic else 0.0)
+    drawn.setdefault("balance", draw(st.sampled_from([0.0, 0.2])) if plastic else 0.0)
     return MemoryConfig(**drawn)
 
 
@@ -69,6 +72,11 @@ def build_memory(config: MemoryConfig, seed: int = 0, *, lived: bool = True) -> 
             memory.slow_weight.fill_(0.4)
             memory.slow_mean.copy_(0.1 * noise(memory.slow_mean))
             memory.slow_norm.fill_(0.3)
+            if config.contrast > 0.0:
+                root = noise(memory.slow_scatter)
+                memory.slow_scatter.copy_(0.1 * root @ root.T)
+            if config.balance > 0.0:
+                memory.excitability.copy_(0.3 * noise(memory.excitability))
     return memory
 
 

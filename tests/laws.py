@@ -60,6 +60,8 @@ def twin(
         write=config.write,
         homeostasis=config.homeostasis,
         context=config.context,
+        contrast=config.contrast,
+        balance=config.balance,
         carried=context and (context.signal_sum, context.num_tokens),
     )
 
@@ -160,6 +162,8 @@ def banks_permute(case: Case, order: Sequence[int]) -> None:
     by_bank = [memory.addresses, memory.prototypes, memory.maps, memory.axes]
     if memory.config.drive == "slots":
         by_bank.append(memory.slow_mean)
+    if memory.config.balance > 0.0:
+        by_bank.append(memory.excitability)
     with torch.no_grad():
         for tensor in by_bank:
             tensor.copy_(tensor[banks].clone())

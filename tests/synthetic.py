@@ -1,6 +1,7 @@
 """Clearly synthetic runs: records that no model ever made, for tests of claims and report."""
 
 import math
+from dataclasses import replace
 
 import numpy as np
 
@@ -108,3 +109,58 @@ def synthetic_run(arm: str, seed: int, **changes) -> RunRecord:
 
 def synthetic_runs(num_seeds: int = 3) -> list[RunRecord]:
     return [synthetic_run(arm, seed) for arm in ARMS for seed in range(num_seeds)]
+
+
+def synthetic_cell(
+    study: str,
+    cell: str,
+    seed: int,
+    *,
+    sides: tuple[float, float] = (1.0, -1.0),
+    memory: dict | None = None,
+    episodes: dict | None = None,
+    kept: float = 0.9,
+    **changes,
+) -> RunRecord:
+    """Make up a run of a study, with the D_sep that it is to have in both domains."""
+    run = synthetic_run("inhibitory", seed)
+    sign = (memory or {}).get("sign", -1.0)
+    apart = abs(sides[0] - sides[1]) / 2
+    measures = {
+        "shares": [[(1 + side) / 2, (1 - side) / 2] for side in sides],
+        "separation": list(sides),
+        "cross_talk": (1 - apart) / 2,
+        "dominance": 0.5 + abs(sum(sides)) / 4,
+        "information": apart**2,
+    }
+    # The last coupling has another differential mode than the sign gives, by 0.2.
+    curve = [
+        {
+            "step": step,
+            "cipher_loss": 2.0 - step / 100,
+            "arithmetic_loss": 1.0,
+            "separation": [side * step / 100 for side in sides],
+            "cross_talk": (1 - apart * step / 100) / 2,
+            "coupling": [
+                [1.0 + step / 1000, sign - step / 1000],
+                [sign - step / 1000, 1.0 + step / 1000],
+            ],
+        }
+        for step in (20, 40, 60, 80, 100)
+    ]
+    config = run.config | {
+        "recipe": study,
+        "arm": cell,
+        "memory": {"sign": sign, "gain": 4.0, "num_banks": 2} | (memory or {}),
+        "episodes": run.config["episodes"] | (episodes or {}),
+    }
+    fields = {
+        "fingerprint": f"{study}{cell}{seed}",
+        "recipe": study,
+        "arm": cell,
+        "config": config,
+        "evaluation": run.evaluation | {"specialization": measures},
+        "retention": {"distractors": [0, 30, 300], "recall": [1.0, 0.95, kept], "loss": [0.0] * 3},
+        "curve": curve,
+    }
+    return replace(run, **(fields | changes))

@@ -19,8 +19,14 @@ def buffers(memory: LateralMemory) -> dict[str, Tensor]:
 def expected_buffers(case: Case) -> dict[str, Tensor]:
     """Work out one training step from the equations: every segment that has a token counts once."""
     memory, config, old = case.memory, case.memory.config, buffers(case.memory)
-    means = []
-    for x, mask in zip(case.hidden.flatten(0, -3), case.mask.flatten(0, -2), strict=True):
+    means, apart = [], []
+    several = case.hidden.ndim == 4
+    hidden = case.hidden if several else case.hidden[:, None]
+    masks = case.mask if several else case.mask[:, None]
+    past = reference_contexts(case, hidden, masks)
+    for x, mask, (total, count) in zip(
+        hidden.flatten(0, 1), masks.flatten(0, 1), past, strict=True
+    ):
         seen = [reference.rms_norm(token) for token in x[mask]]
         if not seen:
             continue
@@ -32,7 +38,11 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
             temperature = memory.log_temperature.exp()
             logits = [reference.slot_logits(q, memory.addresses, temperature) for q in queries]
             signal = torch.stack([reference.slot_drive(one) for one in logits])
-        means.append(signal.mean(0))
+        if config.drive != "slots" and config.context == "token":
+            means.append(signal[-1])
+        else:
+            means.append((signal.sum(0) + total) / (len(signal) + count))
+        apart.append(seen[-1] - means[-1] if config.contrast > 0.0 else None)
     if not means:
         return old
     new, mean, momentum = dict(old), torch.stack(means).mean(0), config.momentum
@@ -41,19 +51,53 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     new["slow_mean"] = reference.running_mean(old["slow_mean"], mean, momentum)
     centre = new["slow_mean"] / new["slow_weight"] if config.homeostasis else 0.0
     contexts = torch.stack(means) - centre
-    norm = contexts.square().sum(-1).sqrt().mean()
+    metric = torch.eye(config.width, dtype=torch.float64)
+    if config.contrast > 0.0:
+        scatter = sum([torch.outer(one, one) for one in apart]) / len(apart)
+        new["slow_scatter"] = reference.running_mean(old["slow_scatter"], scatter, momentum)
+        metric = reference.contrast_metric(new["slow_scatter"], config.contrast)
+        norm = torch.stack([(one @ metric @ one).sqrt() for one in contexts]).mean()
+    else:
+        norm = contexts.square().sum(-1).sqrt().mean()
     new["slow_norm"] = reference.running_mean(old["slow_norm"], norm, momentum)
     if config.drive == "axis":
         scale, largest = new["slow_norm"] / new["slow_weight"], config.width**0.5
         contexts = contexts / (scale if scale > 1e-6 * largest else largest)
-        shares = [
-            reference.bank_shares(old["axes"] @ context, memory.coupling, config.gain)
-            for context in contexts
-        ]
+        bias = old["excitability"] if config.balance > 0.0 else 0.0
+        shares = torch.stack(
+            [
+                reference.bank_shares(
+                    old["axes"] @ metric @ context + bias, memory.coupling, config.gain
+                )
+                for context in contexts
+            ]
+        )
+        usual = torch.full((config.num_banks,), 1.0 / config.num_banks, dtype=torch.float64)
+        if config.balance > 0.0:
+            mean, even = shares.mean(0), usual
+            usual = torch.maximum(mean, 0.1 * even)
+            new["excitability"] = old["excitability"] + config.balance * (even - mean)
         new["axes"] = reference.signed_plasticity(
-            old["axes"], memory.coupling, torch.stack(shares), contexts, config.plasticity_rate
+            old["axes"], memory.coupling, shares, contexts, config.plasticity_rate, usual
         )
     return new
+
+
+def reference_contexts(
+    case: Case, hidden: torch.Tensor, masks: torch.Tensor
+) -> list[tuple[torch.Tensor, torch.Tensor]]:
+    """Return what each segment starts from, row by row, segment by segment."""
+    carry, context = case.memory.config.carry, case.state.context
+    past = []
+    for row, (segments, present) in enumerate(zip(hidden, masks, strict=True)):
+        total, count = torch.zeros(()), torch.zeros(())
+        if context is not None:
+            total, count = context.signal_sum[row], context.num_tokens[row]
+        for x, mask in zip(segments, present, strict=True):
+            past.append((total, count))
+            if mask.any() and carry > 0.0:
+                total, count = reference.carry(total, count, x[mask], carry)
+    return past
 
 
 @pytest.mark.parametrize("num_segments", [None, 3])

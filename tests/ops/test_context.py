@@ -47,3 +47,19 @@ def test_running_mean_equals_its_twin_and_its_bias_is_known(samples: list[float]
     # Divided by its weight it is an average: it lies among what it averaged.
     average = (mean / weight).item()
     assert min(samples) - 1e-9 <= average <= max(samples) + 1e-9
+
+
+@given(seed=SEEDS, width=st.integers(1, 5), contrast=st.floats(0.0, 20.0))
+def test_the_contrast_metric_equals_its_twin(seed: int, width: int, contrast: float) -> None:
+    generator = torch.Generator().manual_seed(seed)
+    root = torch.randn(width, width + 2, generator=generator, dtype=torch.float64)
+    fast = context.contrast_metric(root @ root.T, contrast)
+    assert_near(fast, reference.contrast_metric(root @ root.T, contrast))
+
+
+def test_contrast_weighs_down_where_tokens_of_a_segment_differ() -> None:
+    scatter = torch.diag(torch.tensor([4.0, 0.0]))
+    # kappa = 1, width 2: relative scatter is (2, 0), so weights are 1 / (1 + 2) and 1.
+    assert_near(context.contrast_metric(scatter, 1.0), torch.diag(torch.tensor([1 / 3, 1.0])), 1e-6)
+    assert_near(context.contrast_metric(torch.zeros(2, 2), 10.0), torch.eye(2))
+    assert_near(context.contrast_metric(scatter, 0.0), torch.eye(2))

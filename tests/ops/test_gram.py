@@ -1,5 +1,6 @@
 """A^T A V W: reading, consolidating in either order, and the write that stays in bounds."""
 
+import itertools
 from unittest import mock
 
 import pytest
@@ -83,6 +84,34 @@ def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None
     slow = [reference.bounded_write(trace[r], update[r], usage[r], inertia) for r in range(2)]
     assert_near(gram.bounded_write(trace, update, usage, inertia), torch.stack(slow))
     assert_same_bits(gram.additive_write(trace, update), reference.additive_write(trace, update))
+
+
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
+def test_the_delta_write_equals_its_twin(
+    seed: int, num_tokens: int, num_slots: int, width: int
+) -> None:
+    weights, inertia = attention(seed, num_tokens, num_slots), torch.tensor(3.0, dtype=DOUBLE)
+    trace, values = draw(seed + 1, num_slots, width), draw(seed + 2, num_slots, width)
+    maps = draw(seed, width, width)
+    correction = gram.consolidate(weights, values @ maps - trace)
+    fast = gram.delta_write(trace, correction, weights.sum(0), inertia)
+    assert_near(fast, reference.delta_write(trace, weights, values, maps, inertia))
+
+
+@given(seed=SEEDS, num_slots=SIZES)
+def test_the_delta_write_rests_where_tokens_read_what_they_would_write(
+    seed: int, num_slots: int
+) -> None:
+    """Written again and again, what tokens read of the trace comes nearer to their values."""
+    weights, inertia = attention(seed, 2, num_slots), torch.tensor(0.1, dtype=DOUBLE)
+    values, trace = draw(seed + 2, num_slots, 3), torch.zeros(num_slots, 3, dtype=DOUBLE)
+    errors = []
+    for _ in range(60):
+        errors.append((weights @ (values - trace)).norm().item())
+        correction = gram.consolidate(weights, values - trace)
+        trace = gram.delta_write(trace, correction, weights.sum(0), inertia)
+    assert errors[-1] <= 0.9 * errors[0] + 1e-9
+    assert all(b <= a + 1e-9 for a, b in itertools.pairwise(errors))
 
 
 @pytest.mark.parametrize("dtype", [torch.float64, torch.float32, torch.bfloat16])

@@ -245,7 +245,7 @@ def test_the_retention_title_says_what_the_runs_say():
 
 def test_modes_of_the_coupling_are_its_eigenvalues():
     for num_banks, sign in [(2, -1.0), (3, 0.5), (4, 1.0)]:
-        coupling = np.eye(num_banks) + sign / (num_banks - 1) * (1 - np.eye(num_banks))
+        coupling = np.eye(num_banks) + sign * (1 - np.eye(num_banks))
         common, differential = modes_of(coupling[None, None])
         eigenvalues = np.sort(np.linalg.eigvalsh(coupling))
         wanted = np.sort([common.item(), *[differential.item()] * (num_banks - 1)])

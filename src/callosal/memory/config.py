@@ -37,6 +37,10 @@ class MemoryConfig:
         context: what the axes look at: the mean of the "segment" so far, or the "token" alone.
         carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each
             segment anew, towards 1 it is the slow buffer of arXiv 2603.07217.
+        contrast: kappa, at least 0: how much less the axes look at directions in which tokens differ
+            within a segment. For more than two banks; 10 there.
+        balance: rho, at least 0, per training step: how fast a bank that wins less than its even share
+            becomes more excitable. For as many banks as domains of equal frequency; 0.1 there.
     """
 
     width: int
@@ -57,6 +61,8 @@ class MemoryConfig:
     write: WriteRule = "bounded"
     context: Context = field(default="segment", metadata=ADDED)
     carry: float = field(default=0.0, metadata=ADDED)
+    contrast: float = field(default=0.0, metadata=ADDED)
+    balance: float = field(default=0.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
@@ -88,11 +94,16 @@ class MemoryConfig:
             self.carry == 0.0 or means, "carry", self.carry, "0 where the drive averages no context"
         )
         _require(
-            self.context == "segment" or self.num_lags > 1,
+            (self.context == "segment" and self.contrast == 0.0) or self.num_lags > 1,
             "num_lags",
             self.num_lags,
-            'at least 2 with context="token", which is kept among the lags',
+            'at least 2 with context="token" or a contrast, whose token is kept among the lags',
         )
+        for name in ("contrast", "balance"):
+            value = getattr(self, name)
+            _require(value >= 0.0, name, value, "at least 0")
+            plastic = self.drive == "axis"
+            _require(value == 0.0 or plastic, name, value, '0 unless drive is "axis"')
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -7,16 +7,14 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
+from callosal.memory.competition import Competition
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed
-from callosal.memory.state import CarriedContext, MemoryState, OpenSegment
-from callosal.ops import address, context, crosstalk, gram
-
-# The sum and the number of the tokens whose context a segment starts from.
-Past = tuple[Float[Tensor, "batch seg width"], Float[Tensor, "batch seg"]]
+from callosal.memory.state import MemoryState, OpenSegment
+from callosal.ops import address, gram
 
 
-class LateralMemory(nn.Module):
+class LateralMemory(Competition):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
     Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention
@@ -56,23 +54,7 @@ class LateralMemory(nn.Module):
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.output = nn.Linear(heads * width, width, bias=False)
-
-        self.coupling = nn.Parameter(
-            crosstalk.coupling_matrix(banks, config.sign), requires_grad=config.learn_crosstalk
-        )
-        self.axes: Tensor
-        self.slow_mean: Tensor
-        self.slow_norm: Tensor
-        self.slow_weight: Tensor
-        axes = address.unit_norm(torch.randn(banks, width))
-        if config.drive == "gradient":
-            self.axes = nn.Parameter(axes)
-        else:
-            self.register_buffer("axes", axes)
-        drive_width = banks if config.drive == "slots" else width
-        self.register_buffer("slow_mean", torch.zeros(drive_width))
-        self.register_buffer("slow_norm", torch.zeros(()))
-        self.register_buffer("slow_weight", torch.zeros(()))
+        self._start_competition(config)
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
@@ -243,76 +225,6 @@ class LateralMemory(nn.Module):
         queries = address.lagged_queries(seen, tail, self.filters, self.query_map)
         return address.slot_logits(queries, self.addresses, self.log_temperature.exp())
 
-    def _compete(
-        self,
-        seen: Float[Tensor, "batch seg time width"],
-        logits: Float[Tensor, "batch seg time head bank slot"] | None,
-        opened: OpenSegment,
-        past: Past | None,
-    ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
-        """Return what homeostasis averages, and the shares that come of it."""
-        if self.config.drive == "slots":
-            assert logits is not None
-            signal = address.slot_drive(logits)
-            drive = signal - self._centre()
-        else:
-            signal = so_far = seen
-            if self.config.context == "segment":
-                sums, counts = opened.signal_sum[:, None], opened.num_tokens[:, None]
-                if past is not None:
-                    sums, counts = sums + past[0], counts + past[1]
-                so_far = context.causal_mean(seen, sums, counts)
-            # A copy, because a commit moves the axes in place before the gradient comes back here.
-            axes = self.axes.clone() / self._scale()
-            drive = (so_far - self._centre()) @ axes.T
-        return signal, crosstalk.bank_shares(drive, self.coupling, self.config.gain)
-
-    def _faded(
-        self,
-        carried: CarriedContext | None,
-        sums: Float[Tensor, "batch seg signal"],
-        counts: Float[Tensor, "batch seg"],
-    ) -> tuple[Past | None, CarriedContext | None]:
-        """Return the context that each segment starts from, and what is carried on after the last."""
-        rate = self.config.carry
-        if rate == 0.0:
-            return None, None
-        carried = carried or self._no_context(len(sums))
-        total, tokens = carried.signal_sum, carried.num_tokens
-        before = []
-        for own, count in zip(sums.unbind(1), counts.unbind(1), strict=True):
-            before.append((total, tokens))
-            # A segment without a token did not happen: nothing fades.
-            total = torch.where((count > 0)[:, None], rate * (total + own), total)
-            tokens = torch.where(count > 0, rate * (tokens + count), tokens)
-        after = CarriedContext(signal_sum=total, num_tokens=tokens)
-        if not before:
-            return (sums, counts), after
-        return (
-            torch.stack([t for t, _ in before], 1),
-            torch.stack([n for _, n in before], 1),
-        ), after
-
-    def _no_context(self, num_rows: int) -> CarriedContext:
-        new = self.prototypes.new_zeros
-        # Counts fit into no half precision.
-        counts = torch.promote_types(self.prototypes.dtype, torch.float32)
-        return CarriedContext(
-            signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts)
-        )
-
-    def _centre(self) -> Float[Tensor, "signal"]:
-        if not self.config.homeostasis:
-            return torch.zeros_like(self.slow_mean)
-        return self.slow_mean / self.slow_weight.clamp_min(1e-12)
-
-    def _scale(self) -> Float[Tensor, ""]:
-        """Return the mean norm of a segment's context; before any was seen, the largest possible."""
-        largest = math.sqrt(self.config.width)
-        seen = self.slow_norm / self.slow_weight.clamp_min(1e-12)
-        # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
-        return torch.where(seen > 1e-6 * largest, seen, largest)
-
     def _payload(self, trace: Tensor, values: Tensor) -> Tensor:
         """Return what A^T A is applied to: the values, or for the delta rule their error."""
         if self.config.write == "delta":
@@ -355,37 +267,3 @@ class LateralMemory(nn.Module):
         retrieved = gram.read(weights, values)
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
         return self.output(address.rms_norm(joined))
-
-    @torch.no_grad()
-    def _adapt(
-        self,
-        signal_sum: Float[Tensor, "batch seg signal"],
-        num_tokens: Float[Tensor, "batch seg"],
-        past: Past | None,
-        newest: Tensor,
-    ) -> None:
-        """Move the slow mean and the axes: once per training step, without gradient or labels."""
-        config = self.config
-        lived = num_tokens > 0
-        if not lived.any():
-            return
-        if config.context == "token" and config.drive != "slots":
-            means = newest[lived]
-        else:
-            if past is not None:
-                signal_sum, num_tokens = signal_sum + past[0], num_tokens + past[1]
-            means = (signal_sum[lived] / num_tokens[lived][:, None]).to(signal_sum.dtype)
-        one = torch.ones_like(self.slow_weight)
-        self.slow_weight.copy_(context.running_mean(self.slow_weight, one, config.momentum))
-        self.slow_mean.copy_(context.running_mean(self.slow_mean, means.mean(0), config.momentum))
-        contexts = means - self._centre()
-        norm = contexts.norm(dim=-1).mean()
-        self.slow_norm.copy_(context.running_mean(self.slow_norm, norm, config.momentum))
-        if config.drive == "axis" and config.plasticity_rate > 0.0:
-            contexts = contexts / self._scale()
-            shares = crosstalk.bank_shares(contexts @ self.axes.T, self.coupling, config.gain)
-            self.axes.copy_(
-                crosstalk.signed_plasticity(
-                    self.axes, self.coupling, shares, contexts, config.plasticity_rate
-                )
-            )

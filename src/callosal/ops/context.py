@@ -33,3 +33,23 @@ def running_mean(
     the same mean taken over a constant one.
     """
     return momentum * mean + (1.0 - momentum) * sample
+
+
+def contrast_metric(
+    scatter: Float[Tensor, "width width"], contrast: float
+) -> Float[Tensor, "width width"]:
+    r"""Weigh down the directions in which tokens differ within a segment.
+
+    $$\Lambda = (I + \kappa \, \Sigma \, \text{width} / \mathrm{tr} \Sigma)^{-1}$$   Ours, after Fisher:
+    what differs within a segment does not say what the segment is about.
+
+    Args:
+        scatter: Sigma, the mean of (x - m)(x - m)^T within segments; zero gives the identity.
+        contrast: kappa, at least 0.
+    """
+    width = len(scatter)
+    # No inverse exists in half precision.
+    exact = scatter.to(torch.promote_types(scatter.dtype, torch.float32))
+    relative = exact / (exact.trace() / width).clamp_min(1e-12)
+    identity = torch.eye(width, dtype=exact.dtype, device=exact.device)
+    return torch.linalg.inv(identity + contrast * relative).to(scatter.dtype)

@@ -9,11 +9,12 @@ from torch import Tensor
 def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
     r"""Build the cross-talk matrix that a scalar sign initialises.
 
-    $$W_s = I + \frac{s}{B-1} (\mathbf 1 \mathbf 1^\top - I)$$   arXiv 2603.03355 reports a matrix
-    whose initialisation a sign controls; this form for B banks is ours.
+    $$W_s = I + s (\mathbf 1 \mathbf 1^\top - I)$$   arXiv 2603.03355 reports a matrix whose
+    initialisation a sign controls; this form for B banks is ours.
 
-    Its common mode has eigenvalue 1 + s, its B - 1 differential modes have 1 - s / (B - 1). One bank
-    has nobody to talk to: the matrix is the number one.
+    Its common mode has eigenvalue 1 + s (B - 1), its B - 1 differential modes have 1 - s whatever B is:
+    2 with inhibition, 0 with excitation, so that the sign decides alike for any number of banks. One
+    bank has nobody to talk to: the matrix is the number one.
 
     >>> coupling_matrix(2, -1.0)
     tensor([[ 1., -1.],
@@ -21,7 +22,7 @@ def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
     """
     identity = torch.eye(num_banks)
     others = torch.ones(num_banks, num_banks) - identity
-    return identity + sign / max(num_banks - 1, 1) * others
+    return identity + sign * others
 
 
 def bank_shares(
@@ -44,12 +45,14 @@ def signed_plasticity(
     shares: Float[Tensor, "sample bank"],
     contexts: Float[Tensor, "sample width"],
     rate: float,
+    usual: Float[Tensor, "bank"] | None = None,
 ) -> Float[Tensor, "bank width"]:
     r"""Draw each bank's axis to the segments it won and push the others away, as the sign says.
 
-    $$c_k \leftarrow (1 - r)\, c_k + 2 r \,\langle (W_s p)_k \, m \rangle$$   Ours: a saturating form
-    of Oja's rule. With s = -1 what the banks share is rejected and only differences are learned;
-    with s = +1 all banks learn the same mean.
+    $$c_k \leftarrow (1 - r)\, c_k + r \,\langle (W_s q)_k \, m \rangle, \qquad q_k = p_k / \bar p_k$$   Ours: a
+    saturating form of Oja's rule. With s = -1 what the banks share is rejected and only differences are
+    learned; with s = +1 all banks learn the same mean. Divided by the bank's usual share, an axis is
+    the mean of what the bank wins, however often it wins.
 
     Args:
         axes: one context axis per bank.
@@ -57,7 +60,9 @@ def signed_plasticity(
         shares: the banks' shares at the end of each segment.
         contexts: each segment's context at its end.
         rate: r in [0, 1], per call.
+        usual: each bank's usual share, above 0; None takes the even one, 1 / B.
     """
-    credit = einsum(shares, coupling, "sample sender, bank sender -> sample bank")
+    relative = shares * shares.shape[-1] if usual is None else shares / usual
+    credit = einsum(relative, coupling, "sample sender, bank sender -> sample bank")
     pull = einsum(credit, contexts, "sample bank, sample width -> bank width") / len(contexts)
-    return (1.0 - rate) * axes + 2.0 * rate * pull
+    return (1.0 - rate) * axes + rate * pull

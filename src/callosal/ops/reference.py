@@ -95,10 +95,8 @@ def running_mean(mean: Tensor, sample: Tensor, momentum: float) -> Tensor:
 
 
 def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
-    r"""Build $W_s = I + \frac{s}{B-1}(11^\top - I)$. The sign: arXiv 2603.03355; the form: ours."""
-    return _tensor(
-        lambda k, b: torch.tensor(1.0 if k == b else sign / (num_banks - 1)), num_banks, num_banks
-    )
+    r"""Build $W_s = I + s (11^\top - I)$. The sign: arXiv 2603.03355; the form: ours."""
+    return _tensor(lambda k, b: torch.tensor(1.0 if k == b else sign), num_banks, num_banks)
 
 
 def bank_shares(drive: Tensor, coupling: Tensor, gain: float) -> Tensor:
@@ -114,12 +112,14 @@ def signed_plasticity(
     shares: Float[Tensor, "sample bank"],
     contexts: Float[Tensor, "sample width"],
     rate: float,
+    usual: Float[Tensor, "bank"],
 ) -> Float[Tensor, "bank width"]:
-    r"""Move axes: $c_k \leftarrow (1-r) c_k + 2r \langle (W_s p)_k m \rangle$. Ours."""
+    r"""Move axes: $c_k \leftarrow (1-r) c_k + r \langle (W_s p / \bar p)_k m \rangle$. Ours."""
 
     def axis(k: int) -> Tensor:
-        pulls = [(coupling[k] @ share) * mean for share, mean in zip(shares, contexts, strict=True)]
-        return (1.0 - rate) * axes[k] + 2.0 * rate * sum(pulls) / len(pulls)
+        won = [coupling[k] @ (share / usual) for share in shares]
+        pulls = [credit * mean for credit, mean in zip(won, contexts, strict=True)]
+        return (1.0 - rate) * axes[k] + rate * sum(pulls) / len(pulls)
 
     return _tensor(axis, len(axes))
 
@@ -211,6 +211,18 @@ def carry(
     return rate * (total + sum(x)), rate * (count + len(x))
 
 
+def contrast_metric(
+    scatter: Float[Tensor, "width width"], contrast: float
+) -> Float[Tensor, "width width"]:
+    r"""Weigh directions: $\Lambda (I + \kappa\,\Sigma\,\text{width} / \mathrm{tr}\Sigma) = I$. Ours."""
+    width = len(scatter)
+    trace = sum([scatter[i, i] for i in range(width)])
+    against = torch.eye(width, dtype=scatter.dtype)
+    if trace > 0:
+        against = against + contrast * width * scatter / trace
+    return torch.linalg.solve(against, torch.eye(width, dtype=scatter.dtype))
+
+
 def segment(
     hidden: Float[Tensor, "batch time width"],
     trace: Float[Tensor, "batch bank slot width"],
@@ -249,6 +261,8 @@ def segment_of_row(
     write: str,
     homeostasis: bool,
     context: str,
+    contrast: float = 0.0,
+    balance: float = 0.0,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
@@ -263,10 +277,15 @@ def segment_of_row(
     scale = norm if living and norm > 1e-6 * largest else largest
     seen = causal_mean(x, *past) if context == "segment" else x
     by_slots = drive == "slots"
-    u = [
-        slot_drive(logits[t]) - centre if by_slots else p["axes"] @ (seen[t] - centre) / scale
-        for t in times
-    ]
+    metric = contrast_metric(p["slow_scatter"], contrast) if contrast > 0 else torch.eye(len(x[0]))
+    bias = p["excitability"] if balance > 0 else torch.zeros(())
+
+    def drive_of(t: int) -> Tensor:
+        if by_slots:
+            return slot_drive(logits[t]) - centre
+        return p["axes"] @ metric.to(x) @ (seen[t] - centre) / scale + bias
+
+    u = [drive_of(t) for t in times]
     # 4: cross-talk
     shares = torch.stack([bank_shares(u[t], p["coupling"], gain) for t in times])
     # 5: read

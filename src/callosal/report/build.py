@@ -95,6 +95,7 @@ def fill_tables(page: Path, folder: Path) -> None:
 def _judged(folder: Path) -> tuple[Study, Layout, list[Verdict], list[Table]]:
     study = load_study(folder)
     layout = layout_of(study)
+    study = study.in_order(layout.cells)
     verdicts = judge(study.records, layout.claims)
     return study, layout, verdicts, layout.tables(study, verdicts)
 

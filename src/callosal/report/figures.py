@@ -247,7 +247,7 @@ KINDS: tuple[FigureKind, ...] = (
         name="crosstalk",
         title="The cross-talk matrix as it learns",
         caption=(
-            "W_s starts as I + s/(B - 1) (11^T - I) and is learned. Left: its common mode, diagonal "
+            "W_s starts as I + s (11^T - I) and is learned. Left: its common mode, diagonal "
             "plus off-diagonal, which passes what the banks share. Right: its differential mode, "
             "diagonal minus off-diagonal, which passes what sets them apart. Thin lines are seeds."
         ),

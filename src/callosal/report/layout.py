@@ -21,6 +21,7 @@ class Layout:
         figures: in their order on the page; the first stands at its top.
         summary: says in one sentence what the first figure shows.
         remark: what a reader of this page must know beside the definitions.
+        cells: in the order of every table and figure; others follow.
     """
 
     title: str
@@ -30,3 +31,4 @@ class Layout:
     figures: tuple[FigureKind, ...]
     summary: Callable[[Study], str]
     remark: str = ""
+    cells: tuple[str, ...] = ()

@@ -1,7 +1,11 @@
 """Which layout a recipe or study has."""
 
+from callosal.report.bank_layout import BANK_LAYOUTS
+from callosal.report.domain_layout import DOMAIN_LAYOUTS
 from callosal.report.figures import KINDS, retention_sentence
 from callosal.report.layout import Layout
+from callosal.report.map_layout import MAP_LAYOUTS
+from callosal.report.rival_layout import RIVAL_LAYOUTS
 from callosal.report.study import Study
 from callosal.report.tables import study_tables
 from callosal.studies.claims import CLAIMS
@@ -20,8 +24,13 @@ BENCHMARK = Layout(
 )
 
 # By the name of the study; every other recipe is the benchmark with its arms. A module of layouts
-# holds a dictionary such as this, which is put in here: {**MAP_LAYOUTS, **RIVAL_LAYOUTS}.
-LAYOUTS: dict[str, Layout] = {}
+# holds a dictionary such as this, which is put in here.
+LAYOUTS: dict[str, Layout] = {
+    **MAP_LAYOUTS,
+    **DOMAIN_LAYOUTS,
+    **BANK_LAYOUTS,
+    **RIVAL_LAYOUTS,
+}
 
 
 def layout_of(study: Study) -> Layout:

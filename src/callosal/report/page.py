@@ -2,13 +2,14 @@
 
 import base64
 import shlex
-from collections.abc import Sequence
+from collections.abc import Iterable, Sequence
 from html import escape
 
 from callosal.report.layout import Layout
 from callosal.report.pictures import Picture
-from callosal.report.study import SIGN_LABELS, Study, seed_range
+from callosal.report.study import SIGN_LABELS, Study, domains_of, seed_range
 from callosal.report.tables import VERDICT_COLOURS, Table
+from callosal.studies.records import RunRecord
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5d5d63; --line: #d9d9de; --page: #ffffff;
@@ -55,6 +56,7 @@ _TEMPLATE = """<!doctype html>
 <p class="lead">{lead}</p>
 {warnings}
 {first}
+{remark}
 <h2>What was run</h2>
 {facts}
 {tables}
@@ -106,6 +108,7 @@ def write_page(
         style=_STYLE,
         warnings=warnings,
         first="".join(_figure(picture, summary) for picture in first),
+        remark=f'<p class="note">{escape(layout.remark)}</p>' if layout.remark else "",
         facts=_facts(study),
         tables="".join(_table(table) for table in tables),
         figures="".join(
@@ -135,42 +138,55 @@ def _table(table: Table) -> str:
         return "<tr>" + "".join(parts) + "</tr>"
 
     shape = ' class="dense"' if len(table.headers) > 8 else ""
-    return (
-        f'<h2>{escape(table.title)}</h2><div class="scroll"><table{shape}><thead>'
+    body = (
+        f'<div class="scroll"><table{shape}><thead>'
         f"{cells('th', table.headers)}</thead><tbody>"
         f"{''.join(cells('td', row) for row in table.rows)}</tbody></table></div>"
         f'<p class="note">{escape(table.note)}</p>'
     )
+    if table.is_long:
+        body = f"<details><summary>{len(table.rows)} rows</summary>{body}</details>"
+    return f"<h2>{escape(table.title)}</h2>{body}"
 
 
 def _facts(study: Study) -> str:
     runs = study.records
     if not runs:
         return "<p>No run of this folder counts as evidence.</p>"
-    config = runs[0].config
-    episodes, minutes = config["episodes"], sum(run.wall_seconds for run in runs) / 60
-    versions = sorted({_versions(run.versions) for run in runs})
-    parameters = [f"{arm} {study.of(arm)[0].num_parameters:,}" for arm in study.arms]
+    configs = [run.config for run in runs]
+    episodes = [config["episodes"] for config in configs]
+    steps = _spread(config["training"]["num_steps"] for config in configs)
+    sizes = _spread(config["training"]["batch_size"] for config in configs)
+    shown = _spread(config["pairs_per_segment"] for config in episodes)
+    if study.has_arms:
+        labels = {"recipe": study.recipe, "arms": "; ".join(map(_label, study.arms))}
+        parameters = "; ".join(f"{a} {study.of(a)[0].num_parameters:,}" for a in study.arms)
+        command = f"callosal reproduce --recipe {study.recipe}"
+    else:
+        labels = {"study": study.recipe, "cells": str(len(study.arms))}
+        parameters = _spread(run.num_parameters for run in runs)
+        command = f"callosal study {study.recipe}"
+    minutes = sum(run.wall_seconds for run in runs) / 60
     facts = {
-        "recipe": study.recipe,
-        "arms": "; ".join(SIGN_LABELS.get(arm, arm) for arm in study.arms),
+        **labels,
         "seeds": f"{seed_range(study.seeds)} ({len(runs)} runs)",
-        "cipher": (
-            f"{episodes['num_letters']} letters, a fresh bijection per episode, "
-            f"{episodes['pairs_per_segment']} pairs to a segment"
+        "domains": _domains(runs),
+        "told": (
+            f"{_spread(config['num_letters'] for config in episodes)} letters, a fresh mapping per "
+            f"episode, {shown} pairs to a segment"
         ),
-        "training": (
-            f"{config['training']['num_steps']:,} steps of {config['training']['batch_size']} fresh "
-            "episodes"
+        "training": f"{steps} steps of {sizes} fresh episodes",
+        "evaluation": (
+            f"{_spread(config['evaluation_episodes'] for config in configs)} held-out episodes, the "
+            "same for every seed"
         ),
-        "evaluation": f"{config['evaluation_episodes']:,} held-out episodes, the same for every run",
-        "parameters": "; ".join(parameters),
+        "parameters": parameters,
         "wall time": f"{minutes:.0f} minutes, all runs added up",
-        "versions": " / ".join(versions),
+        "versions": " / ".join(sorted({_versions(run.versions) for run in runs})),
     }
     folder = shlex.quote(study.name)
     commands = (
-        f"callosal reproduce --recipe {study.recipe} --seeds {seed_range(study.seeds)} --out {folder}"
+        f"{command} --seeds {seed_range(study.seeds)} --out {folder}"
         f"\ncallosal report {folder}   # this page, from the recorded runs"
     )
     listed = "".join(f"<dt>{escape(k)}</dt><dd>{escape(v)}</dd>" for k, v in facts.items())
@@ -179,3 +195,19 @@ def _facts(study: Study) -> str:
 
 def _versions(versions: dict[str, str]) -> str:
     return ", ".join(f"{name} {number}" for name, number in sorted(versions.items()))
+
+
+def _label(arm: str) -> str:
+    return SIGN_LABELS.get(arm, arm)
+
+
+def _spread(values: Iterable[int]) -> str:
+    """Write the numbers that runs have, from the smallest to the largest."""
+    found = sorted(set(values))
+    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
+
+
+def _domains(runs: Sequence[RunRecord]) -> str:
+    """Name the domains, or say how many there are where runs differ in them."""
+    found = {domains_of(run) for run in runs}
+    return ", ".join(found.pop()) if len(found) == 1 else f"{_spread(map(len, found))}, by cell"

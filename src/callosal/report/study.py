@@ -1,7 +1,7 @@
 """The runs of one folder, sorted into what counts and what does not."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 
 from callosal.studies.claims import MIN_SEEDS, evidence
@@ -77,6 +77,13 @@ class Study:
                 f"fewer than {MIN_SEEDS}."
             )
         return notes
+
+    def in_order(self, cells: Sequence[str]) -> "Study":
+        """Return the study with some cells first, in this order, whatever run ended first."""
+        places = {cell: place for place, cell in enumerate(cells)}
+        last = len(places)
+        order = sorted(self.records, key=lambda run: (places.get(run.arm, last), run.seed))
+        return replace(self, records=order if cells else self.records)
 
     def _missing_seeds(self) -> Iterator[str]:
         missing = {

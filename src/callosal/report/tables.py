@@ -22,7 +22,7 @@ WIDE = 120
 MOST_ROWS = 60
 NOTHING = "-"
 # The space before an interval, "[0.9, 1.1]" or "\N{PLUS-MINUS SIGN}0.1".
-_INTERVAL = re.compile("\\s(?=[[\N{PLUS-MINUS SIGN}])")
+_INTERVAL = re.compile("\\s(?=\\[|\N{PLUS-MINUS SIGN})")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -144,12 +144,12 @@ def seeds_table(study: Study) -> Table:
     )
 
 
-def retention_table(study: Study) -> Table:
+def retention_table(study: Study, *, label: str = "arm") -> Table:
     """Give recall after every number of distractors, of every single run that counts."""
     marks = [recall_after(mark, f"{mark:,}") for mark in marks_of(study)]
     return Table(
         title="Every seed: recall after further segments",
-        headers=["arm", "seed", *(measure.name for measure in marks), "minutes"],
+        headers=[label, "seed", *(measure.name for measure in marks), "minutes"],
         rows=[[*run_cells(run, marks), f"{run.wall_seconds / 60:.1f}"] for run in study.records],
         note=(
             "Share of the cipher's letters answered rightly after so many arithmetic segments. "
@@ -158,12 +158,12 @@ def retention_table(study: Study) -> Table:
     )
 
 
-def off_recipe_table(study: Study) -> Table:
+def off_recipe_table(study: Study, *, label: str = "arm") -> Table:
     """Give the runs with settings changed by hand, apart from the rest."""
     shown = MEASURES[:6]
     return Table(
         title="Off the recipe: no evidence",
-        headers=["arm", "seed", *(measure.name for measure in shown), "changed"],
+        headers=[label, "seed", *(measure.name for measure in shown), "changed"],
         num_labels=2,
         rows=[[*run_cells(run, shown), ", ".join(run.changed)] for run in study.off_recipe],
         note="Runs with settings changed by hand; they count for no claim and no other table.",
@@ -245,6 +245,8 @@ def _plain(cell: str) -> str:
 
 
 def specialization(name: str) -> Callable[[RunRecord], float | None]:
+    """Return what gives a run's measure of its banks by its name; None without banks."""
+
     def value(run: RunRecord) -> float | None:
         measures = run.evaluation["specialization"]
         return None if measures is None else measures[name]
@@ -253,6 +255,8 @@ def specialization(name: str) -> Callable[[RunRecord], float | None]:
 
 
 def separation(domain: int) -> Callable[[RunRecord], float | None]:
+    """Return what gives a run's D_sep of a domain; None without banks."""
+
     def value(run: RunRecord) -> float | None:
         measures = run.evaluation["specialization"]
         return None if measures is None else measures["separation"][domain]
@@ -261,6 +265,8 @@ def separation(domain: int) -> Callable[[RunRecord], float | None]:
 
 
 def recall_after(mark: int, name: str) -> Measure:
+    """Return the measure of recall after a number of distractors; None where it was not asked."""
+
     def value(run: RunRecord) -> float | None:
         marks = run.retention["distractors"]
         return run.retention["recall"][marks.index(mark)] if mark in marks else None
@@ -269,11 +275,12 @@ def recall_after(mark: int, name: str) -> Measure:
 
 
 def marks_of(study: Study) -> list[int]:
+    """Return the numbers of distractors after which any run was asked."""
     return sorted({mark for run in study.records for mark in run.retention["distractors"]})
 
 
 def _reported_in(claims: Sequence[Claim]) -> str:
-    found = [number for claim in claims for number in re.findall(r"\d{4}\.\d{5}", claim.source)]
+    found = [paper for claim in claims for paper in re.findall(r"\d{4}\.\d{5}", claim.source)]
     if not found:
         return "Nothing of this was reported; what is wanted, per seed,"
     return f"Reported in arXiv {' and '.join(dict.fromkeys(found))}; what is wanted, per seed,"
@@ -285,6 +292,7 @@ def _met(claim: Claim, verdict: Verdict) -> str:
 
 
 def summary(measure: Measure, runs: Sequence[RunRecord]) -> str:
+    """Write the mean over runs, of sizes where the sign is a label, and its 95 % interval."""
     values = [value for value in map(measure.value, runs) if value is not None]
     if not values:
         return NOTHING
@@ -304,6 +312,7 @@ def _opposite(runs: Sequence[RunRecord]) -> str:
 
 
 def run_cells(run: RunRecord, measures: Sequence[Measure]) -> list[str]:
+    """Write a row of a run's arm, seed and measures."""
     return [run.arm, str(run.seed), *(_cell(measure, measure.value(run)) for measure in measures)]
 
 

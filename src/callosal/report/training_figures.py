@@ -111,8 +111,8 @@ def draw_lateralization(study: Study) -> Figure | None:
 def draw_crosstalk(study: Study) -> Figure | None:
     """Draw the two kinds of eigenvalue that W_s starts with, as they learn.
 
-    Common mode: diagonal + (B - 1) times off-diagonal mean, 1 + s at the start. Differential mode:
-    diagonal - off-diagonal mean, 1 - s / (B - 1) at the start. Ours.
+    Common mode: diagonal + (B - 1) times off-diagonal mean, 1 + s (B - 1) at the start. Differential
+    mode: diagonal - off-diagonal mean, 1 - s at the start. Ours.
     """
     arms = [arm for arm in study.arms if has_series(study.of(arm), "coupling")]
     if not arms:
@@ -128,7 +128,7 @@ def draw_crosstalk(study: Study) -> Figure | None:
             draw_seeds(axes, steps, lines, colour, mean=lines.mean(0))
         ends.append((float(modes[1].mean(0)[-1]), _short(arm), colour))
     titles = ("what both banks share", "what sets the banks apart")
-    formulas = ("common mode, 1 + s at the start", "differential mode, 1 - s/(B - 1) at the start")
+    formulas = ("common mode, 1 + s (B - 1) at the start", "differential mode, 1 - s at the start")
     for axes, title, formula in zip(panels, titles, formulas, strict=True):
         axes.set_title(f"{title}\n{formula}", fontsize=11)
         axes.axhline(0.0, color=INK, linewidth=0.8, linestyle=":")
@@ -144,6 +144,7 @@ def _short(arm: str) -> str:
 
 
 def has_series(runs: Sequence[RunRecord], key: str) -> bool:
+    """Whether every run logged ``key``."""
     return all(any(key in point for point in run.curve) for run in runs)
 
 

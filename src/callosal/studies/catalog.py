@@ -37,7 +37,10 @@ STUDIES: dict[str, Study] = {
         configs=domains.hard_configs,
     ),
     "banks": Study(
-        question="Do more than two banks find a domain each?", configs=domains.bank_configs
+        question="Do more than two banks find a domain each?",
+        configs=domains.bank_configs,
+        # On 0 to 9 the mechanism was chosen, so they are no evidence for it.
+        seeds=(10, 11, 12, 13, 14),
     ),
     "capacity": Study(
         question="How many pairs do how many slots hold?",

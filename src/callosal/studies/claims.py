@@ -177,7 +177,7 @@ def kept_share(record: RunRecord) -> float | None:
     return most / none if none >= LEAST_TO_KEEP else math.nan
 
 
-_KEPT = (
+KEPT = (
     "recall of the cipher after the most distractor segments as a share of recall after none, "
     f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
 )
@@ -285,7 +285,7 @@ CLAIMS: tuple[Claim, ...] = (
         claim="Inhibitory: the cipher is kept through a long stream of arithmetic.",
         source=OURS,
         reported="at least 0.95",
-        measure=_KEPT,
+        measure=KEPT,
         arms=("inhibitory",),
         value=kept_share,
         least=0.95,
@@ -296,7 +296,7 @@ CLAIMS: tuple[Claim, ...] = (
         claim="Excitatory: the cipher is lost in the same stream.",
         source=OURS,
         reported="below 0.5",
-        measure=_KEPT,
+        measure=KEPT,
         arms=("excitatory",),
         value=kept_share,
         most=0.5,

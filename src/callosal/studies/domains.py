@@ -1,8 +1,9 @@
 """Studies of what the domains are: the sequel's setting, harder to tell apart, more than two, capacity."""
 
+import math
 from collections.abc import Sequence
 
-from callosal.studies.recipes import RunConfig, small, small_memory
+from callosal.studies.recipes import SMALL_WIDTH, RunConfig, small, small_memory
 from callosal.tasks import EpisodeConfig
 
 # Three, four and eight domains, each over an alphabet of its own.
@@ -77,17 +78,34 @@ def hard_configs(seeds: Sequence[int]) -> list[RunConfig]:
 def bank_configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return banks against domains, as many, fewer and more."""
     return [
-        small(
-            "banks",
-            f"{banks} banks, {domains} domains",
-            seed,
-            memory=small_memory(num_banks=banks, num_slots=32 if banks < 8 else 16),
-            episodes=EpisodeConfig(domains=DOMAINS[domains]),
-            batch_size=16 if domains < 8 else 8,
-        )
+        _banks(banks, domains, seed, width=64 if banks == domains == 8 else SMALL_WIDTH)
         for seed in seeds
         for banks, domains in BANKS_AND_DOMAINS
     ]
+
+
+def _banks(banks: int, domains: int, seed: int, width: int) -> RunConfig:
+    memory = small_memory(
+        width=width,
+        num_banks=banks,
+        num_slots=16,
+        # A softmax over B needs log B more gain to be as sharp; 4 with two banks, as everywhere.
+        gain=4.0 * math.log2(banks),
+        contrast=10.0,
+        # Even shares are right only where banks and domains are one to one.
+        balance=0.1 if banks == domains else 0.0,
+    )
+    return small(
+        "banks",
+        f"{banks} banks, {domains} domains",
+        seed,
+        memory=memory,
+        episodes=EpisodeConfig(domains=DOMAINS[domains]),
+        width=width,
+        num_steps=300,
+        batch_size=16 if domains < 8 else 8,
+        distractors=(0, 30),
+    )
 
 
 def capacity_configs(seeds: Sequence[int]) -> list[RunConfig]:

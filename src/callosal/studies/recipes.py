@@ -218,6 +218,7 @@ def small(
     episodes: EpisodeConfig | None = None,
     memory: Any = None,
     memory_kind: str = "lateral",
+    width: int = SMALL_WIDTH,
     num_steps: int = 400,
     batch_size: int = 16,
     learning_rate: float = 4e-3,
@@ -236,9 +237,9 @@ def small(
         seed=seed,
         episodes=episodes,
         transformer=TransformerConfig(
-            num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=SMALL_WIDTH
+            num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=width
         ),
-        memory=small_memory() if memory is None else memory,
+        memory=small_memory(width=width) if memory is None else memory,
         memory_kind=memory_kind,
         training=TrainingConfig(
             num_steps=num_steps,
