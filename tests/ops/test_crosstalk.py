@@ -71,7 +71,8 @@ def test_no_coupling_lets_a_drive_equal_everywhere_decide(
 def test_excitation_always_ends_even(seed: int, num_banks: int) -> None:
     coupling = crosstalk.coupling_matrix(num_banks, 1.0).double()
     shares = crosstalk.bank_shares(draw(seed, 5, num_banks), coupling, 10.0)
-    assert_near(shares, torch.full((5, num_banks), 1.0 / num_banks))
+    even = torch.full((5, num_banks), 1.0 / num_banks, dtype=torch.float64)
+    assert_near(shares, even)
 
 
 @given(seed=SEEDS, num_banks=BANKS, num_samples=st.integers(1, 4), rate=st.floats(0.0, 1.0))
