@@ -3,9 +3,11 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
+STUDIES := map sequel hard banks capacity rates rivals
+PAGES := README.md docs/lateralization.md docs/rivals.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper test check bench report clean
+.PHONY: help reproduce paper studies test check bench report clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -22,10 +24,13 @@ reproduce: .venv/ready  ## train the small benchmark, all arms and three seeds (
 paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on two cores)
 	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out runs/paper
 
-report: .venv/ready  ## rebuild the committed reports and the README's tables from the recorded runs
-	$(BIN)/callosal report results/quick
-	$(BIN)/callosal report results/fresh-seeds
-	$(BIN)/callosal report results/paper --into README.md
+studies: .venv/ready  ## the map, the rivals and the other studies (two hours and a half on two cores)
+	for name in $(STUDIES); do $(BIN)/callosal study $$name --out runs/$$name || exit 1; done
+
+report: .venv/ready  ## rebuild the committed reports and the pages' tables from the recorded runs
+	for name in quick fresh-seeds paper $(STUDIES); do \
+	  $(BIN)/callosal report results/$$name $(foreach page,$(PAGES),--into $(page)) || exit 1; \
+	done
 
 test: .venv/ready  ## every test, doctests and README commands included
 	$(BIN)/python -m pytest

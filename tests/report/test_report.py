@@ -270,32 +270,41 @@ def test_arms_have_one_colour_each_and_the_recipes_names():
 
 
 PAGE = """# A page
-before <!-- table: The arms -->
+before <!-- table: FOLDER / The arms -->
 old figures
 <!-- end of table --> between
-<!-- table: Reported against measured --><!-- end of table -->
+<!-- table: FOLDER / Reported against measured --><!-- end of table -->
+<!-- table: another / The arms -->
+kept
+<!-- end of table -->
 after
 """
 
 
 def test_tables_are_put_between_their_marks_and_nowhere_else(whole, tmp_path):
     page = tmp_path / "page.md"
-    page.write_text(PAGE)
+    page.write_text(PAGE.replace("FOLDER", whole.name))
     fill_tables(page, whole)
     filled = page.read_text()
-    assert filled.startswith("# A page\nbefore <!-- table: The arms -->\n| mean")
+    assert filled.startswith(f"# A page\nbefore <!-- table: {whole.name} / The arms -->\n| mean")
     assert filled.endswith("<!-- end of table -->\nafter\n")
     assert "old figures" not in filled
-    assert "<!-- end of table --> between\n<!-- table: Reported" in filled
+    assert f"<!-- end of table --> between\n<!-- table: {whole.name} / Reported" in filled
+    assert "<!-- table: another / The arms -->\nkept\n<!-- end of table -->" in filled
     fill_tables(page, whole)
     assert page.read_text() == filled
 
 
 @pytest.mark.parametrize(
-    "text", ["<!-- table: Nothing --><!-- end of table -->", "<!-- table: The arms --> and no end"]
+    "text",
+    [
+        "<!-- table: FOLDER / Nothing --><!-- end of table -->",
+        "<!-- table: FOLDER / The arms --> end",
+    ],
 )
 def test_a_mark_that_leads_nowhere_is_named_and_the_page_kept(whole, tmp_path, text):
     page = tmp_path / "page.md"
+    text = text.replace("FOLDER", whole.name)
     page.write_text(text)
     with pytest.raises(ValueError, match="names none of: Reported against measured, The arms"):
         fill_tables(page, whole)

@@ -96,5 +96,3 @@ def test_a_memory_of_another_kind_is_refused() -> None:
         recipes.small("x", "y", 0, memory=recipes.small_memory(), memory_kind="turing")
     with pytest.raises(ValueError, match="memory_kind is 'abacus'"):
         recipes.small("x", "y", 0, memory_kind="abacus")
-    with pytest.raises(ValueError, match="it may name snapshot, interventions"):
-        recipes.small("x", "y", 0, extras=("weather",))  # pyright: ignore[reportArgumentType]

@@ -41,6 +41,11 @@ OTHERS: dict[str, Any] = {
     "drive": "slots",
     "write": "additive",
     "distractors": (0, 5),
+    "domains": ("cipher", "counting"),
+    "repeats": (2, 1),
+    "context": "token",
+    "memory_kind": "turing",
+    "extras": (),
 }
 
 

@@ -14,7 +14,7 @@ import torch
 from rich.console import Console
 from tests.tiny import tiny
 
-from callosal.studies.recipes import RunConfig, build_model, fingerprint, load_config
+from callosal.studies.recipes import RunConfig, build_model, describe, fingerprint, load_config
 from callosal.studies.records import ARMS, FILE_NAME, RecordError, append_record, read_records
 from callosal.studies.runner import (
     WorkerLostError,
@@ -47,7 +47,9 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(tmp_path: Path) -> None:
     record = run(config, tmp_path, lambda *message: told.append(message))
     assert record.fingerprint == fingerprint(config)
     assert (record.recipe, record.arm, record.seed, record.changed) == ("tiny", config.arm, 0, [])
-    assert record.config == json.loads(json.dumps(asdict(config)))
+    assert record.config == json.loads(json.dumps(describe(config)))
+    assert record.probes["state_floats"] == 2 * 8 * 16
+    assert 0.0 < record.probes["train_seconds"] <= record.wall_seconds
     assert [point["step"] for point in record.curve] == [2, 4, 6, 8]
     assert record.retention["distractors"] == [0, 2]
     assert record.snapshot is not None
@@ -159,8 +161,12 @@ def test_what_was_run_in_a_worker_is_what_is_run_here(tmp_path: Path) -> None:
     here = run(config, tmp_path / "here")
     torch.set_num_threads(before)
     (there,) = read_records(tmp_path / "worker")
-    same = {"wall_seconds": 0.0}
-    assert replace(there, **same) == replace(here, **same)
+    # All but the clock.
+    one, other = (
+        replace(r, wall_seconds=0.0, probes=r.probes | {"train_seconds": 0.0})
+        for r in (there, here)
+    )
+    assert one == other
 
 
 def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:

@@ -70,25 +70,31 @@ def show_report(folder: Path, console: Console) -> None:
 def fill_tables(page: Path, folder: Path) -> None:
     """Put a study's tables into a Markdown page, between the marks that name them.
 
-    A table named "The arms" replaces what stands between ``<!-- table: The arms -->`` and the next
-    ``<!-- end of table -->``; the rest of the page keeps every byte.
+    The table "The arms" of the folder "paper" replaces what stands between
+    ``<!-- table: paper / The arms -->`` and the next ``<!-- end of table -->``. What belongs to other
+    folders, and the rest of the page, keeps every byte.
 
     Raises:
         RecordError: there are no runs, or their file is damaged.
-        ValueError: a mark names no table, or has no end.
+        ValueError: a mark names no table of this folder, or has no end.
     """
+    name = folder.resolve().name
     tables = {table.title: table for table in _judged(folder)[3]}
     first, *rest = page.read_text().split(TABLE_START)
     parts = [first]
     for block in rest:
-        title, _, behind = block.partition(" -->")
+        mark, _, behind = block.partition(" -->")
+        owner, _, title = mark.partition(" / ")
+        if owner != name:
+            parts.append(block)
+            continue
         _, end, after = behind.partition(TABLE_END)
         if title not in tables or not end:
             raise ValueError(
-                f"{page}: the mark of the table {title!r} has no {TABLE_END} or names none of: "
+                f"{page}: the mark of the table {mark!r} has no {TABLE_END} or names none of: "
                 f"{', '.join(tables)}"
             )
-        parts.append(f"{title} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
+        parts.append(f"{mark} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
     _write(page, TABLE_START.join(parts).encode())
 
 

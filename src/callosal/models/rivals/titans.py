@@ -78,6 +78,8 @@ class TitansMemory(SegmentMemory[TitansState]):
       So a masked token is not absent, and a mask with a gap is an error here.
     - Its ``max_grad_norm`` makes small gradients large (a norm of zero becomes half the largest, or
       NaN), so it is not used here; ``max_step`` is what keeps the descent stable.
+    - With more than one head an optimiser cannot step on its parameters, which are views of one another
+      (its issue 64); they are made apart here.
     - It keeps a copy of the initial weights that no gradient reaches. Here that copy is frozen, so count
       parameters with ``requires_grad``.
 
@@ -109,6 +111,9 @@ class TitansMemory(SegmentMemory[TitansState]):
             default_step_transform_max_lr=config.max_step,
             default_model_kwargs={"depth": config.depth, "expansion_factor": config.expansion},
         )
+        # Its heads share the memory of one expanded tensor, on which no optimiser can step.
+        for parameter in self.neural.parameters():
+            parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         self.neural.get_submodule("memory_model").requires_grad_(False)
         self._package_state = titans.NeuralMemState
 
