@@ -10,10 +10,12 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from callosal.contract import contract_table
 from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
 from callosal.studies.catalog import STUDIES
 from callosal.studies.recipes import RECIPES, RunConfig, load_config, override
 from callosal.studies.records import ARMS
+from callosal.studies.rivals import check_contenders
 from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
 
 
@@ -89,6 +91,11 @@ def make_parser() -> argparse.ArgumentParser:
     verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
     verb.set_defaults(verb=_study)
 
+    verb = verbs.add_parser(
+        "contract", help="check every memory and rival against the contract, as a Markdown table"
+    )
+    verb.set_defaults(verb=_contract)
+
     verb = verbs.add_parser("train", help="train one run, on its recipe or off it")
     verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
     verb.add_argument("--arm", choices=ARMS, default="inhibitory")
@@ -151,6 +158,12 @@ def _study(parsed: argparse.Namespace) -> int:
     failed = _run(study.configs(seeds), parsed)
     parsed.folder, parsed.into = parsed.out, []
     return _report(parsed) or failed
+
+
+def _contract(parsed: argparse.Namespace) -> int:  # noqa: ARG001
+    reports = check_contenders()
+    print(contract_table(reports))
+    return int(any(report.broken for report in reports.values()))
 
 
 def _train(parsed: argparse.Namespace) -> int:

@@ -32,6 +32,7 @@ from callosal.models.rivals import (
     TuringConfig,
     TuringMemory,
 )
+from callosal.models.rivals.base import Views
 
 WIDTH = 6
 
@@ -53,7 +54,20 @@ RIVALS: dict[str, Callable[[], Any]] = {
     "turing": lambda: TuringMemory(TuringConfig(width=WIDTH, num_slots=3, controller_width=5)),
     "switch": lambda: SwitchMixture(SwitchConfig(width=WIDTH, num_experts=3, hidden_width=4)),
     "recurrent": lambda: RecurrentTokens(RecurrentConfig(width=WIDTH, num_tokens=3, num_heads=2)),
+    "full_history_lags": lambda: FullHistory(
+        FullHistoryConfig(width=WIDTH, num_heads=1, num_lags=3)
+    ),
+    "memory_network_lags": lambda: MemoryNetwork(
+        MemoryNetworkConfig(width=WIDTH, capacity=7, num_lags=2)
+    ),
+    "turing_lags": lambda: TuringMemory(
+        TuringConfig(width=WIDTH, num_slots=3, controller_width=5, num_lags=3)
+    ),
+    "recurrent_lags": lambda: RecurrentTokens(
+        RecurrentConfig(width=WIDTH, num_tokens=3, num_heads=2, num_lags=3)
+    ),
     "titans": lambda: titans(TitansConfig(width=WIDTH, num_heads=2, head_width=4)),
+    "titans_lags": lambda: titans(TitansConfig(width=WIDTH, num_heads=2, head_width=4, num_lags=3)),
     "titans_deep": lambda: titans(
         TitansConfig(width=WIDTH, num_heads=1, head_width=WIDTH, depth=2, chunk_size=2)
     ),
@@ -381,7 +395,7 @@ def test_turing_steps_are_the_papers() -> None:
         return gate.sigmoid() * content + (1 - gate.sigmoid()) * last
 
     for step in range(2):
-        out = memory.controller(hidden)[0, step]
+        out = memory.controller(memory.norm(hidden))[0, step]
         assert len(out) == 4 * w + 4
         read = addressed(out[:w], out[4 * w], out[4 * w + 2], read)
         write = addressed(out[w : 2 * w], out[4 * w + 1], out[4 * w + 3], write)
@@ -494,3 +508,30 @@ def test_without_the_package_titans_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "titans_pytorch", None)
     with pytest.raises(ImportError, match=r"pip install 'callosal\[rivals\]'"):
         TitansMemory(TitansConfig(width=4))
+
+
+def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothing() -> None:
+    views, hidden = Views(2, (0, 1), 3), torch.randn(1, 4, 2)
+    at, before = views(hidden)
+    assert torch.equal(at, hidden)
+    assert torch.equal(before[:, 1:], hidden[:, :-1])
+    assert (before[:, 0] == 0.0).all()
+    with torch.no_grad():
+        views.filters[0] = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.5]])
+    by_hand = torch.stack(
+        [hidden[0, 3, 0] - 3.0 * hidden[0, 1, 0], 2.0 * hidden[0, 2, 1] + 0.5 * hidden[0, 1, 1]]
+    )
+    torch.testing.assert_close(views(hidden)[0, 0, 3], by_hand)
+    assert not list(Views(2, (0, 1), 1).parameters())
+
+
+def test_with_lags_a_token_that_asks_is_found_where_it_stood() -> None:
+    """Right after initialisation the history answers x with what followed it, more than with others."""
+    torch.manual_seed(0)
+    memory = FullHistory(FullHistoryConfig(width=32, num_heads=1, num_lags=3))
+    letters = torch.randn(1, 6, 32)
+    _, state = memory(letters, memory.blank(1))
+    query, _, _ = memory.block.project(letters)
+    # The key behind letter i is letter i's: at time i + 1.
+    matches = (query @ state.keys.mT)[0, :5, 1:]
+    assert (matches.argmax(-1) == torch.arange(5)).all()

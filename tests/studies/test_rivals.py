@@ -4,11 +4,14 @@ from pathlib import Path
 
 import pytest
 
+from callosal.contract import contract_table
 from callosal.report.rival_tables import best_rates
 from callosal.studies.records import read_records
-from callosal.studies.rivals import CONTENDERS, RATE_SEED, RATES
+from callosal.studies.rivals import CONTENDERS, LEARNING_RATES, RATE_SEED, RATES, check_contenders
 
-GRID = Path(__file__).parents[2] / "results" / "rates"
+ROOT = Path(__file__).parents[2]
+GRID = ROOT / "results" / "rates"
+PAGE = ROOT / "docs" / "rivals.md"
 
 
 @pytest.mark.skipif(not GRID.is_dir(), reason="no grid of learning rates is on record")
@@ -17,9 +20,17 @@ def test_every_rival_has_the_rate_that_the_recorded_grid_chose():
     assert {record.seed for record in records} == {RATE_SEED}
     tried = {record.config["training"]["learning_rate"] for record in records}
     assert tried == set(RATES)
-    chosen = {name: contender.learning_rate for name, contender in CONTENDERS.items()}
-    assert chosen == best_rates(records)
+    assert best_rates(records) == LEARNING_RATES
 
 
 def test_every_rate_is_one_that_was_tried():
-    assert {contender.learning_rate for contender in CONTENDERS.values()} <= set(RATES)
+    assert set(LEARNING_RATES) == set(CONTENDERS)
+    assert set(LEARNING_RATES.values()) <= set(RATES)
+
+
+def test_every_contender_keeps_the_contract_as_the_page_says():
+    reports = check_contenders()
+    assert set(reports) == set(CONTENDERS)
+    for report in reports.values():
+        report.raise_if_broken()
+    assert contract_table(reports).strip() in PAGE.read_text()

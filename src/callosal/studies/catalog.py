@@ -39,8 +39,8 @@ STUDIES: dict[str, Study] = {
     "banks": Study(
         question="Do more than two banks find a domain each?",
         configs=domains.bank_configs,
-        # On 0 to 9 the mechanism was chosen, so they are no evidence for it.
-        seeds=(10, 11, 12, 13, 14),
+        # On earlier ones the mechanism was chosen (LOG.md), so they are no evidence for it.
+        seeds=(30, 31, 32, 33, 34),
     ),
     "capacity": Study(
         question="How many pairs do how many slots hold?",

@@ -1,6 +1,5 @@
 """Studies of what the domains are: the sequel's setting, harder to tell apart, more than two, capacity."""
 
-import math
 from collections.abc import Sequence
 
 from callosal.studies.recipes import SMALL_WIDTH, RunConfig, small, small_memory
@@ -89,8 +88,8 @@ def _banks(banks: int, domains: int, seed: int, width: int) -> RunConfig:
         width=width,
         num_banks=banks,
         num_slots=16,
-        # A softmax over B needs log B more gain to be as sharp; 4 with two banks, as everywhere.
-        gain=4.0 * math.log2(banks),
+        # More banks need more gain to be as sharp; 4 with two banks, as everywhere.
+        gain=4.0 if banks == 2 else 8.0,
         contrast=10.0,
         # Even shares are right only where banks and domains are one to one.
         balance=0.1 if banks == domains else 0.0,

@@ -32,7 +32,7 @@ class RunRecord:
         retention: see ``measures.retention.Retention``.
         curve: points of the training curve.
         snapshot: one memory before and after a write; None for a model without memory.
-        num_parameters: of the model.
+        num_parameters: of the model, those that are trained.
         wall_seconds: training and measuring, this session's part.
         versions: of python, torch and callosal.
         probes: what else was measured: ``train_seconds``, wall time of the training alone; ``state_floats``,

@@ -100,7 +100,7 @@ def run(
         retention=asdict(retention),
         curve=curve,
         snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
-        num_parameters=sum(parameter.numel() for parameter in model.parameters()),
+        num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
         versions={
             "python": platform.python_version(),

@@ -1,10 +1,11 @@
 """The attention block of the rivals that attend: what may be seen is the caller's business."""
 
+import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.models.rivals.base import feed_forward
+from callosal.models.rivals.base import Views, feed_forward
 
 
 class AttentionBlock(nn.Module):
@@ -14,13 +15,20 @@ class AttentionBlock(nn.Module):
         width: width of the hidden states, a multiple of ``num_heads``.
         num_heads: attention heads.
         inner: width of the feed-forward's hidden layer; 0 leaves the feed-forward out.
+        num_lags: of the views that queries (starting at the token), keys (at the one before) and values
+            (at the token) are taken from; 1 takes all three from the token.
     """
 
-    def __init__(self, width: int, num_heads: int, inner: int) -> None:
+    def __init__(self, width: int, num_heads: int, inner: int, num_lags: int = 1) -> None:
         super().__init__()
         self.num_heads = num_heads
         self.norm = nn.RMSNorm(width)
+        self.views = Views(width, (0, 1, 0), num_lags)
         self.to_parts = nn.Linear(width, 3 * width, bias=False)
+        if num_lags > 1:
+            # A token that asks is found at once where it stood: its key starts as its query.
+            with torch.no_grad():
+                self.to_parts.weight[width : 2 * width] = self.to_parts.weight[:width]
         self.merge = nn.Linear(width, width, bias=False)
         self.feed = feed_forward(width, inner) if inner else None
 
@@ -32,7 +40,9 @@ class AttentionBlock(nn.Module):
         Float[Tensor, "batch time width"],
     ]:
         """Return queries, keys and values, heads side by side."""
-        queries, keys, values = self.to_parts(self.norm(hidden)).chunk(3, dim=-1)
+        maps = self.to_parts.weight.chunk(3)
+        views = self.views(self.norm(hidden)).unbind(0)
+        queries, keys, values = (view @ m.mT for view, m in zip(views, maps, strict=True))
         return queries, keys, values
 
     def forward(

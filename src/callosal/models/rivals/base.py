@@ -5,6 +5,7 @@ from dataclasses import fields
 from typing import Any, Generic, TypeVar
 
 import torch
+from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
@@ -105,6 +106,44 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
                 f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
                 f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
             )
+
+
+class Views(nn.Module):
+    r"""Look at the tokens of a segment in several roles, each through a causal filter of its own.
+
+    $$v_{r,t} = \sum_l f_{r,l} \odot x_{t-l}$$   Ours: what our memory's heads have, given to its rivals.
+
+    Without it a memory can only bind a token to the one before once the trunk's attention has learned to
+    put both into one hidden state, which takes thousands of steps.
+
+    Args:
+        width: of the tokens.
+        starts: for each role, how many steps back it looks at the start.
+        num_lags: tokens that a filter spans; 1 leaves every role at the token itself.
+    """
+
+    def __init__(self, width: int, starts: tuple[int, ...], num_lags: int) -> None:
+        super().__init__()
+        self.num_lags, self.num_roles = num_lags, len(starts)
+        if num_lags == 1:
+            return
+        filters = torch.zeros(len(starts), num_lags, width)
+        for role, start in enumerate(starts):
+            filters[role, start] = 1.0
+        self.filters = nn.Parameter(filters)
+
+    def forward(
+        self, hidden: Float[Tensor, "batch time width"]
+    ) -> Float[Tensor, "role batch time width"]:
+        """Return every role's view; before the segment there is nothing."""
+        if self.num_lags == 1:
+            return hidden.expand(self.num_roles, *hidden.shape)
+        history = nn.functional.pad(hidden, (0, 0, self.num_lags - 1, 0))
+        # The last of a window is the token itself.
+        windows = history.unfold(1, self.num_lags, 1).flip(-1)
+        return einsum(
+            windows, self.filters, "batch time width lag, role lag width -> role batch time width"
+        )
 
 
 def feed_forward(width: int, inner: int) -> nn.Sequential:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from callosal.memory import RowState
 from callosal.models.rivals.attention import AttentionBlock
-from callosal.models.rivals.base import SegmentMemory, require, require_heads
+from callosal.models.rivals.base import SegmentMemory, require, require_counts, require_heads
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -21,14 +21,18 @@ class FullHistoryConfig:
         num_heads: attention heads.
         feed_forward: hidden width of a feed-forward behind the attention, as a multiple of
             ``width``; 0 for none.
+        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
+            as it was published.
     """
 
     width: int
     num_heads: int = 4
     feed_forward: int = 0
+    num_lags: int = 1
 
     def __post_init__(self) -> None:
         require_heads(self)
+        require_counts(self, "num_lags")
         require(self, "feed_forward", self.feed_forward >= 0, "at least 0")
 
 
@@ -78,7 +82,7 @@ class FullHistory(SegmentMemory[HistoryState]):
         super().__init__(config.width)
         self.config = config
         inner = config.feed_forward * config.width
-        self.block = AttentionBlock(config.width, config.num_heads, inner)
+        self.block = AttentionBlock(config.width, config.num_heads, inner, config.num_lags)
 
     @property
     def state_floats(self) -> None:

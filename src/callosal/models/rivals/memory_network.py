@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from callosal.memory import RowState
-from callosal.models.rivals.base import SegmentMemory, require_counts
+from callosal.models.rivals.base import SegmentMemory, Views, require_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -19,14 +19,18 @@ class MemoryNetworkConfig:
         width: width of the hidden states, and of a stored item.
         capacity: items that the memory holds; the oldest leave.
         num_hops: times that a token asks before it answers.
+        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
+            as it was published.
+            With more, an item is two views of its token, one to be found by and one to be answered.
     """
 
     width: int
     capacity: int = 64
     num_hops: int = 2
+    num_lags: int = 1
 
     def __post_init__(self) -> None:
-        require_counts(self, "width", "capacity", "num_hops")
+        require_counts(self, "width", "capacity", "num_hops", "num_lags")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -34,11 +38,11 @@ class RingState(RowState):
     """The newest tokens of each row, oldest first, so that an item's place is its age.
 
     Attributes:
-        items: normalised hidden states; zero where none is held.
+        items: normalised hidden states (two views side by side with lags); zero where none is held.
         held: 1 where there is an item, 0 where there is none yet.
     """
 
-    items: Float[Tensor, "batch item width"]
+    items: Float[Tensor, "batch item view"]
     # A float, because ``state.to(dtype)`` casts every tensor of a state.
     held: Float[Tensor, "batch item"]
 
@@ -68,6 +72,7 @@ class MemoryNetwork(SegmentMemory[RingState]):
         self.config = config
         width, hops = config.width, config.num_hops
         self.norm = nn.RMSNorm(width)
+        self.views = Views(width, (0, 1, 0), config.num_lags)
         self.maps = nn.ModuleList([nn.Linear(width, width, bias=False) for _ in range(hops + 1)])
         self.between = nn.Linear(width, width, bias=False)
         self.output = nn.Linear(width, width, bias=False)
@@ -78,8 +83,9 @@ class MemoryNetwork(SegmentMemory[RingState]):
     def blank(self, batch_size: int) -> RingState:
         """Return a memory without items."""
         new, capacity = self.key_ages.new_zeros, self.config.capacity
+        views = 1 if self.config.num_lags == 1 else 2
         return RingState(
-            items=new(batch_size, capacity, self.width), held=new(batch_size, capacity)
+            items=new(batch_size, capacity, views * self.width), held=new(batch_size, capacity)
         )
 
     def _segment(
@@ -88,21 +94,24 @@ class MemoryNetwork(SegmentMemory[RingState]):
         state: RingState,
         mask: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time width"], RingState]:
-        seen = self.norm(hidden)
-        query, there = self.maps[0](seen), state.held[:, None] > 0
-        embedded = [embed(state.items) for embed in self.maps]
-        for key, value in pairwise(embedded):
+        asking, finding, answering = self.views(self.norm(hidden)).unbind(0)
+        query, there = self.maps[0](asking), state.held[:, None] > 0
+        by_key = state.items[..., : self.width]
+        by_value = state.items[..., -self.width :]
+        for find, answer in pairwise(self.maps):
+            key, value = find(by_key), answer(by_value)
             logits = query @ (key + self.key_ages).mT
             # Not minus infinity: with nothing held, a softmax of it is NaN.
             logits = logits.masked_fill(~there, torch.finfo(logits.dtype).min)
             weights = torch.softmax(logits, dim=-1) * there
             query = self.between(query) + weights @ (value + self.value_ages)
-        return self.output(query), self._store(state, seen, mask)
+        item = finding if self.config.num_lags == 1 else torch.cat([finding, answering], dim=-1)
+        return self.output(query), self._store(state, item, mask)
 
     def _store(
         self,
         state: RingState,
-        seen: Float[Tensor, "batch time width"],
+        seen: Float[Tensor, "batch time view"],
         mask: Bool[Tensor, "batch time"] | None,
     ) -> RingState:
         new = torch.ones_like(seen[..., 0]) if mask is None else mask.to(seen.dtype)

@@ -20,16 +20,19 @@ class RecurrentConfig:
         num_tokens: memory tokens. Where they start is learned, so each costs ``width`` parameters.
         num_heads: attention heads.
         feed_forward: width of the feed-forward's hidden layer, as a multiple of ``width``.
+        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
+            as it was published.
     """
 
     width: int
     num_tokens: int = 64
     num_heads: int = 4
     feed_forward: int = 2
+    num_lags: int = 1
 
     def __post_init__(self) -> None:
         require_heads(self)
-        require_counts(self, "num_tokens", "feed_forward")
+        require_counts(self, "num_tokens", "feed_forward", "num_lags")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -64,7 +67,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
         super().__init__(config.width)
         self.config = config
         inner = config.feed_forward * config.width
-        self.block = AttentionBlock(config.width, config.num_heads, inner)
+        self.block = AttentionBlock(config.width, config.num_heads, inner, config.num_lags)
         self.last_norm = nn.RMSNorm(config.width)
         self.start = nn.Parameter(torch.randn(config.num_tokens, config.width))
 

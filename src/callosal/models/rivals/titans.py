@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from callosal.memory import RowState
-from callosal.models.rivals.base import SegmentMemory, require, require_counts
+from callosal.models.rivals.base import SegmentMemory, Views, require, require_counts
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -25,6 +25,8 @@ class TitansConfig:
         chunk_size: tokens that share one write; segments must be multiples of it.
         max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets
             some rows diverge within 200 segments of random tokens before any training.
+        num_lags: tokens that the filters of its queries, keys and values span (see
+            :class:`~callosal.models.rivals.base.Views`); 1 is the package as it is.
         renew: take gradients at the weights that the last segment left. False takes them at the
             initial weights for ever, as the package does unless told otherwise.
     """
@@ -37,9 +39,11 @@ class TitansConfig:
     chunk_size: int = 1
     max_step: float = 0.3
     renew: bool = True
+    num_lags: int = 1
 
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size")
+        require_counts(self, "num_lags")
         require(self, "expansion", self.expansion >= 1.0, "at least 1")
         require(self, "max_step", self.max_step > 0.0, "above 0")
         fits = self.num_heads > 1 or self.head_width == self.width
@@ -103,17 +107,25 @@ class TitansMemory(SegmentMemory[TitansState]):
 
         super().__init__(config.width)
         self.config = config
+        self.views = Views(config.width, (0, 1, 0), config.num_lags)
         self.neural = titans.NeuralMemory(
             config.width,
             chunk_size=config.chunk_size,
             heads=config.num_heads,
             dim_head=config.head_width,
+            qkv_receives_diff_views=config.num_lags > 1,
             default_step_transform_max_lr=config.max_step,
             default_model_kwargs={"depth": config.depth, "expansion_factor": config.expansion},
         )
         # Its heads share the memory of one expanded tensor, on which no optimiser can step.
         for parameter in self.neural.parameters():
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
+        if config.num_lags > 1:
+            # A token that asks is found at once where it stood: its key starts as its query.
+            with torch.no_grad():
+                asking = self.neural.get_submodule("to_queries").get_parameter("weight")
+                finding = self.neural.get_submodule("to_keys").get_parameter("weight")
+                finding.copy_(asking)
         self.neural.get_submodule("memory_model").requires_grad_(False)
         self._package_state = titans.NeuralMemState
 
@@ -144,8 +156,9 @@ class TitansMemory(SegmentMemory[TitansState]):
         momenta = {name: tensor[None] for name, tensor in momentum.items()}
         num_rows = len(hidden)
         base = weights if self.config.renew else self._by_name(self.blank(num_rows).weights)
+        seen = hidden if self.config.num_lags == 1 else self.views(hidden)
         y, after = self.neural(
-            hidden, state=self._package_state(0, base, None, (weights, momenta), None)
+            seen, state=self._package_state(0, base, None, (weights, momenta), None)
         )
         weights, momenta = after.states
         momentum = {name: tensor[0] for name, tensor in momenta.items()}

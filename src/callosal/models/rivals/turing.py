@@ -21,14 +21,16 @@ class TuringConfig:
         width: width of the hidden states, and of a slot.
         num_slots: slots of the memory matrix.
         controller_width: hidden width of the controller.
+        num_lags: tokens that the controller sees side by side, the newest first; 1 is the token alone.
     """
 
     width: int
     num_slots: int = 64
     controller_width: int = 64
+    num_lags: int = 1
 
     def __post_init__(self) -> None:
-        require_counts(self, "width", "num_slots", "controller_width")
+        require_counts(self, "width", "num_slots", "controller_width", "num_lags")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -66,8 +68,9 @@ class TuringMemory(SegmentMemory[TuringState]):
         self.config = config
         width, slots, inner = config.width, config.num_slots, config.controller_width
         # Two keys, an eraser and an addition; a strength and a gate for each head.
+        self.norm = nn.RMSNorm(width)
         self.controller = nn.Sequential(
-            nn.RMSNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, 4 * width + 4)
+            nn.Linear(config.num_lags * width, inner), nn.GELU(), nn.Linear(inner, 4 * width + 4)
         )
         self.output = nn.Linear(width, width)
         # Random, because equal slots would be addressed alike and stay equal.
@@ -117,7 +120,11 @@ class TuringMemory(SegmentMemory[TuringState]):
     ]:
         """Return keys as long as their strength, gates, erasers and additions of all tokens."""
         width = self.width
-        keys, erase, add, strength, gates = self.controller(hidden).split(
+        lags = self.config.num_lags
+        history = nn.functional.pad(self.norm(hidden), (0, 0, lags - 1, 0))
+        windows = history.unfold(1, lags, 1).flip(-1)
+        seen = rearrange(windows, "batch time width lag -> batch time (lag width)")
+        keys, erase, add, strength, gates = self.controller(seen).split(
             [2 * width, width, width, 2, 2], dim=-1
         )
         keys = rearrange(keys, "batch time (head width) -> batch time head width", head=2)
