@@ -4,7 +4,7 @@ import json
 from collections.abc import Iterator
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
@@ -18,6 +18,7 @@ KIND = "CALLOSAL"
 FORMAT = 1
 
 
+@runtime_checkable
 class Named(Protocol):
     """Memories by the names of their layers."""
 

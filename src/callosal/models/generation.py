@@ -3,12 +3,13 @@
 import types
 from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor, nn
 
 
+@runtime_checkable
 class Rows(Protocol):
     """What carries rows through a generation: a session."""
 
@@ -205,8 +206,8 @@ class CacheWatch:
         self._caches: list[Any] = []
 
     def watch(self, cache: Any, rows: Rows) -> None:
-        """Follow a cache, once. A compiled call has no beams to follow."""
-        if torch.compiler.is_compiling() or any(cache is seen for seen in self._caches):
+        """Follow a cache, once."""
+        if any(cache is seen for seen in self._caches):
             return
         self._caches.append(cache)
 

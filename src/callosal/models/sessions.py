@@ -3,7 +3,7 @@
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
 from dataclasses import dataclass, field, fields, replace
-from typing import Any, Protocol, Self
+from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
 from jaxtyping import Bool
@@ -15,6 +15,7 @@ from callosal.models.generation import CacheWatch, Generation, generating
 States = dict[str, MemoryState]
 
 
+@runtime_checkable
 class Store(Protocol):
     """Where a session's memories come from and go to. Every layer's memory is an entry of its own."""
 
@@ -27,6 +28,7 @@ class Store(Protocol):
         ...
 
 
+@runtime_checkable
 class Seated(Protocol):
     """Memories by the names of their layers, and the session that is under way: ``Memories``."""
 
@@ -166,7 +168,11 @@ class Session(AbstractContextManager["Session"]):
         if cache is None:
             cache = arguments.get("cache_params")
         past = _length(cache)
-        if past is not None:
+        if torch.compiler.is_compiling():
+            if self._generation is not None and self._generation.expand > 1:
+                # Where graphs may break, the call is then made uncompiled and all is well.
+                raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
+        elif cache is not None:
             self._watch.watch(cache, self)
         goes_on = bool(self._stretched) or bool(past)
         if self._stretched is not None:
@@ -181,7 +187,7 @@ class Session(AbstractContextManager["Session"]):
                 "one of shape [batch, time], to generate() too"
             )
         states = self._states if goes_on else self._committed()
-        self._call = _Call(states=dict(states), mask=mask)
+        self._call = _Call(states=dict(states), mask=None if mask is None else mask.bool())
 
     def behind(self, name: str, memory: LateralMemory, hidden: Tensor) -> Tensor:
         """Read and write behind a layer; the hook on the layer calls it and adds the result."""
@@ -207,7 +213,7 @@ class Session(AbstractContextManager["Session"]):
         mask = call.mask
         if mask is not None:
             # In generation the mask covers the past too.
-            mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(hidden.device, torch.bool)
+            mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(hidden.device)
         dtype = memory.addresses.dtype
         with torch.autocast(hidden.device.type, enabled=False):
             y, call.states[name] = memory(hidden.to(dtype), state, mask, commit=False)
