@@ -5,9 +5,10 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
+from torch import Tensor, nn
+
 from callosal import LateralMemory, MemoryConfig, MemoryState, attach
 from callosal.models import Memories
-from torch import Tensor, nn
 
 with warnings.catch_warnings():
     # What transformers says of itself when it is imported is not ours to mend.
@@ -29,7 +30,7 @@ _SIZES: dict[str, Any] = {
     "bos_token_id": 1,
     "eos_token_id": None,
 }
-_GROUPED = {"num_key_value_heads": 1, "head_dim": 16}
+_GROUPED: dict[str, Any] = {"num_key_value_heads": 1, "head_dim": 16}
 
 MODELS: dict[str, Callable[[], Any]] = {
     "gpt2": lambda: gpt2.GPT2LMHeadModel(

@@ -144,7 +144,7 @@ def generating(model: nn.Module, session: Rows) -> Callable[[], None]:
         return answer
 
     before = {key: model.__dict__[key] for key in ("generate",) if key in model.__dict__}
-    model.generate = types.MethodType(generate, model)  # pyright: ignore[reportAttributeAccessIssue]
+    model.__dict__["generate"] = types.MethodType(generate, model)
 
     def undo() -> None:
         model.__dict__.pop("generate", None)
@@ -196,34 +196,40 @@ class _Settings:
 
 
 class CacheWatch:
-    """Follows the rows of the key-value caches that a session sees.
+    """Follows the rows of the key-value cache that a turn of a session hands on.
 
     ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one
-    object, bound to it so that a copy of the cache reorders itself, and given back at the end.
+    object, bound to it so that a copy of the cache moves nobody else's rows, and given back at the end.
     """
 
     def __init__(self) -> None:
         self._caches: list[Any] = []
+        self._current: Any = None
 
     def watch(self, cache: Any, rows: Rows) -> None:
-        """Follow a cache, once."""
+        """Follow this cache from now on; those of earlier turns may change as they like."""
+        self._current = cache
         if any(cache is seen for seen in self._caches):
             return
         self._caches.append(cache)
 
-        def reorder_cache(self: Any, beam_idx: Tensor) -> None:
-            type(self).reorder_cache(self, beam_idx)
-            rows.select(beam_idx)
+        def reorder_cache(this: Any, beam_idx: Tensor) -> None:
+            type(this).reorder_cache(this, beam_idx)
+            if this is self._current:
+                rows.select(beam_idx)
 
-        def batch_select_indices(self: Any, indices: Tensor) -> None:
-            type(self).batch_select_indices(self, indices)
-            rows.select(indices)
+        def batch_select_indices(this: Any, indices: Tensor) -> None:
+            type(this).batch_select_indices(this, indices)
+            if this is self._current:
+                rows.select(indices)
 
-        def crop(_: Any, *args: Any, **kwargs: Any) -> None:  # noqa: ARG001
-            raise ValueError(
-                "a key-value cache is cropped in a session: tokens are taken back (assisted or "
-                "speculative generation) that the memory has read; generate without an assistant"
-            )
+        def crop(this: Any, *args: Any, **kwargs: Any) -> None:
+            if this is self._current:
+                raise ValueError(
+                    "a key-value cache is cropped in a session: tokens are taken back (assisted or "
+                    "speculative generation) that the memory has read; generate without an assistant"
+                )
+            type(this).crop(this, *args, **kwargs)
 
         for method in (reorder_cache, batch_select_indices, crop):
             if hasattr(type(cache), method.__name__):
@@ -235,6 +241,7 @@ class CacheWatch:
             for name in ("reorder_cache", "batch_select_indices", "crop"):
                 cache.__dict__.pop(name, None)
         self._caches.clear()
+        self._current = None
 
 
 def _prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:

@@ -63,6 +63,10 @@ class Memories(nn.Module):
         assert isinstance(memory, LateralMemory)
         return memory
 
+    def forward(self, hidden: Any) -> Any:
+        """Hand on what comes: a container that calls its parts in a row, as nn.Sequential, calls this too."""
+        return hidden
+
     def session(
         self, users: str | Iterable[str] | None = None, store: Store | None = None
     ) -> Session:
@@ -246,6 +250,6 @@ def _behind(memories: Memories, name: str, _: nn.Module, __: Any, output: Any) -
     return added if isinstance(output, Tensor) else type(output)((added, *output[1:]))
 
 
-def _after(memories: Memories, *_: Any) -> None:
+def _after(memories: Memories, _: nn.Module, __: Any, output: Any) -> None:
     if memories.active is not None:
-        memories.active.after()
+        memories.active.after(output)

@@ -131,7 +131,9 @@ class Session(AbstractContextManager["Session"]):
             RuntimeError: such a stretch is under way.
         """
         if self._stretched is not None:
-            raise RuntimeError("one_turn() inside one_turn(); end the first stretch before the next")
+            raise RuntimeError(
+                "one_turn() inside one_turn(); end the first stretch before the next"
+            )
         self._stretched = False
         try:
             yield
@@ -171,7 +173,9 @@ class Session(AbstractContextManager["Session"]):
         if torch.compiler.is_compiling():
             if self._generation is not None and self._generation.expand > 1:
                 # Where graphs may break, the call is then made uncompiled and all is well.
-                raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
+                raise RuntimeError(
+                    "beams cannot be followed in a compiled call; use the model as it is"
+                )
         elif cache is not None:
             self._watch.watch(cache, self)
         goes_on = bool(self._stretched) or bool(past)
@@ -181,7 +185,9 @@ class Session(AbstractContextManager["Session"]):
         if self._generation is not None:
             mask = self._generation.before(mask, arguments.get("input_ids"), past)
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
-            kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
+            kind = (
+                f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
+            )
             raise ValueError(
                 f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass "
                 "one of shape [batch, time], to generate() too"
@@ -219,8 +225,11 @@ class Session(AbstractContextManager["Session"]):
             y, call.states[name] = memory(hidden.to(dtype), state, mask, commit=False)
         return y.to(hidden.dtype)
 
-    def after(self) -> None:
+    def after(self, output: Any) -> None:
         """End a call of the model: only now does what it wrote count, in all layers or in none."""
+        cache = getattr(output, "past_key_values", None)
+        if cache is not None and not torch.compiler.is_compiling():
+            self._watch.watch(cache, self)
         if self._call is not None:
             self._states, self._call = self._call.states, None
 
