@@ -327,7 +327,8 @@ def test_mistakes_at_attach_are_named() -> None:
 
 def test_the_model_s_own_file_can_be_had_without_the_memories(tmp_path: Path) -> None:
     model, _ = remembering()
-    detach(model).save_pretrained(tmp_path)
+    detach(model)
+    model.save_pretrained(tmp_path)
     assert not any("callosal" in key for key in load_file(tmp_path / "model.safetensors"))
 
 

@@ -120,21 +120,20 @@ def test_left_padding_is_as_if_absent(name: str) -> None:
         assert_same_states(padded, session.states)
 
 
-def ending(model: Any, tokens: Tensor) -> tuple[int, Tensor]:
-    """Return a token that ends one row's greedy reply early and another's later, and the replies."""
+def ending(model: Any, tokens: Tensor) -> tuple[int, list[int]]:
+    """Return a token that ends some greedy replies early and others late, and rows by reply length."""
     replies = model.generate(tokens, max_new_tokens=8, do_sample=False)[:, tokens.shape[1] :]
     for end in range(3, VOCABULARY):
-        lengths = [(row == end).nonzero() for row in replies]
-        firsts = {int(found[0]) if len(found) else 8 for found in lengths}
-        if len(firsts) > 1 and min(firsts) < 5:
-            return end, replies
+        lengths, rows = (replies != end).cumprod(1).sum(1).sort()
+        if lengths[1] < 7 and lengths[-1] > lengths[1]:
+            return end, rows.tolist()
     raise AssertionError("no token ends the replies at different times")
 
 
 @ALL
 def test_a_row_that_ended_does_not_read_the_padding_behind_it(name: str) -> None:
     model, memories = remembering(name)
-    tokens = prompts(rows=5)
+    tokens = prompts(rows=12)
     with memories.session():
         end, _ = ending(model, tokens)
     settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": end}
@@ -142,7 +141,7 @@ def test_a_row_that_ended_does_not_read_the_padding_behind_it(name: str) -> None
         together = model.generate(tokens, **settings)
         states = session.states
     lengths = set()
-    for row in range(5):
+    for row in range(len(tokens)):
         with memories.session() as session:
             alone = model.generate(tokens[row : row + 1], **settings)
             lengths.add(alone.shape[1])
@@ -260,13 +259,32 @@ def test_no_user_s_text_moves_a_bit_of_another_s_output_or_file(name: str) -> No
             assert same_bits(left, right) == (number != 17)
 
 
+@ALL
+def test_how_long_another_s_reply_is_does_not_show_in_a_file(name: str) -> None:
+    model, memories = remembering(name)
+    texts = prompts(rows=32)
+    with memories.session():
+        end, order = ending(model, texts)
+    stores, times = [], []
+    # The first user's reply is the shortest; the other's is as short as it gets, then the longest.
+    for other in (order[1], order[-1]):
+        stores.append(DictStore())
+        with memories.session(["ada", "bob"], stores[-1]):
+            batch = texts[[order[0], other]]
+            settings = {"max_new_tokens": 8, "do_sample": False, "eos_token_id": end}
+            times.append(model.generate(batch, **settings).shape[1])
+    assert times[0] < times[1]
+    for layer in memories:
+        assert same_bits(*(store.entries[entry("ada", layer)] for store in stores))
+
+
 def test_beams_do_not_leak_either() -> None:
     model, memories = remembering()
     texts = prompts(rows=4)
     changed, stores = texts.clone(), []
     changed[2] = prompts(rows=1, seed=5)
     with memories.session():
-        end, _ = ending(model, texts)
+        end, _ = ending(model, prompts(rows=32))
     for batch in (texts, changed):
         stores.append(DictStore())
         with memories.session(list("abcd"), stores[-1]):
