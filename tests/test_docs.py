@@ -90,8 +90,13 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         assert callable(cli.make_parser().parse_args(arguments).verb)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/contract.md", "docs/memory.md"])
-def test_the_python_of_a_page_runs_from_top_to_bottom(name: str) -> None:
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/attach.md", "docs/contract.md", "docs/memory.md"]
+)
+def test_the_python_of_a_page_runs_from_top_to_bottom(
+    name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.chdir(tmp_path)  # what a page saves is not the repository's
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
     assert blocks
     names: dict[str, object] = {}

@@ -11,7 +11,7 @@ if TYPE_CHECKING:
     from callosal.measures.recording import record_shares
     from callosal.measures.specialization import Specialization, specialization
     from callosal.memory import LateralMemory, MemoryConfig, MemoryState
-    from callosal.models import Transformer, TransformerConfig
+    from callosal.models import Transformer, TransformerConfig, attach, attach_pretrained, detach
     from callosal.tasks import EpisodeConfig, sample_episodes
 
 __version__ = "0.1.0"
@@ -24,7 +24,10 @@ _HOMES = {
     "Specialization": "callosal.measures.specialization",
     "Transformer": "callosal.models",
     "TransformerConfig": "callosal.models",
+    "attach": "callosal.models",
+    "attach_pretrained": "callosal.models",
     "check_memory": "callosal.contract",
+    "detach": "callosal.models",
     "record_shares": "callosal.measures.recording",
     "sample_episodes": "callosal.tasks",
     "specialization": "callosal.measures.specialization",
@@ -38,7 +41,10 @@ __all__ = [
     "Specialization",
     "Transformer",
     "TransformerConfig",
+    "attach",
+    "attach_pretrained",
     "check_memory",
+    "detach",
     "record_shares",
     "sample_episodes",
     "specialization",
