@@ -10,7 +10,7 @@ import torch
 from rich.progress import track
 
 from callosal import LateralMemory, MemoryConfig
-from callosal.memory.lateral import WriteRule
+from callosal.memory.config import WriteRule
 
 SEGMENTS, AT_ONCE, TIME, WIDTH, SLOTS = 10_000, 10, 8, 32, 32
 

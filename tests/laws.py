@@ -62,7 +62,7 @@ def twin(
         context=config.context,
         contrast=config.contrast,
         balance=config.balance,
-        carried=context and (context.signal_sum, context.num_tokens),
+        carried=None if context is None else (context.signal_sum, context.num_tokens),
     )
 
 

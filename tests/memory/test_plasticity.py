@@ -53,7 +53,7 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     contexts = torch.stack(means) - centre
     metric = torch.eye(config.width, dtype=torch.float64)
     if config.contrast > 0.0:
-        scatter = sum([torch.outer(one, one) for one in apart]) / len(apart)
+        scatter = torch.stack([torch.outer(one, one) for one in apart]).mean(0)
         new["slow_scatter"] = reference.running_mean(old["slow_scatter"], scatter, momentum)
         metric = reference.contrast_metric(new["slow_scatter"], config.contrast)
         norm = torch.stack([(one @ metric @ one).sqrt() for one in contexts]).mean()

@@ -27,7 +27,7 @@ SPLITS: list[Split] = ["training", "evaluation"]
 def episode_configs(draw: st.DrawFn) -> EpisodeConfig:
     pairs = draw(st.integers(1, 5))
     num_questions = draw(st.integers(-(-3 // pairs), 4))
-    drawn = {
+    drawn: dict[str, Any] = {
         "num_letters": pairs * num_questions,
         "pairs_per_segment": pairs,
         "num_rounds": num_questions + draw(st.integers(0, 2)),
@@ -249,6 +249,6 @@ def test_on_samples_no_constant_guess_beats_chance(split: Split) -> None:
         ({"modulus": 1}, "modulus is 1; it must be at least 2"),
     ],
 )
-def test_a_wrong_size_is_refused_with_what_is_allowed(fields: dict[str, int], message: str) -> None:
+def test_a_wrong_size_is_refused_with_what_is_allowed(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=rf"EpisodeConfig\.{message}"):
         EpisodeConfig(**fields)

@@ -7,13 +7,14 @@ from hypothesis import strategies as st
 from tests.cases import SEEDS
 from torch import Generator
 
-from callosal.tasks import EpisodeConfig, sample_episodes
+from callosal.tasks import EpisodeConfig, Split, sample_episodes
 from callosal.tasks.recall import sample_functions
 
 
 @given(SEEDS, st.integers(1, 6), st.integers(1, 4))
 def test_the_splits_cannot_meet(seed: int, num_keys: int, half: int) -> None:
-    for split, parity in (("training", 0), ("evaluation", 1)):
+    splits: dict[Split, int] = {"training": 0, "evaluation": 1}
+    for split, parity in splits.items():
         generator = Generator().manual_seed(seed)
         values = sample_functions(20, num_keys, 2 * half, generator, split)
         assert ((values >= 0) & (values < 2 * half)).all()

@@ -257,7 +257,8 @@ def small(
 
 def small_memory(**changes: Any) -> MemoryConfig:
     """Return the memory of the small studies: two banks of 32 slots, 32 wide, inhibitory."""
-    return MemoryConfig(**({"width": SMALL_WIDTH, "num_slots": 32} | changes))
+    fields: dict[str, Any] = {"width": SMALL_WIDTH, "num_slots": 32} | changes
+    return MemoryConfig(**fields)
 
 
 RECIPES: dict[str, Callable[[Arm, int], RunConfig]] = {"quick": quick, "paper": paper}

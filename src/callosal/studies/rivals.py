@@ -77,7 +77,21 @@ CONTENDERS: dict[str, Contender] = {
 }
 
 # The best of RATES for each by the total loss of the recorded grid (results/rates).
-LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 4e-3)
+LEARNING_RATES: dict[str, float] = {
+    "no memory": 0.008,
+    "full history": 0.008,
+    "inhibitory": 0.008,
+    "uncoupled": 0.008,
+    "excitatory": 0.008,
+    "one bank": 0.008,
+    "additive write": 0.008,
+    "delta write": 0.008,
+    "memory network": 0.008,
+    "Turing machine": 0.008,
+    "mixture of experts": 0.008,
+    "recurrent tokens": 0.008,
+    "titans-pytorch": 0.008,
+}
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
