@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from callosal.contract import check_memory
     from callosal.measures.recording import record_shares
     from callosal.measures.specialization import Specialization, specialization
-    from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+    from callosal.memory import (
+        LateralMemory,
+        MemoryConfig,
+        MemoryState,
+        MemoryStore,
+        load_memory,
+        save_memory,
+    )
     from callosal.models import Transformer, TransformerConfig
     from callosal.tasks import EpisodeConfig, sample_episodes
 
@@ -21,12 +28,15 @@ _HOMES = {
     "LateralMemory": "callosal.memory",
     "MemoryConfig": "callosal.memory",
     "MemoryState": "callosal.memory",
+    "MemoryStore": "callosal.memory",
     "Specialization": "callosal.measures.specialization",
     "Transformer": "callosal.models",
     "TransformerConfig": "callosal.models",
     "check_memory": "callosal.contract",
+    "load_memory": "callosal.memory",
     "record_shares": "callosal.measures.recording",
     "sample_episodes": "callosal.tasks",
+    "save_memory": "callosal.memory",
     "specialization": "callosal.measures.specialization",
 }
 
@@ -35,12 +45,15 @@ __all__ = [
     "LateralMemory",
     "MemoryConfig",
     "MemoryState",
+    "MemoryStore",
     "Specialization",
     "Transformer",
     "TransformerConfig",
     "check_memory",
+    "load_memory",
     "record_shares",
     "sample_episodes",
+    "save_memory",
     "specialization",
 ]
 
