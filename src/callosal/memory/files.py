@@ -27,9 +27,10 @@ def diff_files(first: Path, second: Path) -> tuple[Sequence[BankChange], list[st
         remarks.append("their configurations differ, so that their slots do not mean the same")
     elif a.header.parameters_hash != b.header.parameters_hash:
         remarks.append("other weights wrote them, so that their slots do not mean the same")
-    for name, one, other in (("B", b, a), ("A", a, b)):
-        if other.checksum in one.header.parents:
-            remarks.append(f"{name} was made of the other")
+    if a.checksum in b.header.parents:
+        remarks.append("B was made of A")
+    if b.checksum in a.header.parents:
+        remarks.append("A was made of B")
     return diff(a.state, b.state), remarks
 
 
