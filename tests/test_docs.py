@@ -90,7 +90,9 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         assert callable(cli.make_parser().parse_args(arguments).verb)
 
 
-@pytest.mark.parametrize("name", ["README.md", "docs/contract.md", "docs/memory.md"])
+@pytest.mark.parametrize(
+    "name", ["README.md", "docs/contract.md", "docs/memory.md", "docs/memory-files.md"]
+)
 def test_the_python_of_a_page_runs_from_top_to_bottom(name: str) -> None:
     blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
     assert blocks

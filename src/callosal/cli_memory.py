@@ -9,14 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from callosal.memory.editing import Parent, bank_name
+from callosal.memory.editing import PARENTS, bank_name
 from callosal.memory.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.inspection import slot_norms, summarise
 from callosal.memory.storage import StoredMemory, read_memory
 from callosal.report.memory_figure import draw_norms
-
-# What ``--bank left=A`` may say after the sign.
-_PARENTS: dict[str, Parent] = {"A": "A", "B": "B", "A+B": "A+B"}
 
 
 def add_memory_verbs(verbs: Any) -> None:
@@ -67,11 +64,11 @@ def add_memory_verbs(verbs: Any) -> None:
     verb.set_defaults(verb=_reset)
 
 
-def _source(text: str) -> tuple[str, Parent]:
+def _source(text: str) -> tuple[str, str]:
     bank, _, parent = text.partition("=")
-    if not bank or parent not in _PARENTS:
+    if not bank or parent not in PARENTS:
         raise argparse.ArgumentTypeError(f"{text!r} is not like left=A, right=B or 0=A+B")
-    return bank, _PARENTS[parent]
+    return bank, parent
 
 
 def _inspect(parsed: argparse.Namespace) -> int:
@@ -106,7 +103,7 @@ def _diff(parsed: argparse.Namespace) -> int:
 
 
 def _merge(parsed: argparse.Namespace) -> int:
-    banks: dict[int | str, Parent] = dict(parsed.bank)
+    banks: dict[int | str, str] = dict(parsed.bank)
     if len(banks) < len(parsed.bank):
         raise ValueError("--bank names a bank twice; name each bank once")
     _show(merge_files(parsed.first, parsed.second, parsed.out, banks), str(parsed.out))

@@ -2,7 +2,6 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
-from typing import Literal, get_args
 
 import torch
 from jaxtyping import Float
@@ -11,7 +10,7 @@ from torch import Tensor
 from callosal.memory.state import CarriedContext, MemoryState
 
 # Which parent a bank of a merged memory comes from.
-Parent = Literal["A", "B", "A+B"]
+PARENTS = ("A", "B", "A+B")
 Bank = int | str
 _SIDES = ("left", "right")
 
@@ -41,7 +40,7 @@ def bank_number(bank: Bank, num_banks: int) -> int:
 
 
 def merge(
-    first: MemoryState, second: MemoryState, banks: Mapping[Bank, Parent] | None = None
+    first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | None = None
 ) -> MemoryState:
     r"""Make one memory of two, bank by bank. Ours.
 
@@ -72,11 +71,11 @@ def merge(
     """
     require_alike(first, second, "merge")
     num_banks = first.trace.shape[1]
-    sources: list[Parent] = ["A+B"] * num_banks
+    sources = ["A+B"] * num_banks
     chosen: set[int] = set()
     for bank, source in (banks or {}).items():
         number = bank_number(bank, num_banks)
-        if source not in get_args(Parent):
+        if source not in PARENTS:
             raise ValueError(f"bank {bank} from {source!r}; it may come from A, B or A+B")
         if number in chosen:
             raise ValueError(f"bank {bank} is named twice; name each bank once")
@@ -150,12 +149,14 @@ def _require_committed(state: MemoryState, verb: str) -> None:
 def _between(
     first: Float[Tensor, "batch slot width"], second: Float[Tensor, "batch slot width"]
 ) -> Float[Tensor, "batch slot width"]:
-    # In double precision, so that a blank partner leaves every bit and the step stays convex.
+    # In double precision, so that the step stays convex and a blank partner leaves every bit.
     a, b = first.double(), second.double()
-    of_a, of_b = a.square().sum(-1, keepdim=True), b.square().sum(-1, keepdim=True)
-    share = of_a / (of_a + of_b)
-    # Also where squares vanish or overflow: the mean.
-    share = torch.where(share.isfinite(), share, torch.full_like(share, 0.5))
+    # Scaled first, so that no square vanishes or overflows.
+    scale = a.abs().amax(-1, keepdim=True).maximum(b.abs().amax(-1, keepdim=True))
+    of_a = (a / scale).square().sum(-1, keepdim=True)
+    of_b = (b / scale).square().sum(-1, keepdim=True)
+    # Both are blank where this is not a number.
+    share = (of_a / (of_a + of_b)).nan_to_num(0.5)
     mixed = (share * a + (1.0 - share) * b).to(first.dtype)
     return torch.where(first == second, first, mixed)
 

@@ -5,7 +5,7 @@ from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
 
-from callosal.memory.editing import Bank, Parent, merge, reset_banks
+from callosal.memory.editing import Bank, merge, reset_banks
 from callosal.memory.format import MemoryFileError
 from callosal.memory.inspection import BankChange, diff
 from callosal.memory.state import MemoryState
@@ -35,7 +35,7 @@ def diff_files(first: Path, second: Path) -> tuple[Sequence[BankChange], list[st
 
 
 def merge_files(
-    first: Path, second: Path, into: Path, banks: Mapping[Bank, Parent] | None = None
+    first: Path, second: Path, into: Path, banks: Mapping[Bank, str] | None = None
 ) -> StoredMemory:
     """Merge two files into a new one; :func:`callosal.memory.editing.merge` says what that means.
 
