@@ -1,8 +1,6 @@
 """A memory as a file: every bit comes back, every kind of damage is said, a kill leaves it whole."""
 
 import json
-import subprocess
-import sys
 from collections.abc import Callable
 from dataclasses import replace
 from datetime import UTC, datetime
@@ -21,11 +19,10 @@ import callosal
 from callosal import LateralMemory, MemoryConfig, MemoryState, load_memory, save_memory
 from callosal.memory import MemoryFileError, format, read_header, storage  # noqa: A004
 from callosal.memory.config import describe
-from callosal.memory.format import Header, checksum_of_tensors, pack, write_atomically
+from callosal.memory.format import Header, checksum_of_tensors, pack
 
 CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
 CASE = fill(build_memory(CONFIG), (3, 5))
-KILLER = Path(__file__).parent / "kill_rounds.py"
 
 
 def assert_same(actual: MemoryState, expected: MemoryState) -> None:
@@ -157,19 +154,6 @@ def test_notes_have_an_end(tmp_path: Path) -> None:
     assert len(read_header(tmp_path / "a").notes) == 10**6
     with pytest.raises(MemoryFileError, match=r"notes.*shorten"):
         save_memory(CASE.state, tmp_path / "a", CASE.memory, notes="n" * 10**7)
-
-
-def test_a_write_that_fails_leaves_no_trace(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    before = path.read_bytes()
-
-    def full(*_: object) -> None:
-        raise OSError(28, "No space left on device")
-
-    monkeypatch.setattr(format.os, "fsync", full)
-    with pytest.raises(OSError, match="No space"):
-        save_memory(CASE.state, path, CASE.memory)
-    assert path.read_bytes() == before
-    assert list(path.parent.iterdir()) == [path]
 
 
 # What is refused when loading.
@@ -396,35 +380,3 @@ def test_damage_to_format_0_is_noticed_too(tmp_path: Path) -> None:
     refuses_other = build_memory(replace(CONFIG, gain=5.0))
     write_version_0(tmp_path / "old", CASE.state, CASE.memory)
     refuses(tmp_path / "old", "it does not say which", refuses_other)
-
-
-# Kills.
-
-
-def kill(path: Path, rounds: int, *how: str) -> list[int]:
-    command = [sys.executable, "-W", "error", str(KILLER), str(path), str(rounds), *how]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
-    return [int(word) for word in ended.stdout.split()]
-
-
-def test_200_kills_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    damaged, first, second, unfinished = kill(tmp_path / "a", 200)
-    assert damaged == 0
-    assert first + second == 200
-    assert second > 0
-    # Kills did come in the middle of a write.
-    assert unfinished > 0
-
-
-def test_the_kills_would_be_noticed(tmp_path: Path) -> None:
-    """A planted fault: written in place, the file does not survive them."""
-    assert kill(tmp_path / "a", 60, "plainly")[0] > 0
-
-
-def test_a_link_to_nowhere_is_no_escape(tmp_path: Path) -> None:
-    """The name is replaced, not what it points at."""
-    (tmp_path / "target").write_text("precious")
-    (tmp_path / "link").symlink_to(tmp_path / "target")
-    write_atomically(tmp_path / "link", b"new")
-    assert (tmp_path / "target").read_text() == "precious"
-    assert (tmp_path / "link").read_bytes() == b"new"

@@ -1,9 +1,5 @@
 """A store of many users: any id is safe, nobody waits to read, one writes, a kill loses nothing."""
 
-import json
-import os
-import subprocess
-import sys
 import threading
 from collections.abc import Callable
 from dataclasses import replace
@@ -22,7 +18,6 @@ from callosal.memory.files import reset_file
 
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 ROWS = fill(MEMORY, (4, 5)).state
-BENCHMARK = Path(__file__).parents[2] / "benchmarks" / "store.py"
 STRANGE = [
     "",
     ".",
@@ -271,23 +266,3 @@ def test_the_lock_ends_with_an_error_inside(store: MemoryStore) -> None:
     with pytest.raises(KeyError), store.writing("a"):
         raise KeyError
     together(lambda: store.save("a", ROWS[0], MEMORY))
-
-
-# Kills.
-
-
-def test_200_kills_lose_nothing_and_mix_nothing_up() -> None:
-    """Two writers at a time in processes of their own, killed together, a hundred times."""
-    command = [sys.executable, "-W", "error", str(BENCHMARK), "--users", "200", "--kills", "100"]
-    environment = {**os.environ, "TERM": "dumb"}
-    ended = subprocess.run(  # noqa: S603
-        command, check=False, capture_output=True, text=True, env=environment
-    )
-    assert ended.returncode == 0, ended.stderr
-    result = json.loads(ended.stdout.splitlines()[-1])
-    assert result["kills"] == 200
-    assert result["num_faults"] == 0
-    assert result["every_user_listed"]
-    # The kills met writers at work.
-    assert result["saves_between_kills"] > 20
-    assert result["kills_inside_a_write"] > 0

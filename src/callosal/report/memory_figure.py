@@ -30,10 +30,13 @@ def draw_norms(
         for bank, axes in enumerate(panels):
             colour = BANK_COLOURS[bank % len(BANK_COLOURS)]
             of_bank = norms[:, bank]
-            if num_rows == 1:
-                axes.bar(range(of_bank.shape[1]), of_bank[0], width=1.0, color=colour)
+            if num_rows <= 1:
+                # The sum over one row is the row, and over none is blank.
+                axes.bar(range(of_bank.shape[1]), of_bank.sum(0), width=1.0, color=colour)
+                axes.set_ylim(0.0, 1.05 * most)
                 # A bound far above would only flatten the bars; the label names it anyway.
                 if bound is not None and bound <= 2.0 * most:
+                    axes.set_ylim(0.0, 1.05 * max(bound, most))
                     axes.axhline(bound, color=INK, linestyle="--", linewidth=1.0)
             else:
                 # By square root, or the one slot that most tokens share leaves the others dark.
