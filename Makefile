@@ -43,7 +43,7 @@ check: .venv/ready  ## format, lint, types, import contracts
 
 bench: .venv/ready  ## speed and stability: what is compared is measured in one run
 	mkdir -p results/benchmarks
-	for name in segments stability; do \
+	for name in segments stability store; do \
 	  $(BIN)/python benchmarks/$$name.py | tee /dev/stderr | tail -n 1 > results/benchmarks/$$name.json; \
 	done
 

@@ -91,7 +91,14 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
 
 
 @pytest.mark.parametrize(
-    "name", ["README.md", "docs/attach.md", "docs/contract.md", "docs/memory.md"]
+    "name",
+    [
+        "README.md",
+        "docs/attach.md",
+        "docs/contract.md",
+        "docs/memory.md",
+        "docs/memory-files.md",
+    ],
 )
 def test_the_python_of_a_page_runs_from_top_to_bottom(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch

@@ -10,7 +10,14 @@ if TYPE_CHECKING:
     from callosal.contract import check_memory
     from callosal.measures.recording import record_shares
     from callosal.measures.specialization import Specialization, specialization
-    from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+    from callosal.memory import (
+        LateralMemory,
+        MemoryConfig,
+        MemoryState,
+        MemoryStore,
+        load_memory,
+        save_memory,
+    )
     from callosal.models import Transformer, TransformerConfig, attach, attach_pretrained, detach
     from callosal.tasks import EpisodeConfig, sample_episodes
 
@@ -21,6 +28,7 @@ _HOMES = {
     "LateralMemory": "callosal.memory",
     "MemoryConfig": "callosal.memory",
     "MemoryState": "callosal.memory",
+    "MemoryStore": "callosal.memory",
     "Specialization": "callosal.measures.specialization",
     "Transformer": "callosal.models",
     "TransformerConfig": "callosal.models",
@@ -28,8 +36,10 @@ _HOMES = {
     "attach_pretrained": "callosal.models",
     "check_memory": "callosal.contract",
     "detach": "callosal.models",
+    "load_memory": "callosal.memory",
     "record_shares": "callosal.measures.recording",
     "sample_episodes": "callosal.tasks",
+    "save_memory": "callosal.memory",
     "specialization": "callosal.measures.specialization",
 }
 
@@ -38,6 +48,7 @@ __all__ = [
     "LateralMemory",
     "MemoryConfig",
     "MemoryState",
+    "MemoryStore",
     "Specialization",
     "Transformer",
     "TransformerConfig",
@@ -45,8 +56,10 @@ __all__ = [
     "attach_pretrained",
     "check_memory",
     "detach",
+    "load_memory",
     "record_shares",
     "sample_episodes",
+    "save_memory",
     "specialization",
 ]
 

@@ -10,6 +10,7 @@ from typing import NoReturn
 
 from rich.console import Console
 
+from callosal.cli_memory import add_memory_verbs
 from callosal.contract import contract_table
 from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
 from callosal.studies.catalog import STUDIES
@@ -129,6 +130,8 @@ def make_parser() -> argparse.ArgumentParser:
         help="also put the tables into a Markdown page, between the marks that name them",
     )
     verb.set_defaults(verb=_report)
+
+    add_memory_verbs(verbs)
     return parser
 
 

@@ -1,19 +1,35 @@
 """Memory layers: modules with parameters, their state passed in and handed back."""
 
 from callosal.memory.config import MemoryConfig
+from callosal.memory.editing import fork, merge, reset_banks
+from callosal.memory.format import Header, MemoryFileError, read_header
+from callosal.memory.inspection import diff, summarise
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.protocol import Memory, Penalised, Routes, State
 from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, RowState
+from callosal.memory.storage import load_memory, save_memory
+from callosal.memory.store import MemoryStore
 
 __all__ = [
     "CarriedContext",
+    "Header",
     "LateralMemory",
     "Memory",
     "MemoryConfig",
+    "MemoryFileError",
     "MemoryState",
+    "MemoryStore",
     "OpenSegment",
     "Penalised",
     "Routes",
     "RowState",
     "State",
+    "diff",
+    "fork",
+    "load_memory",
+    "merge",
+    "read_header",
+    "reset_banks",
+    "save_memory",
+    "summarise",
 ]

@@ -1,7 +1,8 @@
 """Sizes and dynamics of the lateralized memory, with the ranges that make sense."""
 
-from dataclasses import dataclass, field
-from typing import Literal, get_args
+import dataclasses
+from dataclasses import MISSING, dataclass, field
+from typing import Any, Literal, get_args
 
 Drive = Literal["axis", "gradient", "slots"]
 Context = Literal["segment", "token"]
@@ -104,6 +105,21 @@ class MemoryConfig:
             _require(value >= 0.0, name, value, "at least 0")
             plastic = self.drive == "axis"
             _require(value == 0.0 or plastic, name, value, '0 unless drive is "axis"')
+
+
+def describe(config: Any) -> dict[str, Any]:
+    """Return a configuration as plain values; fields added since only where they are not at their default.
+
+    So what is recorded of a run, or in a memory's file, does not change when a later version can do more.
+    """
+    described = {}
+    for item in dataclasses.fields(config):
+        value = getattr(config, item.name)
+        known = item.default if item.default is not MISSING else None
+        if item.metadata.get("added") and value == known:
+            continue
+        described[item.name] = describe(value) if dataclasses.is_dataclass(value) else value
+    return described
 
 
 def _require(condition: bool, name: str, value: object, allowed: str) -> None:

@@ -5,12 +5,12 @@ import hashlib
 import json
 import re
 from collections.abc import Callable, Sequence
-from dataclasses import MISSING, dataclass, field, replace
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
 from callosal.memory import LateralMemory, MemoryConfig
-from callosal.memory.config import ADDED
+from callosal.memory.config import ADDED, describe
 from callosal.models import Transformer, TransformerConfig
 from callosal.models.rivals import (
     FeedForward,
@@ -163,21 +163,6 @@ class RunConfig:
         """A readable, unique folder name."""
         arm = re.sub(r"[^\w.+=-]+", "_", self.arm)
         return f"{self.recipe}-{arm}-seed{self.seed}-{fingerprint(self)[:8]}"
-
-
-def describe(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain values; fields added since only where they are not at their default.
-
-    So what is recorded of a run does not change when a later version can do more.
-    """
-    described = {}
-    for item in dataclasses.fields(config):
-        value = getattr(config, item.name)
-        known = item.default if item.default is not MISSING else None
-        if item.metadata.get("added") and value == known:
-            continue
-        described[item.name] = describe(value) if dataclasses.is_dataclass(value) else value
-    return described
 
 
 def fingerprint(config: RunConfig) -> str:

@@ -1,0 +1,341 @@
+"""Memories merged, forked, reset and compared: each does what it says, and nothing else moves."""
+
+from collections.abc import Mapping
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cases import SEEDS, build_memory, fill
+from tests.laws import assert_same_bits
+from torch import Tensor
+
+from callosal.memory import (
+    LateralMemory,
+    MemoryConfig,
+    MemoryFileError,
+    MemoryState,
+    diff,
+    fork,
+    load_memory,
+    merge,
+    read_header,
+    reset_banks,
+    save_memory,
+    summarise,
+)
+from callosal.memory.editing import bank_name, bank_number
+from callosal.memory.files import diff_files, fork_file, merge_files, reset_file
+
+CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
+MEMORY = build_memory(CONFIG)
+A, B = fill(MEMORY, (3, 5), seed=1).state, fill(MEMORY, (3, 5), seed=2).state
+
+
+def same(first: MemoryState, second: MemoryState) -> bool:
+    a, b = first.context, second.context
+    if a is None or b is None:
+        return a is b and torch.equal(first.trace, second.trace)
+    return (
+        torch.equal(first.trace, second.trace)
+        and torch.equal(a.signal_sum, b.signal_sum)
+        and torch.equal(a.num_tokens, b.num_tokens)
+    )
+
+
+# Banks by name.
+
+
+def test_banks_have_names() -> None:
+    assert [bank_name(bank, 2) for bank in range(2)] == ["left", "right"]
+    assert [bank_name(bank, 3) for bank in range(3)] == ["0", "1", "2"]
+    for num_banks in (1, 2, 3):
+        for bank in range(num_banks):
+            assert bank_number(bank_name(bank, num_banks), num_banks) == bank
+            assert bank_number(bank, num_banks) == bank
+
+
+@pytest.mark.parametrize(
+    ("bank", "num_banks"), [("left", 3), (2, 2), (-1, 2), ("", 2), ("Left", 2)]
+)
+def test_a_bank_that_is_not_there_is_named(bank: Any, num_banks: int) -> None:
+    with pytest.raises(
+        ValueError, match=f"bank {bank!r} of a memory of {num_banks}; it may be 0, 1"
+    ):
+        bank_number(bank, num_banks)
+
+
+# Merging.
+
+
+@pytest.mark.parametrize("banks", [{"left": "A", "right": "B"}, {0: "A", "1": "B"}])
+def test_a_bank_of_each_parent_is_taken_whole(banks: Mapping[Any, Any]) -> None:
+    merged = merge(A, B, banks)
+    assert_same_bits(merged.trace[:, 0], A.trace[:, 0])
+    assert_same_bits(merged.trace[:, 1], B.trace[:, 1])
+
+
+def test_all_of_one_parent_is_that_parent() -> None:
+    assert same(merge(A, B, {"left": "A", "right": "A"}), A)
+    assert same(merge(A, B, {"left": "B", "right": "B"}), B)
+
+
+def test_merged_with_itself_or_with_a_blank_nothing_changes() -> None:
+    assert_same_bits(merge(A, A).trace, A.trace)
+    blank = MEMORY.blank(3)
+    assert_same_bits(merge(A, blank).trace, A.trace)
+    assert_same_bits(merge(blank, A).trace, A.trace)
+    assert_same_bits(merge(blank, blank).trace, blank.trace)
+
+
+def test_the_order_of_the_parents_does_not_matter() -> None:
+    torch.testing.assert_close(merge(A, B).trace, merge(B, A).trace, rtol=1e-12, atol=1e-12)
+
+
+def test_the_carried_context_is_the_mean_of_the_parents_taken_from() -> None:
+    merged = merge(A, B).context
+    assert merged is not None
+    assert A.context is not None
+    assert B.context is not None
+    expected = (A.context.signal_sum + B.context.signal_sum) / 2
+    torch.testing.assert_close(merged.signal_sum, expected)
+    assert merge(replace(A, context=None), replace(B, context=None)).context is None
+
+
+@given(seed=SEEDS, scales=st.tuples(*[st.sampled_from([0.0, 1e-200, 1e-3, 1.0, 1e200])] * 2))
+def test_no_slot_leaves_the_ball_of_its_parents(seed: int, scales: tuple[float, float]) -> None:
+    """And where one is blank the other keeps every bit."""
+    generator = torch.Generator().manual_seed(seed)
+    shape = (2, 2, 3, 4)
+    a, b = (
+        scale * torch.randn(shape, generator=generator, dtype=torch.float64) for scale in scales
+    )
+    a[torch.rand(shape[:-1], generator=generator) < 0.3] = 0.0
+    merged = merge(MemoryState(trace=a), MemoryState(trace=b)).trace
+    larger = a.norm(dim=-1).maximum(b.norm(dim=-1))
+    assert (merged.norm(dim=-1) <= larger * (1.0 + 1e-12)).all()
+    blank = (a == 0.0).all(-1)
+    assert_same_bits(merged[blank], b[blank])
+
+
+def keyed(width: int = 16, gain: float = 4.0) -> LateralMemory:
+    """Return a memory each slot of which is asked by one token: the j-th unit vector asks slot j."""
+    config = MemoryConfig(
+        width=width, num_slots=width, num_heads=1, num_lags=1, temperature=60.0, gain=gain
+    )
+    memory = build_memory(config)
+    with torch.no_grad():
+        memory.addresses.copy_(torch.eye(width).expand_as(memory.addresses))
+        memory.query_map.copy_(torch.eye(width))
+        memory.filters.fill_(1.0)
+        memory.log_temperature.fill_(4.0)
+    return memory
+
+
+def tokens(memory: LateralMemory, slots: list[int]) -> Tensor:
+    return torch.eye(memory.config.width, dtype=torch.float64)[slots][None]
+
+
+def lived(memory: LateralMemory, slots: list[int]) -> MemoryState:
+    """Return what a memory holds after it has seen these tokens in a few segments."""
+    state = memory.blank(1)
+    for _ in range(4):
+        state = memory(tokens(memory, slots), state)[1]
+    return state
+
+
+def recalled(memory: LateralMemory, state: MemoryState, slots: list[int]) -> Tensor:
+    """Return what the memory adds to a blank one's answer, token by token in segments of their own."""
+    asked = tokens(memory, slots)[0][:, None]
+    rows = state[[0] * len(slots)]
+    return memory(asked, rows)[0] - memory(asked, memory.blank(len(slots)))[0]
+
+
+def test_both_parents_are_recalled_where_slots_do_not_collide() -> None:
+    memory = keyed()
+    first, second = [0, 1, 2, 3, 4, 5, 6], [8, 9, 10, 11, 12, 13]
+    a, b = lived(memory, first), lived(memory, second)
+    merged = merge(a, b)
+    for parent, slots in ((a, first), (b, second)):
+        expected, actual = recalled(memory, parent, slots), recalled(memory, merged, slots)
+        assert expected.norm(dim=-1).min() > 0.01  # something is recalled, far above the tolerance
+        torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-6)
+    # Neither parent knew the other's: the test would see a merge that drops one.
+    assert (recalled(memory, a, second) - recalled(memory, b, second)).norm() > 0.1
+
+
+def test_where_slots_collide_the_stronger_prevails_within_the_bound() -> None:
+    memory = keyed()
+    a, b = lived(memory, [0, 1, 2, 3]), lived(memory, [2, 3, 4, 5])
+    # Slots 2 and 3 of B, opposed to what A holds there, and weaker.
+    trace = b.trace.clone()
+    trace[:, :, 2:4] = -0.3 * a.trace[:, :, 2:4]
+    b = replace(b, trace=trace)
+    merged = merge(a, b)
+    norms = merged.trace.norm(dim=-1)
+    assert norms.max() <= memory.max_slot_norm
+    together = merged.trace[:, :, 2:4]
+    similar = torch.cosine_similarity(together, a.trace[:, :, 2:4], dim=-1)
+    assert (similar > 0.999).all()
+    assert (norms[:, :, 2:4] < a.trace[:, :, 2:4].norm(dim=-1)).all()
+    # What did not collide is as it was.
+    torch.testing.assert_close(
+        recalled(memory, merged, [0, 1]), recalled(memory, a, [0, 1]), rtol=0.0, atol=1e-6
+    )
+    torch.testing.assert_close(
+        recalled(memory, merged, [4, 5]), recalled(memory, b, [4, 5]), rtol=0.0, atol=1e-6
+    )
+
+
+def test_a_merged_bank_answers_as_in_its_parent() -> None:
+    """With left of A and right of B, what a token recalls from a bank is what it recalled there."""
+    merged = merge(A, B, {"left": "A", "right": "B"})
+    halves = MEMORY.values(merged.trace)
+    assert_same_bits(halves[:, 0], MEMORY.values(A.trace)[:, 0])
+    assert_same_bits(halves[:, 1], MEMORY.values(B.trace)[:, 1])
+
+
+@pytest.mark.parametrize(
+    ("second", "banks", "message"),
+    [
+        (A[:2], {}, "merge of traces of shape"),
+        (A.to(torch.float32), {}, "float64, and .*float32"),
+        (MEMORY(torch.zeros(3, 1, 4).double(), A, commit=False)[1], {}, "open segment"),
+        (B, {"middle": "A"}, "bank 'middle'"),
+        (B, {"left": "C"}, "from 'C'; it may come from A, B or"),
+        (B, {"left": "A", 0: "B"}, "bank 0 is named twice"),
+    ],
+    ids=["rows", "dtype", "open", "bank", "parent", "twice"],
+)
+def test_what_cannot_be_merged(second: MemoryState, banks: Any, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        merge(A, second, banks)
+
+
+# Forking and resetting.
+
+
+def test_forks_are_copies_that_go_on_alone() -> None:
+    forks = fork(A, 2)
+    assert len(forks) == 6
+    for row in range(6):
+        assert same(forks[row], A[row // 2])
+    forks.trace.zero_()
+    assert A.trace.abs().sum() > 0.0
+    with pytest.raises(ValueError, match="num_copies is 0"):
+        fork(A, 0)
+
+
+def test_reset_blanks_the_banks_named_and_no_other() -> None:
+    before = A.trace.clone()
+    fresh = reset_banks(A, ["right"])
+    assert_same_bits(fresh.trace[:, 0], A.trace[:, 0])
+    assert not fresh.trace[:, 1].any()
+    assert fresh.context is A.context
+    assert same(reset_banks(A), MEMORY.blank(3))
+    assert same(reset_banks(A, []), A)
+    assert_same_bits(A.trace, before)
+    with pytest.raises(ValueError, match="bank 5"):
+        reset_banks(A, [5])
+
+
+# Looking.
+
+
+def test_a_summary_counts_what_is_there() -> None:
+    trace = torch.zeros(2, 2, 3, 4)
+    trace[0, 0, 1] = 1.0  # norm 2
+    trace[1, 0, 2, 0] = 0.05
+    left, right = summarise(MemoryState(trace=trace), bound=8.0)
+    assert (left.bank, left.num_slots, left.num_used) == ("left", 6, 1)
+    assert left.max_norm == pytest.approx(2.0)
+    assert left.mean_norm == pytest.approx(2.05 / 6)
+    assert left.share_of_bound == pytest.approx(0.25)
+    assert (right.num_used, right.max_norm) == (0, 0.0)
+    # Without a bound, a slot is held against the largest.
+    assert summarise(MemoryState(trace=trace), bound=None)[0].num_used == 2
+    assert summarise(MemoryState(trace=trace), bound=None)[0].share_of_bound is None
+    assert summarise(MemoryState(trace=trace[:0]), bound=None)[0].num_slots == 0
+
+
+def test_a_diff_says_where_and_how_much() -> None:
+    trace = A.trace.clone()
+    trace[1, 0, 2] *= 2.0
+    changes = diff(A, replace(A, trace=trace))
+    assert [(change.row, change.bank) for change in changes] == [
+        (row, bank) for row in range(3) for bank in ("left", "right")
+    ]
+    changed = changes[2]
+    assert (changed.num_changed, changed.largest_slot) == (1, 2)
+    assert changed.distance == pytest.approx(A.trace[1, 0, 2].norm().item())
+    assert changed.relative == pytest.approx(changed.distance / trace[1, 0].norm().item())
+    for change in [*changes[:2], *changes[3:]]:
+        assert (change.num_changed, change.distance, change.largest_slot) == (0, 0.0, None)
+    assert diff(MEMORY.blank(1), MEMORY.blank(1))[0].relative == 0.0
+
+
+# Files, without the model.
+
+
+@pytest.fixture
+def files(tmp_path: Path) -> tuple[Path, Path]:
+    places = (tmp_path / "a", tmp_path / "b")
+    for place, state in zip(places, (A, B), strict=True):
+        save_memory(state, place, MEMORY, notes=f"of {place.name}")
+    return places
+
+
+def test_merged_files_load_into_the_model_that_wrote_them(files: tuple[Path, Path]) -> None:
+    into = files[0].with_name("merged")
+    stored = merge_files(*files, into, {"left": "A", "right": "B"})
+    assert same(load_memory(into, MEMORY), merge(A, B, {"left": "A", "right": "B"}))
+    assert len(stored.header.parents) == 2
+    assert stored.header.notes == "merged of a and b"
+    assert diff_files(files[0], into)[1] == ["B was made of A"]
+    with pytest.raises(MemoryFileError, match="there is a file at"):
+        merge_files(*files, into)
+
+
+def test_memories_of_other_models_are_not_merged(files: tuple[Path, Path]) -> None:
+    first, second = files
+    into = first.with_name("merged")
+    for memory, what in (
+        (build_memory(CONFIG, seed=9), "weights"),
+        (build_memory(replace(CONFIG, gain=9.0)), "configurations"),
+    ):
+        save_memory(B, second, memory)
+        with pytest.raises(MemoryFileError, match=f"written by other {what}"):
+            merge_files(first, second, into)
+        assert any("do not mean the same" in remark for remark in diff_files(first, second)[1])
+    assert not into.exists()
+
+
+def test_a_fork_is_a_file_of_its_own(files: tuple[Path, Path]) -> None:
+    copies = [files[0].with_name("c"), files[0].with_name("d")]
+    original = fork_file(files[0], copies)
+    for copy in copies:
+        assert same(load_memory(copy, MEMORY), A)
+        header = read_header(copy)
+        assert header.parents == (original.checksum,)
+        assert header.notes == "of a"
+    assert diff_files(files[0], files[0])[1] == ["the files are the same"]
+    with pytest.raises(MemoryFileError, match="there is a file at"):
+        fork_file(files[0], [files[0].with_name("e"), files[1]])
+    assert not files[0].with_name("e").exists()
+    with pytest.raises(MemoryFileError, match="named twice"):
+        fork_file(files[0], [files[0].with_name("e")] * 2)
+
+
+def test_a_reset_is_in_place_or_beside(files: tuple[Path, Path]) -> None:
+    beside = files[0].with_name("c")
+    reset_file(files[0], ["left"], beside)
+    assert same(load_memory(files[0], MEMORY), A)
+    assert same(load_memory(beside, MEMORY), reset_banks(A, ["left"]))
+    reset_file(files[0])
+    assert same(load_memory(files[0], MEMORY), MEMORY.blank(3))
+    with pytest.raises(ValueError, match="bank 7"):
+        reset_file(files[1], [7])
+    assert same(load_memory(files[1], MEMORY), B)
