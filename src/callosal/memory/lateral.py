@@ -9,7 +9,7 @@ from torch import Tensor, nn
 
 from callosal.memory.competition import Competition
 from callosal.memory.config import MemoryConfig
-from callosal.memory.packing import Packed
+from callosal.memory.packing import Packed, check_input
 from callosal.memory.state import MemoryState, OpenSegment
 from callosal.ops import address, gram
 
@@ -180,27 +180,7 @@ class LateralMemory(Competition):
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool
     ) -> None:
-        width = self.config.width
-        if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
-            raise ValueError(
-                f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
-                f"[batch, time, {width}] or [batch, segment, time, {width}]"
-            )
-        if len(hidden) != len(state):
-            raise ValueError(
-                f"{len(hidden)} rows of hidden states meet a memory of {len(state)} rows; "
-                f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
-            )
-        if mask is not None and mask.dtype != torch.bool:
-            raise ValueError(
-                f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
-                "pass mask.bool()"
-            )
-        if mask is not None and mask.shape != hidden.shape[:-1]:
-            raise ValueError(
-                f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
-                f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
-            )
+        check_input(hidden, mask, len(state), self.config.width)
         if hidden.ndim == 4 and (one_segment or state.segment is not None):
             raise ValueError(
                 "several segments at once meet an open segment; feed its pieces as "

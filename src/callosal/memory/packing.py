@@ -56,3 +56,37 @@ class Packed:
             y = y * self.present[..., None]
             y = torch.zeros_like(y).scatter(-2, self.order[..., None].expand_as(y), y)
         return y if self.several else y[:, 0]
+
+
+def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) -> None:
+    """Refuse what no memory can take.
+
+    Args:
+        hidden: should be [batch, time, width] or [batch, segment, time, width].
+        mask: should be boolean and of the shape of ``hidden`` without its width.
+        num_rows: of the state.
+        width: of the memory.
+
+    Raises:
+        ValueError: a shape does not fit, or the mask is not boolean.
+    """
+    if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
+        raise ValueError(
+            f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
+            f"[batch, time, {width}] or [batch, segment, time, {width}]"
+        )
+    if len(hidden) != num_rows:
+        raise ValueError(
+            f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; "
+            f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+        )
+    if mask is not None and mask.dtype != torch.bool:
+        raise ValueError(
+            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
+            "pass mask.bool()"
+        )
+    if mask is not None and mask.shape != hidden.shape[:-1]:
+        raise ValueError(
+            f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
+            f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
+        )

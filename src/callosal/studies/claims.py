@@ -345,9 +345,7 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
 def judge(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
     """Judge every claim by the runs that count; one that lacks evidence is undecided.
 
-    Args:
-        records: of one recipe or study.
-        claims: its claims; those of the benchmark if none are given.
+    ``claims`` are those of the benchmark if none are given.
 
     Raises:
         ValueError: see ``evidence``.

@@ -10,7 +10,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from callosal.memory import RowState
-from callosal.memory.packing import Packed
+from callosal.memory.packing import Packed, check_input
 
 S = TypeVar("S", bound=RowState)
 
@@ -73,7 +73,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         Raises:
             ValueError: a shape does not fit, or the mask is not boolean.
         """
-        self._check(hidden, len(state), mask)
+        check_input(hidden, mask, len(state), self.width)
         if hidden.numel() == 0:
             return torch.zeros_like(hidden), state
         packed = Packed.pack(hidden, mask)
@@ -84,28 +84,6 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
             y, state = self._segment(segment, state, present)
             ys.append(y)
         return packed.restore(torch.stack(ys, dim=1)), state
-
-    def _check(self, hidden: Tensor, num_rows: int, mask: Tensor | None) -> None:
-        if hidden.ndim not in (3, 4) or hidden.shape[-1] != self.width:
-            raise ValueError(
-                f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
-                f"[batch, time, {self.width}] or [batch, segment, time, {self.width}]"
-            )
-        if len(hidden) != num_rows:
-            raise ValueError(
-                f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; "
-                f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
-            )
-        if mask is not None and mask.dtype != torch.bool:
-            raise ValueError(
-                f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
-                "pass mask.bool()"
-            )
-        if mask is not None and mask.shape != hidden.shape[:-1]:
-            raise ValueError(
-                f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
-                f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
-            )
 
 
 class Views(nn.Module):

@@ -8,7 +8,7 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from callosal.memory import RowState
-from callosal.memory.packing import Packed
+from callosal.memory.packing import Packed, check_input
 from callosal.models.rivals.base import SegmentMemory, feed_forward, require, require_counts
 
 
@@ -120,7 +120,7 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         Raises:
             ValueError: a shape does not fit, or the mask is not boolean.
         """
-        self._check(hidden, len(hidden) if state is None else len(state), mask)
+        check_input(hidden, mask, len(hidden) if state is None else len(state), self.width)
         packed = Packed.pack(hidden, mask)
         return packed.restore(self._route(packed.hidden)[1])
 
