@@ -13,47 +13,45 @@ from pathlib import Path
 
 import torch
 
-from callosal import LateralMemory, MemoryConfig, load_memory, save_memory
+from callosal import LateralMemory, MemoryConfig, MemoryState, load_memory, save_memory
 from callosal.memory import MemoryFileError, storage
 
-torch.set_num_threads(1)
-torch.manual_seed(0)
-PATH, ROUNDS = Path(sys.argv[1]), int(sys.argv[2])
-MEMORY = LateralMemory(MemoryConfig(width=32, num_slots=256)).eval()
-STATES = [MEMORY(torch.randn(1, 5, 32), MEMORY.blank(1))[1].detach() for _ in range(2)]
 
-
-def save_until_killed() -> None:
+def save_until_killed(path: Path, memory: LateralMemory, states: list[MemoryState]) -> None:
     try:
         while True:
-            for state in STATES:
-                save_memory(state, PATH, MEMORY)
+            for state in states:
+                save_memory(state, path, memory)
     finally:
         os._exit(1)  # never back into the parent's code
 
 
-def main() -> None:
+def main(path: Path, num_rounds: int) -> None:
+    torch.set_num_threads(1)
+    torch.manual_seed(0)
+    memory = LateralMemory(MemoryConfig(width=32, num_slots=256)).eval()
+    states = [memory(torch.randn(1, 5, 32), memory.blank(1))[1].detach() for _ in range(2)]
     if "plainly" in sys.argv:
         storage.write_atomically = lambda path, data, unfinished=None: path.write_bytes(data)
     generator = random.Random(0)  # noqa: S311  (when to kill is no secret)
-    save_memory(STATES[0], PATH, MEMORY)
+    save_memory(states[0], path, memory)
     seen, damaged = [0, 0], 0
-    for _ in range(ROUNDS):
+    for _ in range(num_rounds):
         child = os.fork()
         if child == 0:
-            save_until_killed()
+            save_until_killed(path, memory, states)
         time.sleep(generator.uniform(0.0, 0.02))
         os.kill(child, signal.SIGKILL)
         _, status = os.waitpid(child, 0)
         assert os.WIFSIGNALED(status), "the child could not save"
         try:
-            trace = load_memory(PATH, MEMORY).trace
-            seen[[torch.equal(trace, state.trace) for state in STATES].index(True)] += 1
+            trace = load_memory(path, memory).trace
+            seen[[torch.equal(trace, state.trace) for state in states].index(True)] += 1
         except (MemoryFileError, ValueError):
             damaged += 1
-    unfinished = len(list(PATH.parent.glob("*.unfinished")))
+    unfinished = len(list(path.parent.glob("*.unfinished")))
     print(damaged, *seen, unfinished)  # noqa: T201  (its report)
 
 
 if __name__ == "__main__":
-    main()
+    main(Path(sys.argv[1]), int(sys.argv[2]))
