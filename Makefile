@@ -4,6 +4,7 @@ BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
 STUDIES := map sequel hard banks capacity rates rivals
+REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES)
 PAGES := README.md docs/lateralization.md docs/rivals.md
 
 .DEFAULT_GOAL := help
@@ -28,7 +29,7 @@ studies: .venv/ready  ## the map, the rivals and the other studies (two hours an
 	for name in $(STUDIES); do $(BIN)/callosal study $$name --out runs/$$name || exit 1; done
 
 report: .venv/ready  ## rebuild the committed reports and the pages' tables from the recorded runs
-	for name in quick fresh-seeds paper $(STUDIES); do \
+	for name in $(REPORTS); do \
 	  $(BIN)/callosal report results/$$name $(foreach page,$(PAGES),--into $(page)) || exit 1; \
 	done
 
