@@ -75,6 +75,16 @@ def test_every_contender_meets_the_same_rates_and_streams() -> None:
     assert not {c.seed for c in grid} & {c.seed for c in runs("rivals")}
 
 
+@pytest.mark.parametrize("name", STUDIES)
+def test_the_committed_results_are_of_the_studies_as_they_are(name: str) -> None:
+    """So a study that is asked for again has nothing left to do."""
+    recorded = {record.fingerprint for record in read_records(ROOT / "results" / name)}
+    wanted = {fingerprint(config) for config in runs(name)}
+    assert recorded <= wanted
+    # What was not finished says so on its page; half of a study is none.
+    assert len(recorded) >= len(wanted) / 2
+
+
 @pytest.mark.parametrize("folder", ["quick", "paper"])
 def test_runs_recorded_by_earlier_versions_are_still_known(folder: str) -> None:
     """Fields that came later leave the fingerprints of recorded runs alone."""
