@@ -357,6 +357,20 @@ def test_an_interrupt_ends_all_workers_and_starts_no_further_run(tmp_path: Path)
     assert begun <= 3
 
 
+def test_an_error_out_of_an_interrupt_is_an_interrupt(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
+) -> None:
+    def torn(_: Path) -> None:
+        try:
+            raise KeyboardInterrupt
+        finally:
+            raise BrokenPipeError("a worker's pipe")
+
+    monkeypatch.setattr("callosal.cli.build_report", torn)
+    assert main(["report", str(tmp_path)]) == 130
+    assert capsys.readouterr().err.startswith("callosal: stopped;")
+
+
 def test_nobody_goes_on_when_the_program_is_killed(tmp_path: Path) -> None:
     """Neither worker nor manager outlives it, though nothing could tell them."""
     command = [*PROGRAM, "train", "--set", "training.checkpoint_every=1", "--out", str(tmp_path)]

@@ -56,13 +56,20 @@ def main(arguments: Sequence[str] | None = None) -> int:
     try:
         return parsed.verb(parsed)
     except (ValueError, OSError) as error:
-        print(f"callosal: {' '.join(str(error).split())}", file=sys.stderr)
-        return 2
+        # An interrupt while workers start can end in an error of what it tore apart.
+        if not _was_interrupted(error):
+            print(f"callosal: {' '.join(str(error).split())}", file=sys.stderr)
+            return 2
     except KeyboardInterrupt:
-        print(
-            "callosal: stopped; the same command goes on from the last checkpoint", file=sys.stderr
-        )
-        return 130
+        pass
+    print("callosal: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
+    return 130
+
+
+def _was_interrupted(error: BaseException | None) -> bool:
+    while error is not None and not isinstance(error, KeyboardInterrupt):
+        error = error.__context__
+    return error is not None
 
 
 def make_parser() -> argparse.ArgumentParser:

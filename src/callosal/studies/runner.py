@@ -201,6 +201,27 @@ def _interrupts_held() -> Iterator[None]:
         signal.pthread_sigmask(signal.SIG_SETMASK, before)
 
 
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Keep note of interrupts: one that falls into a finaliser is dropped there by Python."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        noted.append(number)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
 def run_all(
     configs: Sequence[RunConfig],
     folder: Path,
@@ -234,6 +255,7 @@ def run_all(
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
     columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
     with (
+        _interrupts_noted() as interrupts,
         manager,
         ProcessPoolExecutor(
             min(num_workers, len(todo)),
@@ -267,6 +289,9 @@ def run_all(
                     progress.advance(overall)
         finally:
             pool.shutdown(cancel_futures=True)
+    if interrupts:
+        # Its workers were lost to it, not to want of memory.
+        raise KeyboardInterrupt
     if refused:
         raise refused[0]
     return failures
