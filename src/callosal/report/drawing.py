@@ -113,6 +113,24 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -
         )
 
 
+def mark_retention(axes: Axes, num_letters: int, most: int) -> None:
+    """Draw the chance of recalling a letter, and ticks for numbers of segments up to ``most``."""
+    chance = 1.0 / num_letters
+    axes.axhline(chance, color=INK, linewidth=1.0, linestyle=":", zorder=0)
+    axes.annotate(
+        f"chance, 1/{num_letters}",
+        xy=(0.01, chance),
+        xycoords=axes.get_yaxis_transform(),
+        xytext=(0, -5),
+        textcoords="offset points",
+        va="top",
+        fontsize=9,
+    )
+    ticks = [0, *(10**power for power in range(8) if 10**power <= most)]
+    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
+    axes.minorticks_off()
+
+
 def draw_seeds(
     axes: Axes,
     x: Sequence[float],

@@ -18,6 +18,7 @@ from callosal.report.drawing import (
     INK,
     draw_seeds,
     label_ends,
+    mark_retention,
 )
 from callosal.report.pictures import FigureKind
 from callosal.report.study import DOMAINS, SIGN_LABELS, Study
@@ -61,20 +62,7 @@ def draw_retention(study: Study) -> Figure:
         all_marks.update(marks)
         ends.append((float(mean[-1]), SIGN_LABELS.get(arm, arm), colour))
     most = max(all_marks)
-    chance = 1.0 / study.num_letters
-    axes.axhline(chance, color=INK, linewidth=1.0, linestyle=":", zorder=0)
-    axes.annotate(
-        f"chance, 1/{study.num_letters}",
-        xy=(0.01, chance),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(0, -5),
-        textcoords="offset points",
-        va="top",
-        fontsize=9,
-    )
-    ticks = [0, *(10**power for power in range(8) if 10**power <= most)]
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    mark_retention(axes, study.num_letters, most)
     axes.set_xlim(-0.08, most * 1.15 if most else 1.0)
     axes.set_ylim(-0.03, 1.04)
     axes.set_yticks([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "25 %", "50 %", "75 %", "100 %"])

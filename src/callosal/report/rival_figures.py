@@ -7,7 +7,13 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 
-from callosal.report.drawing import ARM_COLOURS, INK, draw_seeds, spread
+from callosal.report.drawing import (
+    ARM_COLOURS,
+    INK,
+    draw_seeds,
+    mark_retention,
+    spread,
+)
 from callosal.report.pictures import FigureKind
 from callosal.report.rival_tables import (
     BASELINE,
@@ -208,20 +214,7 @@ def _draw_recall(axes: Axes, study: Study, arms: Sequence[str]) -> None:
         )
         most = max(most, marks[-1])
         ends.append((float(mean[-1]), arm, colour))
-    guess = 1.0 / study.num_letters
-    axes.axhline(guess, color=INK, linewidth=1.0, linestyle=":", zorder=0)
-    axes.annotate(
-        f"chance, 1/{study.num_letters}",
-        xy=(0.01, guess),
-        xycoords=axes.get_yaxis_transform(),
-        xytext=(0, -5),
-        textcoords="offset points",
-        va="top",
-        fontsize=9,
-    )
-    ticks = [0, *(10**power for power in range(8) if 10**power <= most)]
-    axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
-    axes.minorticks_off()
+    mark_retention(axes, study.num_letters, most)
     axes.set_xlim(-0.08, most * 1.2)
     axes.set_ylim(FLOOR, CEILING)
     axes.set_xlabel("further segments read and written")
