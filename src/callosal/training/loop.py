@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import Any, Protocol, runtime_checkable
 
 import torch
 from torch import Tensor
@@ -69,7 +69,32 @@ class TrainingConfig:
                 )
 
 
-def learning_rate_at(step: int, config: TrainingConfig) -> float:
+@runtime_checkable
+class Schedule(Protocol):
+    """A configuration that a learning rate follows from."""
+
+    @property
+    def num_steps(self) -> int:
+        """Optimiser steps."""
+        ...
+
+    @property
+    def learning_rate(self) -> float:
+        """Its peak."""
+        ...
+
+    @property
+    def warmup_steps(self) -> int:
+        """Steps of the linear rise."""
+        ...
+
+    @property
+    def final_fraction(self) -> float:
+        """What is left of the peak at the last step."""
+        ...
+
+
+def learning_rate_at(step: int, config: Schedule) -> float:
     """Return the learning rate of a step: linear warm-up, then a cosine."""
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     fall = 0.5 * (1.0 + math.cos(math.pi * step / config.num_steps))

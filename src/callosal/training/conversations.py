@@ -1,0 +1,127 @@
+"""Conversations as training data, and a model that takes a stretch of one in a single forward call."""
+
+from collections.abc import Mapping, Sequence
+
+import torch
+from torch import Tensor, nn
+from torch.nn.functional import cross_entropy
+
+from callosal.models import Memories, Session
+
+# A turn as lists of equal length; what is not to be scored has this label, as in transformers.
+Turn = Mapping[str, Sequence[int]]
+Batch = list[dict[str, Tensor]]
+NOT_SCORED = -100
+
+
+def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int = 0) -> Batch:
+    """Put the first turns of all conversations into one batch, the second turns into the next, and so on.
+
+    Texts are padded on the right. A conversation that is over, or an empty turn, is a row of padding
+    alone: it is not scored, and leaves its memory as it was.
+
+    >>> said = {"input_ids": [5, 6, 7], "labels": [5, 6, 7]}
+    >>> asked = {"input_ids": [5, 8], "labels": [-100, 8]}
+    >>> first, second = collate_conversations([[said, asked], [asked]])
+    >>> second["attention_mask"]
+    tensor([[1, 1],
+            [0, 0]])
+
+    Args:
+        conversations: of each, its turns: ``input_ids``, and ``labels`` of the same length: the token itself
+            where it is scored, -100 elsewhere. As in transformers a label is foretold by the token before
+            it, so the first label of a turn never counts.
+        pad_id: the token to pad with; what it means does not matter, since it is masked.
+
+    Returns:
+        For each turn ``input_ids``, ``attention_mask`` and ``labels``, [rows, time] each.
+
+    Raises:
+        ValueError: there is nothing to collate, or a turn's ids and labels differ in length.
+    """
+    num_turns = max((len(turns) for turns in conversations), default=0)
+    if num_turns == 0:
+        raise ValueError("no turns to collate; pass at least one conversation of at least one turn")
+    for row, turns in enumerate(conversations):
+        for number, turn in enumerate(turns):
+            if len(turn["input_ids"]) != len(turn["labels"]):
+                raise ValueError(
+                    f"turn {number} of conversation {row} has {len(turn['input_ids'])} input_ids and "
+                    f"{len(turn['labels'])} labels; give each token one, {NOT_SCORED} if it is not scored"
+                )
+    nothing: Turn = {"input_ids": (), "labels": ()}
+    batch = []
+    for number in range(num_turns):
+        rows = [turns[number] if number < len(turns) else nothing for turns in conversations]
+        time = max(1, *(len(row["input_ids"]) for row in rows))
+        batch.append(
+            {
+                "input_ids": _filled([row["input_ids"] for row in rows], time, pad_id),
+                "attention_mask": _filled([[1] * len(row["input_ids"]) for row in rows], time, 0),
+                "labels": _filled([row["labels"] for row in rows], time, NOT_SCORED),
+            }
+        )
+    return batch
+
+
+def num_scored(turns: Batch) -> int:
+    """Return how many tokens of these turns have a label that counts."""
+    return sum(int((turn["labels"][:, 1:] != NOT_SCORED).sum()) for turn in turns)
+
+
+class Conversations(nn.Module):
+    """A causal language model with memories, as a model of conversations: many turns in, one loss out.
+
+    One call here is many calls of the model in one session, so that whoever wraps models (DDP, FSDP,
+    ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it.
+
+    Args:
+        memories: what ``callosal.attach`` returned.
+    """
+
+    def __init__(self, memories: Memories) -> None:
+        super().__init__()
+        self.model = memories.model
+
+    @property
+    def memories(self) -> Memories:
+        """The memories that are attached to the model."""
+        memories = self.model.callosal
+        assert isinstance(memories, Memories)
+        return memories
+
+    def forward(
+        self, turns: Batch, session: Session | None = None, scored: int | None = None
+    ) -> dict[str, Tensor]:
+        """Read the turns one after another and return ``{"loss": ...}``, a cross-entropy in nats.
+
+        Args:
+            turns: as :func:`collate_conversations` gives them.
+            session: to go on with, for the next turns of the same conversations; None starts blank.
+            scored: what to divide the sum over scored tokens by, when these turns are a part of something
+                longer; None for their own number.
+        """
+        session = session or self.memories.session()
+        losses = []
+        with session:
+            for turn in turns:
+                seen = {key: turn[key] for key in ("input_ids", "attention_mask")}
+                logits = self.model(**seen, use_cache=False).logits
+                losses.append(_cross_entropy(logits, turn["labels"]))
+        # The sum of nothing: zero, and yet every parameter of the last write, which nobody has read,
+        # gets a gradient (of zero). DDP waits for it, and no process may differ from another in it.
+        unread = [state.trace[:0].sum() for state in session.states.values()]
+        total = torch.stack([*losses, *unread]).sum()
+        return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
+
+
+def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
+    """Return the sum over the scored tokens; only their logits leave half precision."""
+    where = labels[:, 1:] != NOT_SCORED
+    foretold = logits[:, :-1][where]
+    exact = foretold.to(torch.promote_types(foretold.dtype, torch.float32))
+    return cross_entropy(exact, labels[:, 1:][where], reduction="sum")
+
+
+def _filled(rows: Sequence[Sequence[int]], time: int, value: int) -> Tensor:
+    return torch.tensor([[*row, *[value] * (time - len(row))] for row in rows])
