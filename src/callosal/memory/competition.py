@@ -4,7 +4,7 @@ import math
 
 import torch
 from jaxtyping import Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from callosal.memory.config import MemoryConfig
 from callosal.memory.state import CarriedContext, OpenSegment
@@ -19,6 +19,10 @@ class Competition(nn.Module):
 
     Holds the cross-talk matrix, the banks' axes, and the slow statistics of what was seen, all of
     which are named in the module's ``state_dict()`` as its own.
+
+    Attributes:
+        process_group: whose rows move the buffers in training mode, with those of this process; None, the
+            default, for these alone. All processes of it must commit alike: as often, as many rows.
     """
 
     config: MemoryConfig
@@ -28,6 +32,7 @@ class Competition(nn.Module):
     slow_weight: Tensor
     slow_scatter: Tensor
     excitability: Tensor
+    process_group: "distributed.ProcessGroup | None" = None
 
     def _start_competition(self, config: MemoryConfig) -> None:
         """Make parameters and buffers; the memory calls it when its slots are drawn."""
@@ -131,6 +136,14 @@ class Competition(nn.Module):
         # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
         return torch.where(seen > 1e-6 * largest, seen, largest)
 
+    def _pooled(self, rows: Float[Tensor, "batch *rest"]) -> Float[Tensor, "pool *rest"]:
+        """Return the rows of all processes. They are few numbers, unlike the sums over them."""
+        if self.process_group is None:
+            return rows
+        pool = rows.new_empty(self.process_group.size() * len(rows), *rows.shape[1:])
+        distributed.all_gather_into_tensor(pool, rows.contiguous(), self.process_group)
+        return pool
+
     @torch.no_grad()
     def _adapt(
         self,
@@ -141,6 +154,8 @@ class Competition(nn.Module):
     ) -> None:
         """Move the slow mean and the axes: once per training step, without gradient or labels."""
         config = self.config
+        signal_sum, num_tokens, newest = map(self._pooled, (signal_sum, num_tokens, newest))
+        past = past and (self._pooled(past[0]), self._pooled(past[1]))
         lived = num_tokens > 0
         if not lived.any():
             return

@@ -263,7 +263,11 @@ class Session(AbstractContextManager["Session"]):
         self._states = {name: _stack([rows[name] for rows in after]) for name in after[0]}
 
     def _committed(self) -> States:
-        return {name: self._memories[name].commit(state) for name, state in self._states.items()}
+        after = {}
+        for name, state in self._states.items():
+            with torch.autocast(state.trace.device.type, enabled=False):
+                after[name] = self._memories[name].commit(state)
+        return after
 
     def _expanded(self, state: MemoryState, num_rows: int) -> MemoryState:
         copies = self._generation.expand if self._generation is not None else 1

@@ -3,9 +3,10 @@
 from collections.abc import Mapping, Sequence
 
 import torch
-from torch import Tensor, nn
-from torch.nn.functional import cross_entropy
+from torch import Tensor, distributed, nn
+from torch.nn.functional import cross_entropy, pad
 
+from callosal.memory.processes import everyone, pooled
 from callosal.models import Memories, Session
 
 # A turn as lists of equal length; what is not to be scored has this label, as in transformers.
@@ -69,11 +70,27 @@ def num_scored(turns: Batch) -> int:
     return sum(int((turn["labels"][:, 1:] != NOT_SCORED).sum()) for turn in turns)
 
 
+def evened(turns: Batch) -> Batch:
+    """Add empty turns and empty rows until all processes have as many; on one process, nothing."""
+    group = everyone()
+    if group is None:
+        return turns
+    sizes = torch.tensor([len(turns), len(turns[0]["labels"])], device=turns[0]["labels"].device)
+    distributed.all_reduce(sizes, distributed.ReduceOp.MAX, group)
+    num_turns, num_rows = sizes.tolist()
+    empty = {k: torch.full_like(turns[0][k][:, :1], value) for k, value in _NOTHING.items()}
+    turns = [*turns, *[empty] * (num_turns - len(turns))]
+    missing = num_rows - len(turns[0]["labels"])
+    return [_with_empty_rows(turn, missing) for turn in turns] if missing else turns
+
+
 class Conversations(nn.Module):
     """A causal language model with memories, as a model of conversations: many turns in, one loss out.
 
     One call here is many calls of the model in one session, so that whoever wraps models (DDP, FSDP,
-    ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it.
+    ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it. In
+    training mode on several processes the memories' buffers move by the rows of all of them, as in one
+    process with the whole batch; all processes must then call it alike.
 
     Args:
         memories: what ``callosal.attach`` returned.
@@ -102,8 +119,10 @@ class Conversations(nn.Module):
                 longer; None for their own number.
         """
         session = session or self.memories.session()
+        turns, group = (evened(turns), everyone()) if self.training else (turns, None)
+        layers = [self.memories[name] for name in self.memories]
         losses = []
-        with session:
+        with pooled(layers, group), session:
             for turn in turns:
                 seen = {key: turn[key] for key in ("input_ids", "attention_mask")}
                 logits = self.model(**seen, use_cache=False).logits
@@ -113,6 +132,13 @@ class Conversations(nn.Module):
         unread = [state.trace[:0].sum() for state in session.states.values()]
         total = torch.stack([*losses, *unread]).sum()
         return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
+
+
+_NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": NOT_SCORED}
+
+
+def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
+    return {key: pad(turn[key], (0, 0, 0, number), value=v) for key, v in _NOTHING.items()}
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

@@ -14,9 +14,9 @@ import torch
 from torch import Tensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from callosal.models import Memories
+from callosal.models import Memories, Session
 from callosal.training.checkpoint import CheckpointError
-from callosal.training.conversations import Batch, Conversations, num_scored
+from callosal.training.conversations import Batch, Conversations, evened, num_scored
 from callosal.training.loop import Curve, Progress, TrainingDivergedError, learning_rate_at
 
 try:
@@ -90,7 +90,8 @@ def train_stateful(
     Args:
         memories: what ``callosal.attach`` returned.
         loader: batches of conversations, collated by
-            :func:`~callosal.training.conversations.collate_conversations`. Each process takes batches of its own.
+            :func:`~callosal.training.conversations.collate_conversations`.
+            Each process takes batches of its own.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
         folder: where to keep a checkpoint; None keeps none.
@@ -104,21 +105,30 @@ def train_stateful(
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
     conversations = Conversations(memories)
-    parameters = [p for p in conversations.parameters() if p.requires_grad]
+    trained = {n: p for n, p in conversations.named_parameters() if p.requires_grad}
+    identity = {
+        "config": asdict(config),
+        "num_processes": accelerator.num_processes,
+        "trained": {name: list(parameter.shape) for name, parameter in trained.items()},
+    }
     optimiser = torch.optim.AdamW(
-        parameters, lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay
+        trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay
     )
     model, optimiser, loader = accelerator.prepare(conversations, optimiser, loader)
-    was_training, done, curve = conversations.training, 0, []
+    if accelerator.log_with and not accelerator.trackers:
+        told = {name: value for name, value in asdict(config).items() if value is not None}
+        accelerator.init_trackers("callosal", told)
+    was_training, done, curve = memories.model.training, 0, []
     model.train()
     if folder is not None:
         folder = Path(folder)
-        done, curve = _load(folder, accelerator, config)
+        done, curve = _load(folder, accelerator, identity)
     batches = _batches(loader, accelerator, done)
     for step in range(done, config.num_steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
-        point = _step(model, optimiser, next(batches), accelerator, config, step)
+        session = memories.session()
+        point = _step(model, session, optimiser, next(batches), accelerator, config, step)
         done = step + 1
         if done % config.log_every == 0 or done == config.num_steps:
             curve.append(point)
@@ -126,13 +136,14 @@ def train_stateful(
             if accelerator.is_main_process:
                 on_progress(done, point)
         if folder is not None and (done % config.checkpoint_every == 0 or done == config.num_steps):
-            _save(folder, accelerator, config, done, curve)
+            _save(folder, accelerator, identity | {"step": done, "curve": curve})
     model.train(was_training)
     return curve
 
 
 def _step(
     model: Any,
+    session: Session,
     optimiser: Any,
     turns: Batch,
     accelerator: Accelerator,
@@ -140,20 +151,24 @@ def _step(
     step: int,
 ) -> dict[str, Any]:
     """Take one step and return its point of the curve."""
-    scored = num_scored(turns)
-    session = model.memories.session()
+    turns = evened(turns)
+    counted = torch.tensor(num_scored(turns), device=accelerator.device)
+    scored = int(_total(counted, accelerator))
     window = config.truncate or len(turns)
     losses: list[Tensor] = []
     for start in range(0, len(turns), window):
         last = start + window >= len(turns)
         with nullcontext() if last else accelerator.no_sync(model):
             loss = model(turns[start : start + window], session, scored)["loss"]
-            accelerator.backward(loss)
+            # The gradients of the processes are averaged, but their losses are shares of one mean.
+            accelerator.backward(loss * accelerator.num_processes)
         session.detach()
         losses.append(loss.detach())
-    loss = torch.stack(losses).sum().item()
-    norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm))
-    if not (math.isfinite(loss) and math.isfinite(norm)):
+    loss = _total(torch.stack(losses).sum(), accelerator).item()
+    norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm) or 0.0)
+    # In float16 a gradient may overflow: its scale is then lowered and the step left out.
+    excused = accelerator.scaler is not None
+    if not (math.isfinite(loss) and (math.isfinite(norm) or excused)):
         raise TrainingDivergedError(
             f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
             f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
@@ -167,6 +182,13 @@ def _step(
         "gradient_norm": norm,
         "num_scored": scored,
     }
+
+
+def _total(number: Tensor, accelerator: Accelerator) -> Tensor:
+    """Add up over the processes."""
+    total = accelerator.reduce(number, "sum")
+    assert isinstance(total, Tensor)
+    return total
 
 
 def _check(
@@ -193,7 +215,7 @@ def _check(
         )
 
 
-def _batches(loader: Any, accelerator: Accelerator, done: int) -> Iterator[Batch]:
+def _batches(loader: Any, accelerator: Accelerator, done: int) -> Iterator[Any]:
     """Go through the loader again and again, from the batch of a step on."""
     epoch, skipped = divmod(done, len(loader))
     while True:
@@ -208,34 +230,47 @@ def _batches(loader: Any, accelerator: Accelerator, done: int) -> Iterator[Batch
         epoch, skipped = epoch + 1, 0
 
 
-def _save(
-    folder: Path, accelerator: Accelerator, config: StatefulConfig, done: int, curve: Curve
-) -> None:
+def _save(folder: Path, accelerator: Accelerator, progress: dict[str, Any]) -> None:
     """Write a checkpoint: a kill at any moment leaves the one before or this one, whole."""
-    name = f"step-{done:08d}"
-    unfinished = folder / f"{name}.unfinished"
+    whole = folder / f"step-{progress['step']:08d}"
+    unfinished = whole.with_suffix(".unfinished")
+    if accelerator.is_main_process:
+        shutil.rmtree(unfinished, ignore_errors=True)
+    accelerator.wait_for_everyone()
+    hook = accelerator.register_save_state_pre_hook(_leave_out_frozen)
     accelerator.save_state(str(unfinished))
+    hook.remove()
     accelerator.wait_for_everyone()
     if accelerator.is_main_process:
-        progress = {"step": done, "config": asdict(config), "curve": curve}
-        (unfinished / "progress.json").write_text(json.dumps(progress))
-        shutil.rmtree(folder / name, ignore_errors=True)
-        os.replace(unfinished, folder / name)
-        for other in folder.glob("step-*"):
-            if other.name != name:
-                shutil.rmtree(other)
+        (unfinished / "progress.json").write_text(json.dumps(progress, indent=1))
+        os.replace(unfinished, whole)
+        for other in set(folder.glob("step-*")) - {whole}:
+            shutil.rmtree(other)
     accelerator.wait_for_everyone()
 
 
-def _load(folder: Path, accelerator: Accelerator, config: StatefulConfig) -> tuple[int, Curve]:
+def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> tuple[int, Curve]:
     """Go on from the newest checkpoint, if there is one."""
-    whole = sorted(p for p in folder.glob("step-*") if p.suffix != ".unfinished")
-    if not whole:
+    whole = max((p for p in folder.glob("step-*") if not p.suffix), default=None)
+    if whole is None:
         return 0, []
-    progress = json.loads((whole[-1] / "progress.json").read_text())
-    if progress["config"] != asdict(config):
+    progress = json.loads((whole / "progress.json").read_text())
+    wrong = [name for name, value in identity.items() if progress.get(name) != value]
+    if wrong:
         raise CheckpointError(
-            f"the checkpoint {whole[-1]} is of another configuration; delete it or use another folder"
+            f"the checkpoint {whole} is of another run: its {' and '.join(wrong)} differ; delete it or "
+            "use another folder"
         )
-    accelerator.load_state(str(whole[-1]))
+    accelerator.load_state(str(whole), strict=False)
     return progress["step"], progress["curve"]
+
+
+def _leave_out_frozen(
+    models: list[torch.nn.Module], weights: list[dict[str, Tensor]], _: str
+) -> None:
+    """Keep frozen weights out of a checkpoint: they are as they were, and may be most of the model."""
+    # Sharded models are saved by other means, and no weights come here.
+    for model, state in zip(models, weights, strict=False):
+        for name, parameter in model.named_parameters(remove_duplicate=False):
+            if not parameter.requires_grad:
+                state.pop(name, None)
