@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Protocol, runtime_checkable
 
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from callosal.measures.recording import record_shares
 from callosal.memory import LateralMemory, Penalised
@@ -20,6 +20,8 @@ from callosal.training.seeding import generator_for
 
 Curve = list[dict[str, Any]]
 Progress = Callable[[int, dict[str, Any]], None]
+# A loss, and what makes the step's point of the curve once the step was taken.
+Step = tuple[Tensor, Callable[[], dict[str, Any]]]
 
 
 class TrainingDivergedError(RuntimeError):
@@ -131,6 +133,44 @@ def train(
         TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
         CheckpointError: a checkpoint is there but damaged or of another configuration.
     """
+
+    def prepare(step: int) -> Step:
+        return _episodes_step(model, episodes_config, config, seed, step)
+
+    return optimise(
+        model,
+        prepare,
+        config,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint,
+        on_progress=on_progress,
+    )
+
+
+def optimise(
+    model: nn.Module,
+    prepare: Callable[[int], Step],
+    config: TrainingConfig,
+    *,
+    checkpoint: Path | None = None,
+    fingerprint: str = "",
+    on_progress: Progress = lambda step, point: None,
+) -> Curve:
+    """Minimise what ``prepare`` gives for each step: the loop itself, whatever the model and its data.
+
+    Args:
+        model: trained in place; overwritten by the checkpoint if there is one.
+        prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of
+            the curve, called after the step where one is due.
+        config: how to train.
+        checkpoint: as in :func:`train`, like all that follows.
+        fingerprint: see there.
+        on_progress: see there.
+
+    Raises:
+        TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
+        CheckpointError: a checkpoint is there but damaged or of another configuration.
+    """
     optimiser = torch.optim.AdamW(
         [parameter for parameter in model.parameters() if parameter.requires_grad],
         betas=(0.9, config.beta2),
@@ -147,11 +187,12 @@ def train(
     for step in range(done, config.num_steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
-        point = _step(model, optimiser, episodes_config, config, seed, step)
+        loss, make_point = prepare(step)
+        _descend(model, optimiser, loss, config, step)
         done = step + 1
-        if point is not None:
-            curve.append(point)
-            on_progress(done, point)
+        if done % config.log_every == 0 or done == config.num_steps:
+            curve.append({"step": done} | make_point())
+            on_progress(done, curve[-1])
         if checkpoint is not None and (
             done % config.checkpoint_every == 0 or done == config.num_steps
         ):
@@ -166,25 +207,14 @@ def train(
     return curve
 
 
-def _step(
-    model: Transformer,
+def _descend(
+    model: nn.Module,
     optimiser: torch.optim.Optimizer,
-    episodes_config: EpisodeConfig,
+    loss: Tensor,
     config: TrainingConfig,
-    seed: int,
     step: int,
-) -> dict[str, Any] | None:
-    """Take one step; return a point of the curve when one is due."""
-    generator = generator_for(seed, "training", step)
-    episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
-    due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
-    blank = model.blank(config.batch_size)
-    with record_shares(model) if due else nullcontext([]) as shares:
-        logits, states = model(episodes.tokens, blank)
-    losses = domain_losses(logits, episodes)
-    # A memory may ask for a term of its own, such as a mixture's load balance.
-    penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
-    loss: Tensor = torch.stack([*losses, *penalties]).sum()
+) -> None:
+    """Take one step of the optimiser."""
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
@@ -195,19 +225,36 @@ def _step(
             f"({config.clip_norm:g})"
         )
     optimiser.step()
-    if not due:
-        return None
-    measured = batch_specialization(shares, episodes)
-    cipher_loss, arithmetic_loss = by_kind([loss.item() for loss in losses], episodes_config)
-    point: dict[str, Any] = {
-        "step": step + 1,
-        "cipher_loss": cipher_loss,
-        "arithmetic_loss": arithmetic_loss,
-    }
-    if measured is not None:
-        point["separation"] = measured.separation
-        point["cross_talk"] = measured.cross_talk
-    coupled = [module for module in model.modules() if isinstance(module, LateralMemory)]
-    if coupled:
-        point["coupling"] = coupled[0].coupling.detach().tolist()
-    return point
+
+
+def _episodes_step(
+    model: Transformer,
+    episodes_config: EpisodeConfig,
+    config: TrainingConfig,
+    seed: int,
+    step: int,
+) -> Step:
+    """Draw a step's episodes and return its loss."""
+    generator = generator_for(seed, "training", step)
+    episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
+    due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
+    blank = model.blank(config.batch_size)
+    with record_shares(model) if due else nullcontext([]) as shares:
+        logits, states = model(episodes.tokens, blank)
+    losses = domain_losses(logits, episodes)
+    # A memory may ask for a term of its own, such as a mixture's load balance.
+    penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
+
+    def make_point() -> dict[str, Any]:
+        cipher_loss, arithmetic_loss = by_kind([loss.item() for loss in losses], episodes_config)
+        point: dict[str, Any] = {"cipher_loss": cipher_loss, "arithmetic_loss": arithmetic_loss}
+        measured = batch_specialization(shares, episodes)
+        if measured is not None:
+            point["separation"] = measured.separation
+            point["cross_talk"] = measured.cross_talk
+        coupled = [module for module in model.modules() if isinstance(module, LateralMemory)]
+        if coupled:
+            point["coupling"] = coupled[0].coupling.detach().tolist()
+        return point
+
+    return torch.stack([*losses, *penalties]).sum(), make_point
