@@ -4,12 +4,13 @@ Beside it a rule domain in words: counting, and spelling backwards. Text only; a
 tokens of it. Ours: the paper names assistants that remember their user as a next step.
 """
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
 from callosal.tasks.cipher import Split
+from callosal.tasks.episodes import UNSCORED
 from callosal.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 
 Domain = Literal["episodic", "rule", "chatter"]
@@ -23,26 +24,30 @@ class PersonaConfig:
     """A conversation: a session in which facts are stated, then one in which they are asked.
 
     Attributes:
-        num_facts: facts that a user states, 1 to the number of attributes (8); all are asked later.
+        num_facts: facts that a user states and is asked for later, 1 to 7.
         facts_per_turn: of which so many in one turn; it divides num_facts.
-        num_chatter: turns of chatter between the sessions.
+        num_between: turns of chatter between the sessions, of rules in turn with them.
         num_examples: examples in a turn of the rule domain.
+        mixed: every turn about the user both states and asks: a fact told is asked at once, and a fresh one
+            is told before the questions. Otherwise the first session only states and the second only
+            asks, and the banks tell stating from asking (``docs/persona.md``).
     """
 
     num_facts: int = 4
     facts_per_turn: int = 2
-    num_chatter: int = 1
+    num_between: int = 0
     num_examples: int = 3
+    mixed: bool = True
 
     def __post_init__(self) -> None:
-        most = len(ATTRIBUTES)
+        most = len(ATTRIBUTES) - 1
         self._require(1 <= self.num_facts <= most, "num_facts", f"it must be from 1 to {most}")
         self._require(
             self.facts_per_turn >= 1 and self.num_facts % self.facts_per_turn == 0,
             "facts_per_turn",
             f"it must divide num_facts ({self.num_facts})",
         )
-        self._require(self.num_chatter >= 0, "num_chatter", "it must be at least 0")
+        self._require(self.num_between >= 0, "num_between", "it must be at least 0")
         self._require(self.num_examples >= 1, "num_examples", "it must be at least 1")
 
     def _require(self, condition: bool, name: str, remedy: str) -> None:
@@ -80,22 +85,24 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What one user says in two sessions.
+    """What one user says in two sessions, and between them.
 
     Attributes:
         facts: value of each attribute stated, in the order in which they are asked.
         told: the turns of the first session.
-        later: the turns of the second, the questions among them.
+        between: turns in which nothing is told or asked.
+        later: the turns of the last session, the questions among them.
     """
 
     facts: dict[str, str]
     told: tuple[Turn, ...]
+    between: tuple[Turn, ...]
     later: tuple[Turn, ...]
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """All turns, the first session's first."""
-        return self.told + self.later
+        return self.told + self.between + self.later
 
 
 def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> Conversation:
@@ -118,11 +125,29 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
     told: list[Turn] = []
     stated = random.sample(asked, len(asked))
     for start in range(0, len(stated), config.facts_per_turn):
-        names = stated[start : start + config.facts_per_turn]
-        told += [_statements({name: facts[name] for name in names}, random), _rule(config, random)]
-    later = [_chatter(random) for _ in range(config.num_chatter)]
-    later += [_questions(facts), _rule(config, random)]
-    return Conversation(facts=facts, told=tuple(told), later=tuple(later))
+        now = {name: facts[name] for name in stated[start : start + config.facts_per_turn]}
+        told += [_telling(now, config, random), _rule(config, random)]
+    between = [
+        (_chatter(random), _rule(config, random))[number % 2]
+        for number in range(config.num_between)
+    ]
+    later = [_asking(facts, config, random), _rule(config, random)]
+    return Conversation(facts=facts, told=tuple(told), between=tuple(between), later=tuple(later))
+
+
+def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict[str, list[int]]:
+    """Return the tokens of turns, one after another: ``input_ids``, and ``labels`` where scored, else -100.
+
+    Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that
+    never merges across spaces.
+    """
+    ids: list[int] = []
+    labels: list[int] = []
+    for piece in (piece for turn in turns for piece in turn.pieces):
+        found = encode(piece.text)
+        ids += found
+        labels += found if piece.scored else [UNSCORED] * len(found)
+    return {"input_ids": ids, "labels": labels}
 
 
 def texts(config: PersonaConfig, random: Random, split: Split) -> Iterator[str]:
@@ -131,17 +156,32 @@ def texts(config: PersonaConfig, random: Random, split: Split) -> Iterator[str]:
         yield " ".join(turn.text for turn in sample_conversation(config, random, split).turns)
 
 
-def _statements(facts: dict[str, str], random: Random) -> Turn:
-    said = [random.choice(ATTRIBUTES[name].statements).format(v) for name, v in facts.items()]
-    said.insert(random.randrange(len(said) + 1), _small_talk(random))
-    return Turn("episodic", (Piece("hello ."), *(Piece(text) for text in said)))
+def _telling(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
+    pieces = [Piece("hello ."), *(_statement(name, value, random) for name, value in facts.items())]
+    pieces.insert(random.randrange(1, len(pieces) + 1), Piece(_small_talk(random)))
+    if config.mixed:
+        name = random.choice(list(facts))
+        pieces += _question(name, facts[name])
+    return Turn("episodic", tuple(pieces))
 
 
-def _questions(facts: dict[str, str]) -> Turn:
+def _asking(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
     pieces = [Piece("hello .")]
+    if config.mixed:
+        name = random.choice(sorted(set(ATTRIBUTES) - set(facts)))
+        fresh = _statement(name, random.choice(ATTRIBUTES[name].values), random)
+        pieces += [fresh, Piece(_small_talk(random))]
     for name, value in facts.items():
-        pieces += [Piece(ATTRIBUTES[name].question), Piece(value, scored=True), Piece(".")]
+        pieces += _question(name, value)
     return Turn("episodic", tuple(pieces), asks=True)
+
+
+def _statement(name: str, value: str, random: Random) -> Piece:
+    return Piece(random.choice(ATTRIBUTES[name].statements).format(value))
+
+
+def _question(name: str, value: str) -> list[Piece]:
+    return [Piece(ATTRIBUTES[name].question), Piece(value, scored=True), Piece(".")]
 
 
 def _chatter(random: Random) -> Turn:
