@@ -23,7 +23,7 @@ from transformers.utils import logging
 
 import callosal
 from callosal.memory import diff, reset_banks, summarise
-from callosal.models import Memories, Session
+from callosal.models import Session
 
 with suppress(ImportError):  # not on Windows
     import readline  # noqa: F401  (gives input() arrow keys and a history)
@@ -44,8 +44,8 @@ class Voice(TextStreamer):
 class Assistant:
     """A talk in one session. What a command does is said by its docstring, which /help prints."""
 
+    model: Any
     tokenizer: Any
-    memories: Memories
     session: Session
     store: callosal.MemoryStore
     generation: dict[str, Any]
@@ -90,7 +90,11 @@ class Assistant:
             yield
             segment = next(iter(self.session.states.values())).segment
             self.session.turn()
-        except BaseException:
+        except Exception as error:
+            self.session.replace(before)
+            reason = f"{type(error).__name__}: {one_line(error)}"
+            raise RuntimeError(f"this turn failed and is not kept; {reason}") from error
+        except BaseException:  # Ctrl-C
             self.session.replace(before)
             raise
         self.num_turns += 1
@@ -106,16 +110,16 @@ class Assistant:
         tokens = self.tokenizer(text, return_tensors="pt", add_special_tokens=not templated)
         if not tokens["input_ids"].numel():
             raise ValueError("the tokenizer finds no token in this; say something else")
-        device = self.memories.model.device
-        return {key: tokens[key].to(device) for key in ("input_ids", "attention_mask")}
+        names = ("input_ids", "attention_mask")
+        return {name: tokens[name].to(self.model.device) for name in names}
 
     def reply(self, text: str) -> None:
         """Read a text and answer it; the memory keeps both."""
         if text:
             voice = Voice(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
+            tokens = self.encode(text, reply=True)
             with self.turn():
-                tokens = self.encode(text, reply=True)
-                self.memories.model.generate(**tokens, streamer=voice, **self.generation)
+                self.model.generate(**tokens, streamer=voice, **self.generation)
 
     def help(self, _: str) -> None:
         """/help lists the commands."""
@@ -127,8 +131,9 @@ class Assistant:
         if not text:
             raise ValueError("/remember what? Put the text behind it")
         before, num_tokens = self.session.states, self.num_tokens
+        tokens = self.encode(text, reply=False)
         with self.turn():
-            self.memories.model(**self.encode(text, reply=False), use_cache=False)
+            self.model(**tokens, use_cache=False)
         say(f"Read {self.num_tokens - num_tokens} tokens. How far they moved the memory:")
         table = new_table("layer", "bank", "moved by", "of its norm")
         for layer, state in self.session.states.items():
@@ -142,7 +147,7 @@ class Assistant:
             self.session.switch(name)
             self.num_turns = self.num_tokens = 0
             return
-        say(f"{self.user}: {self.num_turns} turns, {self.num_tokens} tokens since this talk began.")
+        say(f"{self.user} in this talk: turns {self.num_turns}, tokens {self.num_tokens}")
         table = new_table("layer", "bank", "in use", "mean norm", "largest", "is read")
         for layer, state in self.session.states.items():
             for bank in summarise(state, bound=None):
@@ -207,51 +212,65 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
+def load(name: str) -> tuple[Any, Any]:
+    """Return a model, frozen, and its tokenizer, from a folder or the hub."""
+    if not Path(name).is_dir():
+        say(f"There is no folder {name}; asking the Hugging Face hub.")
+    try:
+        tokenizer = AutoTokenizer.from_pretrained(name)
+        model: Any = AutoModelForCausalLM.from_pretrained(name)
+    except Exception as error:  # (there is no end to what a damaged folder raises)
+        raise ValueError(f"no model and tokenizer in {name}: {one_line(error)}") from error
+    return model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def make_parser() -> argparse.ArgumentParser:
+    """Return the parser of the command line."""
+    parser = argparse.ArgumentParser(
+        description="Talk with a model that remembers its users.",
+        formatter_class=argparse.ArgumentDefaultsHelpFormatter,
+    )
+    add = parser.add_argument
+    add("model", help="folder of a causal language model, or its name on the hub")
+    which = parser.add_mutually_exclusive_group()
+    which.add_argument("--memory", metavar="ADAPTER", help="folder of trained memories")
+    which.add_argument("--layers", nargs="+", type=int, default=[-1], help="of untrained memories")
+    add("--store", default="users", help="folder of users' memories")
+    add("--user", default="ada", help="who is talking")
+    add("--max-new-tokens", type=int, default=60, help="length of a reply")
+    add("--temperature", type=float, default=0.0, help="0 takes the likeliest token")
+    add("--seed", type=int, default=0, help="for a temperature above 0")
+    return parser
+
+
 def main(arguments: Sequence[str] | None = None) -> int:
     """Talk; what the user can mend ends in one line and exit code 2."""
-    parser = argparse.ArgumentParser(description="Talk with a model that remembers its users.")
-    parser.add_argument("model", help="folder of a causal language model, or its name on the hub")
-    parser.add_argument("--memory", metavar="ADAPTER", help="folder of trained memories")
-    parser.add_argument("--layers", nargs="+", type=int, help="of untrained memories (default: -1)")
-    parser.add_argument("--store", default="users", help="folder of users' memories")
-    parser.add_argument("--user", default="ada", help="who is talking")
-    parser.add_argument("--max-new-tokens", type=int, default=60, help="length of a reply")
-    parser.add_argument(
-        "--temperature", type=float, default=0.0, help="0 takes the likeliest token"
-    )
-    parser.add_argument("--seed", type=int, default=0, help="for a temperature above 0")
-    parsed = parser.parse_args(arguments)
-    if parsed.memory and parsed.layers:
-        parser.error("--layers is for untrained memories; an adapter knows its own")
+    parsed = make_parser().parse_args(arguments)
     logging.set_verbosity_error()
     logging.disable_progress_bar()
     generation = {"max_new_tokens": parsed.max_new_tokens, "do_sample": False, "num_beams": 1}
     if parsed.temperature:
         generation |= {"do_sample": True, "temperature": parsed.temperature}
     try:
-        tokenizer = AutoTokenizer.from_pretrained(parsed.model)
-        model = AutoModelForCausalLM.from_pretrained(parsed.model).requires_grad_(False)
-        model.to("cuda" if torch.cuda.is_available() else "cpu")
+        model, tokenizer = load(parsed.model)
         # The same untrained weights every time: others could not read the store.
         torch.manual_seed(0)
         memories = (
             callosal.attach_pretrained(model, parsed.memory)
             if parsed.memory
-            else callosal.attach(model, parsed.layers or [-1])
+            else callosal.attach(model, parsed.layers)
         )
         torch.manual_seed(parsed.seed)
         store = callosal.MemoryStore(parsed.store)
         with torch.no_grad(), memories.session(parsed.user, store) as session:
-            say(
-                f"{parsed.model}, with memories behind {', '.join(memories)}. /help lists commands."
-            )
+            say(f"{parsed.model} with memories behind {', '.join(memories)}; see /help")
             if not any(memories[name].output.weight.any() for name in memories):
                 say(
                     "The memories are untrained: they are written, but say nothing, since their output "
                     "maps are zero. Train some (docs/attach.md) and pass --memory.",
                     "yellow",
                 )
-            Assistant(tokenizer, memories, session, store, generation).run()
+            Assistant(model, tokenizer, session, store, generation).run()
     except (OSError, ValueError) as error:
         print(f"assistant: {one_line(error)}", file=sys.stderr)
         return 2
