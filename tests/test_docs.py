@@ -3,6 +3,7 @@
 import ast
 import importlib
 import re
+import runpy
 import shlex
 import shutil
 import subprocess
@@ -85,6 +86,9 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         make = ["make", "--dry-run", "--always-make", *arguments]
         done = subprocess.run(make, cwd=ROOT, check=False, capture_output=True, text=True)  # noqa: S603
         assert done.returncode == 0, done.stderr
+    elif program == "python":
+        parse = runpy.run_path(str(ROOT / arguments[0]))["make_parser"]().parse_args
+        assert parse(arguments[1:]).model
     else:
         assert program == "callosal"
         assert callable(cli.make_parser().parse_args(arguments).verb)

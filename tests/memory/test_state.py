@@ -44,6 +44,20 @@ def test_rows_are_selected_whole(state: MemoryState, rows: Any, expected: list[i
             assert_same_bits(getattr(chosen.segment, name), tensor[expected])
 
 
+@pytest.mark.parametrize("state", [CASE.state, opened()], ids=["committed", "open"])
+def test_rows_taken_apart_are_stacked_again(state: MemoryState) -> None:
+    again = MemoryState.stack([state[:2], state[2], state[3:]])
+    assert_same_state(again, state, 0.0)
+    assert (again.segment is None) == (state.segment is None)
+
+
+def test_what_cannot_be_stacked_is_named() -> None:
+    with pytest.raises(ValueError, match="no states"):
+        MemoryState.stack([])
+    with pytest.raises(ValueError, match="some have a segment and some have none"):
+        MemoryState.stack([CASE.state, opened()])
+
+
 @pytest.mark.parametrize("row", [5, -6])
 def test_a_row_that_is_not_there_is_named(row: int) -> None:
     with pytest.raises(IndexError, match=f"rows {row} of a memory state with 5 rows"):

@@ -1,6 +1,7 @@
 """Sessions: what is carried, committed and saved; generation, padding, beams, and rows that never leak."""
 
 import copy
+import re
 import subprocess
 import sys
 from pathlib import Path
@@ -11,6 +12,7 @@ import torch
 from safetensors.torch import save_file
 from tests.laws import assert_near, assert_same_state
 from tests.models.hosts import (
+    CONFIG,
     MODELS,
     PAD,
     VOCABULARY,
@@ -19,11 +21,13 @@ from tests.models.hosts import (
     prompts,
     remembering,
     tensors,
+    trained,
 )
 from tests.tolerances import SINGLE
 from torch import Tensor
 
-from callosal import MemoryState
+from callosal import MemoryState, attach
+from callosal.memory import reset_banks
 from callosal.models import Memories
 from callosal.models.sessions import entry
 
@@ -394,6 +398,133 @@ def test_a_search_of_one_s_own_reorders_the_memory_with_its_cache() -> None:
         got = model(tokens[rows, 5:], past_key_values=cache).logits
         assert_near(got, expected, SINGLE)
         assert len(session.states["model.layers.0"]) == 3
+
+
+def test_a_switch_saves_and_loads_and_after_an_error_the_users_stay() -> None:
+    model, memories = remembering()
+    store, tokens = DictStore(), prompts(rows=1)
+    with memories.session("bob", store):
+        model(tokens.flip(1))
+    bob = copy.deepcopy(store.entries)
+    with memories.session("ada", store) as session:
+        model(tokens)
+        session.switch("bob")
+        assert session.users == ("bob",)
+        assert all(same_bits(session.states[n], bob[entry("bob", n)]) for n in memories)
+        ada = store.entries[entry("ada", "model.layers.0")]
+        assert ada.segment is None
+        assert ada.trace.any()
+        with pytest.MonkeyPatch.context() as patch, pytest.raises(ZeroDivisionError):
+            patch.setattr(store, "load", fail)
+            session.switch(["ada", "cy"])
+        assert session.users == ("bob",)
+        assert len(session.states["model.layers.0"]) == 1
+        with pytest.raises(ValueError, match="only once"):
+            session.switch(["ada", "ada"])
+    with memories.session() as session, pytest.raises(ValueError, match="rows of no user"):
+        session.switch("ada")
+
+
+def fail(*_: object) -> None:
+    raise ZeroDivisionError
+
+
+def test_a_turn_is_taken_back_by_replacing_the_states() -> None:
+    model, memories = remembering()
+    tokens = prompts()
+    for users in (None, USERS):
+        with memories.session(users) as session:
+            blank = session.states
+            model(tokens.flip(1))
+            session.replace(blank)
+            model(tokens)
+            first = session.states
+            model(tokens.flip(1))
+            session.replace(first)
+            got = model(tokens).logits
+        with memories.session():
+            model(tokens)
+            assert torch.equal(model(tokens).logits, got)
+
+
+def test_states_that_do_not_belong_are_refused() -> None:
+    model, memories = remembering()
+    with memories.session(USERS) as session:
+        model(prompts())
+        states = session.states
+        narrow = {n: MemoryState(trace=s.trace[..., :4]) for n, s in states.items()}
+        for wrong, message in (
+            ({}, "there are memories behind"),
+            ({"elsewhere": states["model.layers.0"]}, "there are memories behind"),
+            ({n: s[:2] for n, s in states.items()}, "one per user"),
+            (narrow, "(bank, slot, width)"),
+        ):
+            with pytest.raises(ValueError, match=re.escape(message)):
+                session.replace(wrong)
+        assert all(same_bits(session.states[n], states[n]) for n in states)
+
+
+def test_a_lesioned_bank_reads_as_blank_and_is_written_as_ever() -> None:
+    model = make()
+    memories = trained(attach(model, layers=[-1], config=CONFIG))
+    (layer,) = memories
+    first, second, third = (prompts(seed=seed) for seed in (3, 4, 5))
+
+    def listen(*lesions: tuple[str | int, ...]) -> tuple[Tensor, MemoryState]:
+        store = DictStore()
+        with memories.session(USERS, store) as session:
+            model(first)
+            session.lesion(*lesions[0])
+            model(second)
+            session.lesion(*lesions[1])
+            logits = model(third).logits
+            session.save()
+            kept = MemoryState.stack([store.entries[entry(user, layer)] for user in USERS])
+            assert same_bits(kept, session.states[layer])
+        return logits, kept
+
+    whole, kept = listen((), ())
+    for lesions in (
+        (("left",), ("left",)),
+        (("right", 0), ()),
+        ((), (1,)),
+        ((0,), ("left", "right")),
+    ):
+        logits, after = listen(*lesions)
+        assert same_bits(after, kept)  # nothing that anybody saves is lesioned
+        assert torch.equal(logits, whole) == (not lesions[-1])
+
+    # A reader of its own: the memory before the last turn, without its left bank.
+    with memories.session(USERS) as session:
+        model(first)
+        model(second)
+        session.turn()
+        session.replace({n: reset_banks(s, ["left"]) for n, s in session.states.items()})
+        expected = model(third).logits
+    assert torch.equal(listen(("right",), ("left",))[0], expected)
+
+
+def test_a_lesion_holds_inside_a_turn_and_is_named() -> None:
+    model, memories = remembering()
+    tokens = prompts()
+    with memories.session(USERS) as session:
+        model(prompts(seed=3))
+        session.lesion("left", 0)
+        assert session.lesioned == ("left",)
+        before = session.states
+        at_once = model(tokens).logits
+        session.replace(before)
+        cache, pieces = None, []
+        for piece in tokens.split([3, 4], 1):
+            out = model(piece, past_key_values=cache)
+            cache = out.past_key_values
+            pieces.append(out.logits)
+        assert_near(torch.cat(pieces, 1), at_once, SINGLE)
+        with pytest.raises(ValueError, match="it may be 0, 1, left, right"):
+            session.lesion("middle")
+        assert session.lesioned == ("left",)
+        session.lesion()
+        assert session.lesioned == ()
 
 
 def test_mistakes_in_a_session_are_named() -> None:

@@ -1,6 +1,6 @@
 """What a memory remembers, as a value: nothing of it lives on the module."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
 from typing import Any, Self
 
@@ -42,6 +42,30 @@ class RowState:
                 f"rows {rows} of a memory state with {len(self)} rows: {error}"
             ) from error
         return self._map(lambda tensor: tensor[index.reshape(-1)])
+
+    @classmethod
+    def stack(cls, states: Sequence[Self]) -> Self:
+        """Put the rows of several states under each other, as ``state[rows]`` takes them apart.
+
+        Raises:
+            ValueError: there are no states, or one has a part, such as an open segment, that another lacks.
+        """
+        if not states:
+            raise ValueError("a stack of no states; give at least one")
+
+        def stacked(name: str) -> Any:
+            values = [getattr(state, name) for state in states]
+            if len({type(value) for value in values}) > 1:
+                raise ValueError(
+                    f"states of which some have a {name} and some have none; call "
+                    "memory.commit(state) before they are stacked"
+                )
+            first = values[0]
+            if isinstance(first, RowState):
+                return first.stack(values)
+            return None if first is None else torch.cat(values)
+
+        return replace(states[0], **{f.name: stacked(f.name) for f in fields(states[0])})
 
     def detach(self) -> Self:
         """Cut the gradient: what comes after does not reach what came before."""

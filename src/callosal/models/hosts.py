@@ -13,7 +13,7 @@ from torch.utils.hooks import RemovableHandle
 from callosal.memory import LateralMemory, MemoryConfig
 from callosal.models import adapters
 from callosal.models.layers import Layers, arguments_of, calling_module, hidden_width, named_layers
-from callosal.models.sessions import Session, Store
+from callosal.models.sessions import Session, Store, named
 
 # Under this name they are a part of the model while they are attached.
 PLACE = "callosal"
@@ -86,9 +86,7 @@ class Memories(nn.Module):
         Raises:
             ValueError: a user is named twice, none is, or there is a store but no user.
         """
-        names = (users,) if isinstance(users, str) else None if users is None else tuple(users)
-        if names is not None and (not names or len(set(names)) < len(names)):
-            raise ValueError(f"users {names}; name at least one user, and each only once")
+        names = named(users)
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")
         return Session(self, self.model, names, store)

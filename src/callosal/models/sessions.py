@@ -1,8 +1,8 @@
 """A session: the memories of some users while a model that memories are attached to reads and writes."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
-from dataclasses import dataclass, field, fields, replace
+from dataclasses import dataclass, field, replace
 from typing import Any, Protocol, Self, runtime_checkable
 
 import torch
@@ -10,6 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from callosal.memory import LateralMemory, MemoryState
+from callosal.memory.editing import Bank, bank_name, bank_number
 from callosal.models.generation import CacheWatch, Generation, generating
 
 States = dict[str, MemoryState]
@@ -64,6 +65,7 @@ class Session(AbstractContextManager["Session"]):
 
     Attributes:
         users: names of the batch rows, or None for rows that nobody will ask for again.
+        lesioned: names of the banks that are not read; :meth:`lesion` sets them.
     """
 
     def __init__(
@@ -74,6 +76,8 @@ class Session(AbstractContextManager["Session"]):
         store: Store | None,
     ) -> None:
         self.users = users
+        self.lesioned: tuple[str, ...] = ()
+        self._unread: dict[str, list[int]] = {}
         self._memories = memories
         self._model = model
         self._store = store
@@ -97,9 +101,7 @@ class Session(AbstractContextManager["Session"]):
                 "name all users in one session"
             )
         if self.users is not None and (self._store is not None or not self._states):
-            for name in self._memories:
-                rows = [self._load(user, name, self._memories[name]) for user in self.users]
-                self._states[name] = _stack(rows)
+            self._states = self._loaded(self.users)
         if callable(getattr(self._model, "generate", None)):
             self._undo = generating(self._model, self)
         self._memories.active = self
@@ -150,6 +152,64 @@ class Session(AbstractContextManager["Session"]):
             for row, user in enumerate(self.users):
                 one = state[row].detach()
                 self._store.save(entry(user, name), one, self._memories[name])
+
+    def switch(self, users: str | Iterable[str]) -> None:
+        """Save, then go on with other users' memories; after an error these users stay.
+
+        A key-value cache is still of what the former users said: do not hand it on.
+
+        Raises:
+            ValueError: the session has no users, or ``users`` is not as in ``Memories.session``.
+        """
+        names = named(users)
+        if self.users is None or names is None:
+            raise ValueError("switch() from or to rows of no user; begin another session instead")
+        self.save()
+        self._states, self.users = self._loaded(names), names
+
+    def replace(self, states: Mapping[str, MemoryState]) -> None:
+        """Go on with other states, such as edited ones, or those from before a turn that is taken back.
+
+        Args:
+            states: one per layer, as :attr:`states` gives them, of as many rows as the session has users.
+
+        Raises:
+            ValueError: a layer or a row is missing or too many, or a state is of another shape.
+        """
+        # Rows of no user have no state before their first call.
+        if set(states) != set(self._memories) and (states or self.users is not None):
+            raise ValueError(
+                f"states of the layers {sorted(states)}; there are memories behind {list(self._memories)}"
+            )
+        rows = {len(state) for state in states.values()}
+        if len(rows) > 1 or (self.users is not None and rows != {len(self.users)}):
+            raise ValueError(
+                f"states of {sorted(rows)} rows; all must have one per user of the session"
+            )
+        for name, state in states.items():
+            wanted = self._memories[name].prototypes.shape
+            if state.trace.shape[1:] != wanted:
+                raise ValueError(
+                    f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of "
+                    f"{tuple(wanted)} (bank, slot, width)"
+                )
+        self._states = dict(states)
+
+    def lesion(self, *banks: Bank) -> None:
+        """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
+
+        Only reading is lesioned, as if nobody had ever told these banks anything. What is said meanwhile is
+        written into all banks as ever, and states and saved files lose nothing.
+
+        Raises:
+            ValueError: there is no such bank.
+        """
+        names, unread = set[str](), {}
+        for layer in self._memories:
+            num_banks = self._memories[layer].config.num_banks
+            unread[layer] = sorted({bank_number(bank, num_banks) for bank in banks})
+            names |= {bank_name(bank, num_banks) for bank in unread[layer]}
+        self.lesioned, self._unread = tuple(sorted(names)), unread
 
     def detach(self) -> None:
         """Cut the gradient: what comes after does not reach what came before."""
@@ -223,6 +283,11 @@ class Session(AbstractContextManager["Session"]):
         dtype = memory.addresses.dtype
         with torch.autocast(hidden.device.type, enabled=False):
             y, call.states[name] = memory(hidden.to(dtype), state, mask, commit=False)
+            if unread := self._unread.get(name):
+                trace = state.trace.clone()
+                trace[:, unread] = 0.0
+                lesioned = replace(state, trace=trace)
+                y, _ = memory(hidden.to(dtype), lesioned, mask, commit=False)
         return y.to(hidden.dtype)
 
     def after(self, output: Any) -> None:
@@ -260,7 +325,9 @@ class Session(AbstractContextManager["Session"]):
         except BaseException:
             self._states = before
             raise
-        self._states = {name: _stack([rows[name] for rows in after]) for name in after[0]}
+        self._states = {
+            name: MemoryState.stack([rows[name] for rows in after]) for name in after[0]
+        }
 
     def _committed(self) -> States:
         after = {}
@@ -279,11 +346,31 @@ class Session(AbstractContextManager["Session"]):
             "one user per row when it begins, or choose rows with session.select(rows)"
         )
 
+    def _loaded(self, users: Sequence[str]) -> States:
+        return {
+            name: MemoryState.stack(
+                [self._load(user, name, self._memories[name]) for user in users]
+            )
+            for name in self._memories
+        }
+
     def _load(self, user: str, name: str, memory: LateralMemory) -> MemoryState:
         if self._store is None:
             return memory.blank(1)
         state = self._store.load(entry(user, name), memory)
         return state.to(memory.addresses.device)
+
+
+def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
+    """Return who the rows belong to, None if to nobody.
+
+    Raises:
+        ValueError: a user is named twice, or none is.
+    """
+    names = (users,) if isinstance(users, str) else None if users is None else tuple(users)
+    if names is not None and (not names or len(set(names)) < len(names)):
+        raise ValueError(f"users {names}; name at least one user, and each only once")
+    return names
 
 
 def entry(user: str, name: str) -> str:
@@ -300,14 +387,3 @@ def _length(cache: Any) -> int | None:
         return None
     # A recurrent cache that cannot count is handed in only once it holds something.
     return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 1
-
-
-def _stack(states: Sequence[Any]) -> Any:
-    """Put the rows of several states under each other."""
-    first = states[0]
-    if first is None:
-        return None
-    if isinstance(first, Tensor):
-        return torch.cat(list(states))
-    parts = {f.name: _stack([getattr(s, f.name) for s in states]) for f in fields(first)}
-    return replace(first, **parts)

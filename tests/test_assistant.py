@@ -1,0 +1,322 @@
+"""The example that people run first: every command, over processes, and nothing lost or half saved."""
+
+import os
+import re
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from examples import assistant
+from tests.models.hosts import gpt2, trained, transformers
+from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+
+from callosal import MemoryStore, attach, detach
+from callosal.memory.storage import read_memory
+
+ROOT = Path(__file__).parent.parent
+TEXTS = ["my name is ada and I like tea", "hello what do I like ?", "user assistant : you"]
+WORDS = set(" ".join(TEXTS).split())
+TEMPLATE = (
+    "{% for m in messages %}<s> {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
+    "{% if add_generation_prompt %}<s> assistant : {% endif %}"
+)
+Talk = Callable[..., str]
+
+
+@pytest.fixture(scope="module")
+def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """A folder with a model that never ends by itself, its tokenizer, and trained memories."""
+    folder = tmp_path_factory.mktemp("model")
+    words = Tokenizer(models.WordLevel(unk_token="<unk>"))  # noqa: S106
+    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+    special = ["<pad>", "<unk>", "<s>"]
+    words.train_from_iterator(TEXTS, trainers.WordLevelTrainer(special_tokens=special))
+    names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>"}
+    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, **names)
+    torch.manual_seed(0)
+    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 40}
+    ids = {"bos_token_id": 2, "eos_token_id": None, "pad_token_id": 0}
+    config = gpt2.GPT2Config(vocab_size=len(tokenizer), **sizes, **ids)
+    model = gpt2.GPT2LMHeadModel(config).eval()
+    tokenizer.save_pretrained(folder)
+    model.save_pretrained(folder)
+    tokenizer.chat_template = TEMPLATE
+    tokenizer.save_pretrained(folder / "chat")
+    model.save_pretrained(folder / "chat")
+    for name, layers in (("adapter", [0, -1]), ("one", [-1])):
+        trained(attach(model, layers), scale=1.0).save_pretrained(folder / name)
+        detach(model)
+    return folder
+
+
+@pytest.fixture
+def talk(
+    folder: Path,
+    tmp_path: Path,
+    monkeypatch: pytest.MonkeyPatch,
+    capsys: pytest.CaptureFixture[str],
+) -> Talk:
+    """Talk in this process: lines go in, what is printed comes out, exceptions among the lines are raised."""
+    monkeypatch.setenv("HF_HUB_OFFLINE", "1")
+    monkeypatch.setenv("COLUMNS", "200")
+
+    def talked(*lines: str | type[BaseException], options: str = "", code: int = 0) -> str:
+        script = iter(lines)
+
+        def ask(prompt: str) -> str:
+            line = next(script, EOFError)
+            sys.stdout.write(prompt)
+            if isinstance(line, str):
+                return line
+            raise line
+
+        monkeypatch.setattr("builtins.input", ask)
+        # Of an option or model that is named twice the last counts.
+        named = f"--memory {folder / 'adapter'} --max-new-tokens 6 --store {tmp_path / 'users'}"
+        arguments = [*named.split(), *options.split()]
+        model = [] if options.startswith("/") else [str(folder)]
+        assert assistant.main([*model, *arguments]) == code
+        streams = capsys.readouterr()
+        return streams.out + streams.err
+
+    return talked
+
+
+def kept(tmp_path: Path, user: str = "ada") -> dict[str, torch.Tensor]:
+    """Return what a user's files hold, by layer."""
+    store = MemoryStore(tmp_path / "users")
+    entries = sorted(entry for entry in store.users() if entry.startswith(f"{user}@"))
+    return {e.partition("@")[2]: read_memory(store.path(e)).state.trace for e in entries}
+
+
+def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
+    assert left
+    return left.keys() == right.keys() and all(torch.equal(left[n], right[n]) for n in left)
+
+
+def replies(printed: str) -> list[str]:
+    """Return what the model said: what is behind a prompt and has no words but the model's."""
+    lines = re.findall(r"^(?:\w+> )+(.+)$", printed, flags=re.MULTILINE)
+    return [line for line in lines if set(line.split()) <= WORDS]
+
+
+def test_help_names_every_command(talk: Talk) -> None:
+    printed = talk("/help")
+    assert all(f"/{command}" in printed for command in assistant.COMMANDS)
+
+
+def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path: Path) -> None:
+    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
+    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+
+    def run(lines: str) -> list[str]:
+        done = subprocess.run(  # noqa: S603
+            command,
+            input=lines,
+            check=False,
+            capture_output=True,
+            text=True,
+            cwd=tmp_path,
+            env=environment,
+        )
+        assert done.returncode == 0, done.stderr
+        assert not done.stderr
+        return replies(done.stdout)
+
+    first, second = "my name is ada", "what do I like ?"
+    whole = replies(talk(first, "", second, "/quit", "not read"))
+    assert len(whole) == 2
+    assert run(f"{first}\n") + run(second) == whole
+    store = MemoryStore(tmp_path / "two")
+    assert sorted(store.users()) == ["ada@transformer.h.0", "ada@transformer.h.1"]
+    # A memory that heard nothing answers something else.
+    assert replies(talk(second, options="--user bob")) != whole[1:]
+
+
+@pytest.mark.parametrize("template", [False, True], ids=["plain", "template"])
+def test_only_what_is_new_goes_into_the_model(
+    talk: Talk, folder: Path, monkeypatch: pytest.MonkeyPatch, *, template: bool
+) -> None:
+    read: list[str] = []
+    encode = assistant.Assistant.encode
+
+    def listening(self: assistant.Assistant, text: str, *, reply: bool) -> dict[str, torch.Tensor]:
+        tokens = encode(self, text, reply=reply)
+        read.append(self.tokenizer.decode(tokens["input_ids"][0]))
+        return tokens
+
+    monkeypatch.setattr(assistant.Assistant, "encode", listening)
+    said = ["hello you", "I like tea", "what ?"]
+    lines = (said[0], f"/remember {said[1]}", said[2], "/who")
+    printed = talk(*lines, options=str(folder / "chat") if template else "")
+    if template:
+        said = [f"<s> user : {text}" for text in said]
+        said = [f"{said[0]} <s> assistant :", said[1], f"{said[2]} <s> assistant :"]
+    assert read == said
+    # Of a reply all is read but its last token.
+    num_tokens = sum(len(text.split()) for text in said) + 2 * 5
+    assert f"turns 3, tokens {num_tokens}" in printed
+
+
+def test_remember_reads_without_a_reply_and_shows_how_far_it_moved(talk: Talk) -> None:
+    printed = talk("/remember my name is ada", "/remember", "/who")
+    assert "Read 4 tokens" in printed
+    for layer in (0, 1):
+        for bank in ("left", "right"):
+            assert re.search(rf"transformer.h.{layer} +{bank} +\d\S+ +100.0%", printed)
+    assert "/remember what?" in printed
+    assert "turns 1, tokens 4" in printed
+
+
+def test_users_are_switched_and_each_is_saved(talk: Talk, tmp_path: Path) -> None:
+    printed = talk("/remember I like tea", "/who bob", "/remember hello you", "/who ada", "/who")
+    assert re.findall(r"(\w+)> ", printed) == ["ada", "ada", "bob", "bob", "ada", "ada"]
+    assert "ada, bob." in printed
+    assert "ada in this talk: turns 0" in printed
+    for user in ("ada", "bob"):
+        assert len(kept(tmp_path, user)) == 2
+        assert all(trace.any() for trace in kept(tmp_path, user).values())
+    assert "'\\x1b[31m'> " in talk("/who \x1b[31m")
+
+
+def test_a_lesion_changes_what_is_said_and_no_file(
+    talk: Talk, folder: Path, tmp_path: Path
+) -> None:
+    told = ["/remember my name is ada", "/remember I like tea"] * 8
+    asked = ["hello", "what do I like ?", "you like", "my name is"]
+    one = f"--memory {folder / 'one'}"
+    whole = replies(talk(*told, "/save", *asked, options=one))
+    talk(*told, options=f"{one} --user bob")
+    printed = talk("/lesion left", *told[1:], "/who", *told[:1], options=f"{one} --user cy")
+    assert len(re.findall(r"left .* lesioned", printed)) == 1
+    assert not re.search(r"right .* lesioned", printed)
+    talk(*told[1:], *told[:1], options=f"{one} --user dee")
+    assert same(kept(tmp_path, "cy"), kept(tmp_path, "dee"))
+    assert replies(talk("/lesion left", *asked, options=f"{one} --user bob")) != whole
+    # In the next session, and once it is healed, it is as if nothing had been.
+    talk(*told, options=f"{one} --user eve")
+    talk("/lesion left", options=f"{one} --user eve")
+    healed = talk("/lesion left right", "/lesion none", *asked, options=f"{one} --user eve")
+    assert "Not read from now on: left and right." in healed
+    assert "Not read from now on: nothing." in healed
+    assert replies(healed) == whole
+
+
+def test_forget_asks_and_blanks_the_file_too(talk: Talk, tmp_path: Path) -> None:
+    talk("/remember my name is ada")
+    before = kept(tmp_path)
+    for lines in (("/forget", "n"), ("/forget", EOFError), ("/forget middle",), ("/forget", "")):
+        talk(*lines)
+        assert same(kept(tmp_path), before)
+    # Interrupted behind the answer: what was forgotten stays so, and at once.
+    assert "Forgotten" in talk("/forget left", "y", KeyboardInterrupt)
+    for entry, trace in kept(tmp_path).items():
+        assert not trace[:, 0].any()
+        assert torch.equal(trace[:, 1], before[entry][:, 1])
+    talk("/forget", "yes")
+    assert not any(trace.any() for trace in kept(tmp_path).values())
+
+
+@pytest.mark.parametrize("error", [KeyboardInterrupt, ZeroDivisionError])
+def test_a_reply_that_is_stopped_or_fails_leaves_no_trace(
+    talk: Talk, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, error: type[BaseException]
+) -> None:
+    talk("/remember my name is ada", options="--user bob")
+    talk("/remember my name is ada")
+    printed: list[str] = []
+
+    def stop(_: object, text: str, *__: object, **___: object) -> None:
+        printed.append(text)
+        if len(printed) == 3:
+            raise error
+
+    monkeypatch.setattr(assistant.Voice, "on_finalized_text", stop)
+    said = talk("what do I like ?", "/who")
+    assert len(printed) == 3
+    assert "turns 0, tokens 0" in said
+    assert ("Stopped" if error is KeyboardInterrupt else "ZeroDivisionError") in said
+    assert same(kept(tmp_path), kept(tmp_path, "bob"))
+
+
+def test_a_text_that_is_too_long_leaves_no_trace(talk: Talk, tmp_path: Path) -> None:
+    talk("/remember my name is ada")
+    before = kept(tmp_path)
+    # The model has 40 positions: the one fails at once, the other in the middle of its reply.
+    for line in ("tea " * 60, "/remember " + "tea " * 60, "tea " * 38):
+        printed = talk(line, "/who")
+        assert "this turn failed and is not kept; IndexError: index out of range" in printed
+        assert "turns 0" in printed
+        assert same(kept(tmp_path), before)
+
+
+def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(
+    talk: Talk, tmp_path: Path
+) -> None:
+    talk("/remember hello", options="--user bob")
+    store = MemoryStore(tmp_path / "users")
+    path = store.path("bob@transformer.h.1")
+    path.write_bytes(path.read_bytes()[:-1])
+    lines = ("/foo", "/run", "/lesion", "/lesion middle", "/who bob", "/remember", "hello")
+    printed = talk(*lines)
+    for message in (
+        "there is no /foo; /help lists the commands",
+        "there is no /run; /help",
+        "/lesion what?",
+        "it may be 0, 1, left, right",
+        "is truncated",
+        "/remember what?",
+    ):
+        assert len(re.findall(f"^.*{re.escape(message)}.*$", printed, re.MULTILINE)) == 1, message
+    assert "bob> " not in printed
+    assert len(replies(printed)) == 1
+
+
+def test_what_goes_wrong_before_the_talk_is_one_line(
+    talk: Talk, folder: Path, tmp_path: Path
+) -> None:
+    talk("/remember hello")
+    damaged = tmp_path / "damaged"
+    damaged.mkdir()
+    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
+        (damaged / name).write_bytes((folder / name).read_bytes())
+    (damaged / "model.safetensors").write_bytes(b"")
+    for options, message in (
+        (str(tmp_path / "nowhere"), "no model and tokenizer in"),
+        (str(damaged), "no model and tokenizer in"),
+        (f"--memory {damaged}", "adapter_config.json is missing"),
+        (f"--memory {folder / 'one'}", "was written by other weights"),
+        (f"--store {damaged / 'config.json'}", "Not a directory"),
+    ):
+        printed = talk(options=options, code=2)
+        assert re.search(f"assistant: .*{message}.*\n$", printed), printed
+    with pytest.raises(SystemExit):
+        assistant.main([str(folder), "--memory", "x", "--layers", "0"])
+
+
+def test_untrained_memories_say_so_and_can_be_read_again(
+    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
+) -> None:
+    for seed in ("0", "1"):
+        script = iter(["/remember hello", "/who"])
+        monkeypatch.setattr("builtins.input", lambda _, s=script: next(s, None) or end())
+        store = ["--store", str(tmp_path / "users"), "--seed", seed, "--layers", "0", "-1"]
+        assert assistant.main([str(folder), *store]) == 0
+        assert "The memories are untrained" in capsys.readouterr().out
+    assert len(kept(tmp_path)) == 2
+
+
+def end() -> str:
+    raise EOFError
+
+
+def test_a_temperature_draws_what_the_seed_says(talk: Talk) -> None:
+    drawn = [
+        replies(talk("hello", options=f"--temperature 2 --seed {seed} --user {seed}{again}"))
+        for seed, again in ((0, "a"), (0, "b"), (1, "a"))
+    ]
+    assert drawn[0] == drawn[1] != drawn[2]
