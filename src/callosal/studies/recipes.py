@@ -165,7 +165,7 @@ class RunConfig:
         return f"{self.recipe}-{arm}-seed{self.seed}-{fingerprint(self)[:8]}"
 
 
-def fingerprint(config: RunConfig) -> str:
+def fingerprint(config: Any) -> str:
     """Hash the complete configuration: equal numbers are expected of equal fingerprints only."""
     text = json.dumps(describe(config), sort_keys=True)
     return hashlib.sha256(text.encode()).hexdigest()

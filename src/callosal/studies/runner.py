@@ -46,6 +46,8 @@ class WorkerLostError(ValueError):
 
 
 Report = Callable[[str, float, str], None]
+# What a worker does: a configuration, the study's folder and a reporter make a record.
+Run = Callable[[Any, Path, Report], RunRecord]
 
 # The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
 HELD_OUT_SEED = 0
@@ -102,13 +104,18 @@ def run(
         snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
         num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "callosal": version("callosal"),
-        },
+        versions=versions(),
         probes=_probe(model, config) | {"train_seconds": trained - begun},
     )
+
+
+def versions() -> dict[str, str]:
+    """Return the versions that a run's numbers came from."""
+    return {
+        "python": platform.python_version(),
+        "torch": torch.__version__,
+        "callosal": version("callosal"),
+    }
 
 
 def _probe(model: Transformer, config: RunConfig) -> dict[str, Any]:
@@ -160,7 +167,9 @@ def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Repo
     )
 
 
-def _work(config: RunConfig, folder: Path, messages: "Queue[tuple[str, float, str]]") -> RunRecord:
+def _work(
+    run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]"
+) -> RunRecord:
     return run(config, folder, lambda *message: messages.put(message))
 
 
@@ -223,13 +232,21 @@ def _interrupts_noted() -> Iterator[list[int]]:
 
 
 def run_all(
-    configs: Sequence[RunConfig],
+    configs: Sequence[Any],
     folder: Path,
     *,
+    run: Run = run,
     num_workers: int = 2,
     console: Console | None = None,
 ) -> list[str]:
     """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
+
+    Args:
+        configs: complete configurations, with a ``name``.
+        folder: the study's folder.
+        run: turns one into a record; a function of a module, since workers import it.
+        num_workers: processes.
+        console: where to draw.
 
     Returns:
         One line per run that diverged; the others are on record all the same.
@@ -268,8 +285,8 @@ def run_all(
         overall = progress.add_task("all runs", total=len(todo), text="")
         bars: dict[str, Any] = {}
         with _interrupts_held():
-            waiting: dict[Future[RunRecord], RunConfig] = {
-                pool.submit(_work, config, folder, messages): config for config in todo
+            waiting: dict[Future[RunRecord], Any] = {
+                pool.submit(_work, run, config, folder, messages): config for config in todo
             }
         try:
             while waiting:

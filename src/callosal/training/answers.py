@@ -1,9 +1,10 @@
 """What a model with attached memories answers about its users, under every condition that could explain it."""
 
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import contextmanager, nullcontext
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from random import Random
+from typing import Any
 
 import numpy as np
 import torch
@@ -11,14 +12,21 @@ from torch import Tensor
 
 from callosal.measures.recording import record_shares
 from callosal.measures.retention import Retention
-from callosal.measures.specialization import Specialization, domain_shares, specialization
-from callosal.memory import LateralMemory, MemoryState
+from callosal.measures.specialization import Specialization, specialization
+from callosal.memory import MemoryState
 from callosal.models import Memories
-from callosal.tasks.persona import DOMAINS, Conversation, PersonaConfig, Turn, tokenized
-from callosal.tasks.persona import sample_conversation as draw
-from callosal.training.conversations import NOT_SCORED, Batch, collate_conversations
+from callosal.tasks.episodes import UNSCORED
+from callosal.tasks.persona import (
+    Conversation,
+    PersonaConfig,
+    Turn,
+    sample_conversation,
+    tokenized,
+)
+from callosal.training.conversations import Batch, collate_conversations
 
 Encode = Callable[[str], list[int]]
+Hits = Mapping[str, np.ndarray]
 BATCH = 64
 
 
@@ -60,26 +68,217 @@ class Answers:
     shares: list[list[float]]
 
 
-class Shelf:
-    """A store of memories in a dictionary, by the name of the entry."""
+@torch.no_grad()
+def measure_answers(
+    memories: Memories,
+    config: PersonaConfig,
+    encode: Encode,
+    num_conversations: int,
+    random: Random,
+) -> Answers:
+    """Tell every user's facts once, then ask in a later session under every condition.
 
-    def __init__(self, states: dict[str, MemoryState] | None = None) -> None:
-        self.states = dict(states or {})
+    Args:
+        memories: attached to a causal language model.
+        config: the conversations; nothing is said between the sessions.
+        encode: the model's tokenizer, for which every answer is one token.
+        num_conversations: at least 2, since neighbours are swapped.
+        random: draws them, from the evaluation split.
 
-    def load(self, user: str, memory: LateralMemory) -> MemoryState:
-        """Return what was saved, or a blank memory."""
-        state = self.states.get(user)
-        return memory.blank(1) if state is None else state
+    Raises:
+        ValueError: fewer than 2 conversations.
+    """
+    if num_conversations < 2:
+        raise ValueError(f"{num_conversations} conversations; at least 2 are needed to swap users")
+    config = replace(config, num_between=0)
+    with _evaluating(memories):
+        asked = [
+            _ask(memories, batch, encode) for batch in _batches(config, num_conversations, random)
+        ]
+    found = {name: np.sum([hits[name] for hits, _ in asked], axis=0) for name in asked[0][0]}
+    rates = {name: float(hits / count) for name, (hits, count) in found.items()}
+    sums = np.sum([table for _, table in asked], axis=0)
+    tables = sums[..., :-1] / sums[..., -1:]
+    lesioned = [
+        [rates.pop(f"facts without {bank}"), rates.pop(f"rules without {bank}")]
+        for bank in range(tables.shape[-1])
+    ]
+    return Answers(
+        num_conversations=num_conversations,
+        lesioned=lesioned,
+        # Telling and asking are one domain: what is told to one bank must be asked of the same.
+        specialization=[specialization(np.stack([t[:2].mean(0), t[2]])) for t in tables],
+        shares=tables[..., 0].tolist(),
+        **rates,
+    )
 
-    def save(self, user: str, state: MemoryState, memory: LateralMemory) -> None:  # noqa: ARG002
-        """Keep a memory."""
-        self.states[user] = state
 
-    def without(self, bank: int) -> "Shelf":
-        """Return a copy in which a bank is blank."""
-        kept = {}
-        for name, state in self.states.items():
-            trace = state.trace.clone()
-            trace[:, bank] = 0.0
-            kept[name] = replace(state, trace=trace)
-        return Shelf(kept)
+@torch.no_grad()
+def measure_recall(
+    memories: Memories,
+    config: PersonaConfig,
+    encode: Encode,
+    marks: Sequence[int],
+    num_conversations: int,
+    random: Random,
+    on_progress: Callable[[int, int], None] = lambda done, total: None,
+) -> Retention:
+    """Ask the same questions after more and more turns of chatter and rules between the sessions.
+
+    Args:
+        memories: attached to a causal language model.
+        config: the conversations; their own number of turns between is ignored.
+        encode: the model's tokenizer.
+        marks: increasing numbers of turns, each of which writes.
+        num_conversations: how many users.
+        random: draws them, from the evaluation split.
+        on_progress: called with (turns done, turns in all).
+    """
+    config = replace(config, num_between=max(marks))
+    users = [sample_conversation(config, random, "evaluation") for _ in range(num_conversations)]
+    between = _collated([user.between for user in users], encode) if max(marks) else []
+    questions = _collated([user.later[:1] for user in users], encode)
+    recall, loss, done = [], [], 0
+    with _evaluating(memories):
+        states, _ = _listen(memories, {}, _collated([user.told for user in users], encode))
+        for mark in marks:
+            states, _ = _listen(memories, states, between[done:mark])
+            done = mark
+            on_progress(done, max(marks))
+            _, (logits,) = _listen(memories, states, questions)
+            labels = questions[0]["labels"][:, 1:]
+            due = labels != UNSCORED
+            recall.append(float(np.divide(*_hits(logits, labels))))
+            loss.append(torch.nn.functional.cross_entropy(logits[:, :-1][due], labels[due]).item())
+    return Retention(distractors=list(marks), recall=recall, loss=loss)
+
+
+def _ask(
+    memories: Memories, users: Sequence[Conversation], encode: Encode
+) -> tuple[Hits, np.ndarray]:
+    """Return (right, asked) under each condition, and sums of shares [memory, kind, bank and count]."""
+    told = _collated([user.told for user in users], encode)
+    later = _collated([user.later for user in users], encode)
+    facts, rules = (turn["labels"][:, 1:] for turn in later)
+    alone = [_logits(memories, turn) for turn in later]
+    context, in_context = _whole(users, encode)
+    found = {
+        "no_memory": _hits(alone[0], facts),
+        "rule_before": _hits(alone[1], rules),
+        "in_context": _hits(_logits(memories, context), in_context),
+    }
+    with record_shares(memories.model) as shares:
+        states, _ = _listen(memories, {}, told)
+        _, own = _listen(memories, states, later)
+    kinds = [0 if turn.domain == "episodic" else 2 for turn in users[0].told] + [1, 2]
+    table = _table(shares, [*told, *later], kinds, len(memories))
+    found |= {"memory": _hits(own[0], facts), "rule": _hits(own[1], rules)}
+    blank = {name: memories[name].blank(len(users)) for name in memories}
+    _, (reset, _) = _listen(memories, blank, later)
+    # Each row gets the memory of the row before it.
+    others = {name: state[torch.arange(-1, len(users) - 1)] for name, state in states.items()}
+    _, (swapped, _) = _listen(memories, others, later)
+    found |= {
+        "reset": _hits(reset, facts),
+        "others": _hits(swapped, facts),
+        "as_others": _hits(swapped, _others_answers(users, facts, encode)),
+    }
+    for bank in range(table.shape[-1] - 1):
+        _, answers = _listen(memories, states, later, lesion=bank)
+        found[f"facts without {bank}"] = _hits(answers[0], facts)
+        found[f"rules without {bank}"] = _hits(answers[1], rules)
+    return found, table
+
+
+def _listen(
+    memories: Memories,
+    states: Mapping[str, MemoryState],
+    turns: Batch,
+    lesion: int | None = None,
+) -> tuple[Mapping[str, MemoryState], list[Tensor]]:
+    """Read turns in a session that starts from these states; return the states after it and the logits."""
+    with memories.session() as session:
+        if states:
+            session.replace(states)
+        if lesion is not None:
+            session.lesion(lesion)
+        logits = [_logits(memories, turn) for turn in turns]
+    return session.states, logits
+
+
+def _logits(memories: Memories, turn: Mapping[str, Tensor]) -> Tensor:
+    seen = {name: turn[name] for name in ("input_ids", "attention_mask")}
+    model: Any = memories.model
+    return model(**seen, use_cache=False).logits
+
+
+def _hits(logits: Tensor, labels: Tensor) -> np.ndarray:
+    """Return how many tokens were foretold rightly, and how many were asked; labels are a step ahead."""
+    due = labels != UNSCORED
+    right = logits[:, :-1].argmax(-1) == labels
+    return np.array([(right & due).sum().item(), due.sum().item()], dtype=float)
+
+
+def _collated(conversations: Sequence[Sequence[Turn]], encode: Encode) -> Batch:
+    return collate_conversations(
+        [[tokenized([turn], encode) for turn in turns] for turns in conversations]
+    )
+
+
+def _whole(users: Sequence[Conversation], encode: Encode) -> tuple[Mapping[str, Tensor], Tensor]:
+    """Return everything up to the questions as one turn, and the labels of the questions alone."""
+    rows = []
+    for user in users:
+        before, asked = tokenized(user.told, encode), tokenized(user.later[:1], encode)
+        unscored = [UNSCORED] * len(before["labels"])
+        rows.append(
+            {
+                "input_ids": before["input_ids"] + asked["input_ids"],
+                "labels": unscored + asked["labels"],
+            }
+        )
+    (turn,) = collate_conversations([[row] for row in rows])
+    return turn, turn["labels"][:, 1:]
+
+
+def _others_answers(users: Sequence[Conversation], facts: Tensor, encode: Encode) -> Tensor:
+    """Return labels with what the user before would have been answered, where that is something else."""
+    labels = torch.full_like(facts, UNSCORED)
+    for row, user in enumerate(users):
+        places = (facts[row] != UNSCORED).nonzero().flatten().tolist()
+        for place, (name, value) in zip(places, user.facts.items(), strict=True):
+            other = users[row - 1].facts.get(name, value)
+            if other != value:
+                (labels[row, place],) = encode(other)
+    return labels
+
+
+def _table(
+    shares: Sequence[Tensor], turns: Batch, kinds: Sequence[int], num_memories: int
+) -> np.ndarray:
+    """Sum shares over the tokens of each kind of turn; calls come turn by turn, memory by memory."""
+    sums = np.zeros((num_memories, max(kinds) + 1, shares[0].shape[-1] + 1))
+    for number, turn_shares in enumerate(shares):
+        turn, memory = divmod(number, num_memories)
+        present = turns[turn]["attention_mask"].bool()
+        own = turn_shares[present].double()
+        sums[memory, kinds[turn]] += [*own.sum(0).tolist(), len(own)]
+    return sums
+
+
+def _batches(config: PersonaConfig, number: int, random: Random) -> Iterator[list[Conversation]]:
+    users = [sample_conversation(config, random, "evaluation") for _ in range(number)]
+    # In parts as even as can be: a row alone would get its own memory for another's.
+    parts = -(-number // BATCH)
+    for part in range(parts):
+        yield users[number * part // parts : number * (part + 1) // parts]
+
+
+@contextmanager
+def _evaluating(memories: Memories) -> Iterator[None]:
+    was_training = memories.model.training
+    memories.model.eval()
+    try:
+        yield
+    finally:
+        memories.model.train(was_training)
