@@ -58,6 +58,7 @@ class Assistant:
             try:
                 self.obey(input(f"{self.user}> ").strip())
             except EOFError:
+                console.print()
                 return
             except KeyboardInterrupt:
                 say("\nStopped; a turn under way is taken back. /quit or Ctrl-D ends the talk.")
@@ -92,6 +93,7 @@ class Assistant:
             self.session.turn()
         except Exception as error:
             self.session.replace(before)
+            console.print()  # behind the words that were printed already
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise RuntimeError(f"this turn failed and is not kept; {reason}") from error
         except BaseException:  # Ctrl-C
@@ -277,7 +279,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     except KeyboardInterrupt:
         print("\nassistant: stopped; what was saved last stands", file=sys.stderr)
         return 130
-    say(f"\nSaved in {store.folder}.")
+    say(f"Saved in {store.folder}.")
     return 0
 
 

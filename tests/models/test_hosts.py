@@ -372,6 +372,20 @@ with memories.session():
         cache = out.past_key_values
 with memories.session():
     torch.testing.assert_close(out.logits, model(tokens[0, :, :4]).logits[:, -1:])
+
+# A search of one's own: compiled calls do not see a cache's rows move, so the session is told.
+rows = torch.arange(tokens.shape[1]).flip(0) // 2
+with memories.session() as session:
+    cache = compiled(tokens[0, :, :3]).past_key_values
+    cache = compiled(tokens[0, :, 3:4], past_key_values=cache).past_key_values
+    cache.reorder_cache(rows)
+    session.select(rows)
+    out = compiled(tokens[0, rows, 4:5], past_key_values=cache)
+    states = session.states["model.layers.0"]
+with memories.session() as session:
+    torch.testing.assert_close(out.logits, model(tokens[0, rows, :5]).logits[:, -1:])
+    expected = session.states["model.layers.0"].segment
+    torch.testing.assert_close(states.segment.consolidated, expected.consolidated)
 """
 
 
