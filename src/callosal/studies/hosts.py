@@ -98,7 +98,7 @@ def build_host(config: HostConfig, tokenizer: Tokenizer, seed: int) -> Any:
     with seeded(seed, "host"):
         if config.kind == "Llama":
             return LlamaForCausalLM(LlamaConfig(**shared, intermediate_size=3 * config.width))
-        still = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
+        still: dict[str, Any] = {"resid_pdrop": 0.0, "embd_pdrop": 0.0, "attn_pdrop": 0.0}
         return GPT2LMHeadModel(GPT2Config(**shared, **still))
 
 
@@ -112,7 +112,8 @@ def text_step(
 ) -> Step:
     """Draw a step's texts and return a language model's loss on them; there is no memory here.
 
-    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is the mean over all tokens plus the mean over those that answer something.
+    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is
+    the mean over all tokens plus the mean over those that answer something.
     """
     random = Random(derive_seed(seed, "pretraining", step))
     reading = READINGS[step % len(READINGS)]

@@ -40,7 +40,7 @@ class PersonaRun:
     recipe: str = RECIPE
     arm: str
     seed: int
-    episodes: PersonaConfig = PersonaConfig()
+    episodes: PersonaConfig
     host: HostConfig
     pretraining: TrainingConfig
     layers: tuple[int, ...]
