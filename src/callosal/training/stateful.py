@@ -100,7 +100,8 @@ def train_stateful(
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite. The last checkpoint stays.
         CheckpointError: the checkpoint in the folder is of another configuration.
-        ValueError: nothing requires a gradient, or the loader cannot be continued.
+        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the
+            accelerator is not set up for this.
     """
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
@@ -198,6 +199,12 @@ def _check(
         raise ValueError(
             "nothing to train: no parameter requires a gradient; freeze the base before attaching, or "
             "call memories.requires_grad_()"
+        )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise ValueError(
+            f"{started} processes were started and Accelerate knows of {accelerator.num_processes}: each would "
+            "train alone; on CPUs pass Accelerator(cpu=True) or set ACCELERATE_USE_CPU=1"
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
