@@ -8,7 +8,9 @@ Interrupted, the same command goes on. `tensorboard --logdir runs/told` shows th
 """
 
 import argparse
+import math
 from pathlib import Path
+from typing import Any
 
 import torch
 from accelerate import Accelerator
@@ -43,13 +45,19 @@ def main() -> None:
 
     # Yours comes from from_pretrained(...); this one is random and small. Frozen before attaching.
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(**sizes, vocab_size=24, intermediate_size=64, initializer_range=0.2)
+    config = LlamaConfig(
+        vocab_size=24,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.2,
+    )
     model = LlamaForCausalLM(config).requires_grad_(False)
     memories = callosal.attach(model, layers=[-1], config=callosal.MemoryConfig(width=32))
 
     accelerator = Accelerator(log_with="tensorboard", project_dir=arguments.out)
-    told = [conversation(word) for word in WORDS for _ in range(40)]
+    told: Any = [conversation(word) for word in WORDS for _ in range(40)]
     loader = DataLoader(
         told,
         batch_size=32 // accelerator.num_processes,
@@ -66,9 +74,7 @@ def main() -> None:
     )
     if accelerator.is_main_process:
         memories.save_pretrained(arguments.out / "memories")
-        print(
-            f"{curve[-1]['loss']:.2f} nats; a model that forgets has {torch.tensor(20.0).log():.2f}"
-        )
+        print(f"{curve[-1]['loss']:.2f} nats; a model that forgets has {math.log(len(WORDS)):.2f}")
     accelerator.end_training()
 
 

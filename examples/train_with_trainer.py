@@ -4,6 +4,7 @@ python examples/train_with_trainer.py --out runs/told
 """
 
 import argparse
+import math
 from pathlib import Path
 from typing import Any
 
@@ -41,8 +42,14 @@ def main() -> None:
 
     # Yours comes from from_pretrained(...); this one is random and small. Frozen before attaching.
     torch.manual_seed(0)
-    sizes = {"hidden_size": 32, "num_hidden_layers": 2, "num_attention_heads": 2}
-    config = LlamaConfig(**sizes, vocab_size=24, intermediate_size=64, initializer_range=0.2)
+    config = LlamaConfig(
+        vocab_size=24,
+        hidden_size=32,
+        intermediate_size=64,
+        num_hidden_layers=2,
+        num_attention_heads=2,
+        initializer_range=0.2,
+    )
     model = LlamaForCausalLM(config).requires_grad_(False)
     memories = callosal.attach(model, layers=[-1], config=callosal.MemoryConfig(width=32))
 
@@ -69,7 +76,7 @@ def main() -> None:
     trainer.train()
     loss = trainer.evaluate()["eval_loss"]
     memories.save_pretrained(arguments.out / "memories")
-    print(f"{loss:.2f} nats; a model that forgets has {torch.tensor(20.0).log():.2f}")
+    print(f"{loss:.2f} nats; a model that forgets has {math.log(len(WORDS)):.2f}")
 
 
 if __name__ == "__main__":
