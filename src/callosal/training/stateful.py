@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from callosal.models import Memories, Session
@@ -165,6 +166,8 @@ def _step(
             accelerator.backward(loss * accelerator.num_processes)
         session.detach()
         losses.append(loss.detach())
+    if accelerator.is_fsdp2:
+        _average_whole(model, accelerator)
     loss = _total(torch.stack(losses).sum(), accelerator).item()
     norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm) or 0.0)
     # In float16 a gradient may overflow: its scale is then lowered and the step left out.
@@ -183,6 +186,13 @@ def _step(
         "gradient_norm": norm,
         "num_scored": scored,
     }
+
+
+def _average_whole(model: torch.nn.Module, accelerator: Accelerator) -> None:
+    """Average the gradients of parameters that FSDP was told to leave whole, and so does not care for."""
+    for parameter in model.parameters():
+        if parameter.grad is not None and not isinstance(parameter.grad, DTensor):
+            parameter.grad = _total(parameter.grad, accelerator) / accelerator.num_processes
 
 
 def _total(number: Tensor, accelerator: Accelerator) -> Tensor:
