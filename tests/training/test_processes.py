@@ -41,10 +41,14 @@ def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
     return {name: (one[name], two[name]) for name in one}
 
 
-@pytest.mark.parametrize("run", ["whole", "pairs", "single"])
+@pytest.mark.parametrize("run", ["whole", "pairs", "single", "sharded"])
 def test_two_processes_give_the_run_of_one(run: str, answers: dict[str, Any]) -> None:
     one, two = answers[run]
     assert (one["processes"], two["processes"]) == (1, 2)
+    assert (one["base"], two["base"]) == (
+        "Parameter",
+        "DTensor" if run == "sharded" else "Parameter",
+    )
     for point, other in zip(one["curve"], two["curve"], strict=True):
         assert point["num_scored"] == other["num_scored"]
         for name in ("loss", "gradient_norm"):

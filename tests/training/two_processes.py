@@ -2,7 +2,8 @@
 
 import sys
 import warnings
-from contextlib import nullcontext
+from collections.abc import Iterator
+from contextlib import ExitStack, contextmanager, nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -11,7 +12,9 @@ import torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from accelerate import Accelerator
+    from accelerate import Accelerator, FullyShardedDataParallelPlugin
+    from accelerate.state import AcceleratorState
+    from accelerate.utils import DistributedType
 from tests.training.conversations import conversations, frozen, loader
 
 from callosal.training import conversations as module
@@ -24,7 +27,30 @@ RUNS: dict[str, Any] = {
     "single": {"truncate": 1},
     # A fault: each process adapts to what itself has seen.
     "apart": {"truncate": None},
+    # The base in shards, the memories whole.
+    "sharded": {"truncate": 2},
 }
+
+
+@contextmanager
+def sharding() -> Iterator[None]:
+    """Make Accelerate shard with FSDP2 here, as it does on GPUs only: torch can on CPUs too."""
+    plugin = FullyShardedDataParallelPlugin(
+        fsdp_version=2,
+        auto_wrap_policy="transformer_based_wrap",
+        transformer_cls_names_to_wrap=["LlamaDecoderLayer"],
+        cpu_ram_efficient_loading=False,
+        ignored_modules=r".*\.callosal",
+    )
+    facts = {"distributed_type": DistributedType.FSDP, "is_fsdp2": True}
+    with ExitStack() as patches:
+        for name, value in facts.items():
+            fact = property(lambda _, value=value: value)
+            patches.enter_context(mock.patch.object(Accelerator, name, fact))
+        patches.enter_context(
+            mock.patch.dict(AcceleratorState._shared_state, fsdp_plugin=plugin, **facts)
+        )
+        yield
 
 
 def uneven() -> dict[str, Any]:
@@ -52,11 +78,17 @@ def main(out: Path) -> None:
             **changes,
         )
         batches = loader(conversations(NUM_CONVERSATIONS), BATCH // accelerator.num_processes)
-        fault = mock.patch.object(module, "pooled", return_value=nullcontext())
-        with fault if name == "apart" else nullcontext():
+        special: Any = nullcontext()
+        if name == "apart":
+            special = mock.patch.object(module, "pooled", return_value=nullcontext())
+        if name == "sharded" and accelerator.num_processes == 2:
+            special = sharding()
+        with special:
             curve = train_stateful(memories, batches, config, accelerator=accelerator)
         answers[name] = {"curve": curve, "weights": memories.state_dict()}
         answers[name]["processes"] = accelerator.num_processes
+        base = next(memories.model.parameters())
+        answers[name]["base"] = type(base).__name__
     if Accelerator(cpu=True).is_main_process:
         torch.save(answers, out)
     Accelerator(cpu=True).end_training()
