@@ -102,6 +102,7 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         "docs/contract.md",
         "docs/memory.md",
         "docs/memory-files.md",
+        "docs/training-with-state.md",
     ],
 )
 def test_the_python_of_a_page_runs_from_top_to_bottom(

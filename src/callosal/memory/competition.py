@@ -140,9 +140,9 @@ class Competition(nn.Module):
         """Return the rows of all processes. They are few numbers, unlike the sums over them."""
         if self.process_group is None:
             return rows
-        pool = rows.new_empty(self.process_group.size() * len(rows), *rows.shape[1:])
-        distributed.all_gather_into_tensor(pool, rows.contiguous(), self.process_group)
-        return pool
+        pool = [torch.empty_like(rows) for _ in range(self.process_group.size())]
+        distributed.all_gather(pool, rows.contiguous(), self.process_group)
+        return torch.cat(pool)
 
     @torch.no_grad()
     def _adapt(

@@ -12,6 +12,7 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from callosal.models import Memories, Session
@@ -100,7 +101,8 @@ def train_stateful(
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite. The last checkpoint stays.
         CheckpointError: the checkpoint in the folder is of another configuration.
-        ValueError: nothing requires a gradient, or the loader cannot be continued.
+        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the
+            accelerator is not set up for this.
     """
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
@@ -164,6 +166,8 @@ def _step(
             accelerator.backward(loss * accelerator.num_processes)
         session.detach()
         losses.append(loss.detach())
+    if accelerator.is_fsdp2:
+        _average_whole(model, accelerator)
     loss = _total(torch.stack(losses).sum(), accelerator).item()
     norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm) or 0.0)
     # In float16 a gradient may overflow: its scale is then lowered and the step left out.
@@ -184,6 +188,13 @@ def _step(
     }
 
 
+def _average_whole(model: torch.nn.Module, accelerator: Accelerator) -> None:
+    """Average the gradients of parameters that FSDP was told to leave whole, and so does not care for."""
+    for parameter in model.parameters():
+        if parameter.grad is not None and not isinstance(parameter.grad, DTensor):
+            parameter.grad = _total(parameter.grad, accelerator) / accelerator.num_processes
+
+
 def _total(number: Tensor, accelerator: Accelerator) -> Tensor:
     """Add up over the processes."""
     total = accelerator.reduce(number, "sum")
@@ -198,6 +209,12 @@ def _check(
         raise ValueError(
             "nothing to train: no parameter requires a gradient; freeze the base before attaching, or "
             "call memories.requires_grad_()"
+        )
+    started = int(os.environ.get("WORLD_SIZE", "1"))
+    if started != accelerator.num_processes:
+        raise ValueError(
+            f"{started} processes were started and Accelerate knows of {accelerator.num_processes}: each would "
+            "train alone; on CPUs pass Accelerator(cpu=True) or set ACCELERATE_USE_CPU=1"
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(

@@ -1,0 +1,255 @@
+"""The loop on one process: what it trains, truncation, checkpoints, trackers, and errors."""
+
+import math
+import subprocess
+import sys
+from collections.abc import Iterator
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+from unittest import mock
+
+import pytest
+import torch
+from accelerate import Accelerator
+from accelerate.data_loader import SeedableRandomSampler
+from accelerate.state import AcceleratorState
+from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
+from tests.models.hosts import VOCABULARY
+from tests.training.conversations import conversations, frozen, loader
+from torch import nn
+
+from callosal.training.checkpoint import CheckpointError
+from callosal.training.loop import Curve, TrainingConfig, TrainingDivergedError, learning_rate_at
+from callosal.training.stateful import StatefulConfig, train_stateful
+
+ROOT = Path(__file__).parents[2]
+CONFIG = StatefulConfig(num_steps=5, log_every=1, checkpoint_every=2, warmup_steps=1)
+Weights = dict[str, torch.Tensor]
+
+
+def trained(config: StatefulConfig = CONFIG, **arguments: Any) -> tuple[Curve, Weights]:
+    """Train on three batches, again and again, and return the curve and the memories' weights."""
+    memories, data = frozen(), conversations(12)
+    batches = loader(data, sampler=SeedableRandomSampler(data, data_seed=0))
+    curve = train_stateful(memories, batches, config, **arguments)
+    return curve, memories.state_dict()
+
+
+def assert_same(one: tuple[Curve, Weights], other: tuple[Curve, Weights]) -> None:
+    assert one[0] == other[0]
+    assert all(torch.equal(tensor, other[1][name]) for name, tensor in one[1].items())
+
+
+def test_memories_learn_and_the_base_keeps_every_bit() -> None:
+    memories, data = frozen(), conversations(4, 3)
+    before = {name: p.clone() for name, p in memories.model.named_parameters()}
+    config = StatefulConfig(num_steps=20, learning_rate=1e-2, warmup_steps=1)
+    curve = train_stateful(memories, loader(data), config)
+    assert curve[-1]["loss"] < math.log(VOCABULARY) - 0.3
+    still = {n for n, p in memories.model.named_parameters() if torch.equal(p, before[n])}
+    assert still == {name for name in before if "callosal" not in name}
+    assert not memories.model.training
+    assert memories.active is None
+
+
+def test_a_point_of_the_curve_says_what_a_step_was() -> None:
+    curve, _ = trained(replace(CONFIG, log_every=2))
+    assert [point["step"] for point in curve] == [2, 4, 5]
+    assert all(point["num_scored"] > 0 for point in curve)
+    for point in curve:
+        assert point["learning_rate"] == learning_rate_at(point["step"] - 1, CONFIG)
+
+
+def test_the_schedule_is_that_of_the_other_loop() -> None:
+    same = TrainingConfig(num_steps=50, learning_rate=3e-3)
+    for step in (0, 20, 49):
+        one = learning_rate_at(step, StatefulConfig(num_steps=50))
+        assert one == learning_rate_at(step, same)
+
+
+def test_truncation_beyond_the_conversation_is_none_at_all() -> None:
+    assert_same(trained(replace(CONFIG, truncate=4)), trained())
+
+
+def test_truncated_to_one_turn_writing_is_not_learned() -> None:
+    """What a turn writes is read in the next one, where the gradient does not get back to it."""
+    blank = frozen().state_dict()
+    _, after = trained(replace(CONFIG, truncate=1))
+    _, whole = trained()
+    for name in ("maps", "log_inertia"):
+        key = f"layers.model/layers/1.{name}"
+        assert torch.equal(after[key], blank[key])
+        assert not torch.equal(whole[key], blank[key])
+
+
+class StoppedError(Exception):
+    """Stands in for a kill inside the process."""
+
+
+@pytest.mark.parametrize("stops", [[1], [4, 5], [2, 2]])
+def test_stopped_at_any_step_and_started_again(stops: list[int], tmp_path: Path) -> None:
+    """Beyond the end of an epoch too, with dropout, which draws from what the checkpoint keeps."""
+
+    def attempt(stop: int | None, folder: Path | None) -> tuple[Curve, Weights]:
+        def on_progress(step: int, _: dict[str, Any]) -> None:
+            if step == stop:
+                raise StoppedError
+
+        memories, data = frozen("gpt2"), conversations(12)
+        torch.manual_seed(3)
+        batches = loader(data, sampler=SeedableRandomSampler(data, data_seed=0))
+        curve = train_stateful(memories, batches, CONFIG, folder=folder, on_progress=on_progress)
+        return curve, memories.state_dict()
+
+    for stop in stops:
+        with pytest.raises(StoppedError):
+            attempt(stop, tmp_path)
+    assert_same(attempt(None, tmp_path), attempt(None, None))
+    told: list[int] = []
+    again = trained(folder=tmp_path / "other", on_progress=lambda step, _: told.append(step))
+    assert told == [1, 2, 3, 4, 5]
+    assert_same(trained(folder=tmp_path / "other", on_progress=lambda s, _: told.append(s)), again)
+    assert told == [1, 2, 3, 4, 5]
+
+
+@pytest.mark.parametrize("name", ["os.replace", "json.dumps", "torch.save"])
+def test_a_crash_while_writing_leaves_the_checkpoint_before_whole(
+    name: str, tmp_path: Path
+) -> None:
+    trained(replace(CONFIG, num_steps=2), folder=tmp_path / "old")
+    config = replace(CONFIG, num_steps=4)
+
+    def crash(step: int, _: dict[str, Any]) -> None:
+        if step == 4:
+            patch.start()
+
+    patch = mock.patch(name, side_effect=OSError("the disk is full"))
+    try:
+        with pytest.raises(OSError, match="disk is full"):
+            trained(config, folder=tmp_path, on_progress=crash)
+    finally:
+        patch.stop()
+    assert [p.name for p in tmp_path.glob("step-*") if not p.suffix] == ["step-00000002"]
+    assert_same(trained(config, folder=tmp_path), trained(config))
+    assert [p.name for p in tmp_path.glob("step-*")] == ["step-00000004"]
+
+
+def test_a_checkpoint_holds_the_memories_and_not_the_base(tmp_path: Path) -> None:
+    trained(folder=tmp_path)
+    memories = frozen()
+    num_trained = sum(p.numel() for p in memories.parameters())
+    num_base = sum(p.numel() for p in memories.model.parameters()) - num_trained
+    size = (tmp_path / "step-00000005" / "model.safetensors").stat().st_size
+    assert 8 * num_trained < size < 8 * (num_trained + num_base)
+    assert {path.name for path in (tmp_path / "step-00000005").iterdir()} == {
+        "model.safetensors",
+        "optimizer.bin",
+        "progress.json",
+        "random_states_0.pkl",
+    }
+
+
+def test_a_checkpoint_of_another_run_is_not_continued(tmp_path: Path) -> None:
+    trained(folder=tmp_path)
+    with pytest.raises(CheckpointError, match=r"of another run: its config differ.*delete it"):
+        trained(replace(CONFIG, learning_rate=1.0), folder=tmp_path)
+
+
+def test_a_tracker_is_told_the_curve(tmp_path: Path) -> None:
+    accelerator = Accelerator(log_with="tensorboard", project_dir=tmp_path)
+    curve, _ = trained(accelerator=accelerator)
+    accelerator.end_training()
+    events = EventAccumulator(str(tmp_path / "callosal"))
+    events.Reload()
+    for name in ("loss", "learning_rate", "gradient_norm", "num_scored"):
+        points = [(event.step, event.value) for event in events.Scalars(name)]
+        assert [step for step, _ in points] == [1, 2, 3, 4, 5]
+        for (_, value), point in zip(points, curve, strict=True):
+            assert math.isclose(value, point[name], rel_tol=1e-6)  # events hold single precision
+
+
+@pytest.fixture
+def _another_accelerator() -> Iterator[None]:
+    """Accelerate's precision is a process's: forget it before and after."""
+    AcceleratorState._reset_state()
+    yield
+    AcceleratorState._reset_state()
+
+
+@pytest.mark.usefixtures("_another_accelerator")
+def test_mixed_precision_leaves_the_memories_in_full() -> None:
+    memories = frozen()
+    memories.model.float()
+    accelerator = Accelerator(mixed_precision="bf16", cpu=True)
+    curve = train_stateful(memories, loader(conversations(4)), CONFIG, accelerator=accelerator)
+    assert all(math.isfinite(point["loss"]) for point in curve)
+    assert all(tensor.dtype == torch.float32 for tensor in memories.state_dict().values())
+
+
+@pytest.mark.parametrize("where", ["loss", "gradient"])
+def test_a_number_gone_stops_the_run_and_keeps_the_checkpoint(where: str, tmp_path: Path) -> None:
+    memories = frozen()
+    calls = []
+
+    def poison(_: nn.Module, __: Any, logits: torch.Tensor) -> torch.Tensor | None:
+        calls.append(1)
+        if len(calls) < 14:
+            return None
+        if where == "loss":
+            return logits * math.nan
+        logits.register_hook(lambda gradient: gradient * math.inf)
+        return None
+
+    head: Any = memories.model.get_submodule("lm_head")
+    head.register_forward_hook(poison)
+    with pytest.raises(
+        TrainingDivergedError, match=r"^step 4: .*lower the learning rate \(0.003\)"
+    ):
+        train_stateful(memories, loader(conversations(12, 4)), CONFIG, folder=tmp_path)
+    assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
+
+
+def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    for name, value, allowed in (
+        ("num_steps", 0, "at least 1"),
+        ("truncate", 0, "at least 1"),
+        ("log_every", -1, "at least 1"),
+        ("checkpoint_every", 0, "at least 1"),
+        ("learning_rate", 0.0, "above 0"),
+        ("clip_norm", math.nan, "above 0"),
+    ):
+        changes: dict[str, Any] = {name: value}
+        with pytest.raises(ValueError, match=rf"StatefulConfig\.{name} is {value}; .* {allowed}"):
+            replace(CONFIG, **changes)
+    memories, data = frozen(), conversations(4)
+    with pytest.raises(ValueError, match="give it conversations"):
+        train_stateful(memories, loader([]), CONFIG)
+    with pytest.raises(ValueError, match="SeedableRandomSampler"):
+        train_stateful(memories, loader(data, shuffle=True), CONFIG, folder=tmp_path)
+    twice = Accelerator(gradient_accumulation_steps=2)
+    with pytest.raises(ValueError, match="gradient_accumulation_steps is 2; it must be 1"):
+        train_stateful(memories, loader(data), CONFIG, accelerator=twice)
+    with monkeypatch.context() as patch:
+        patch.setenv("WORLD_SIZE", "2")
+        with pytest.raises(ValueError, match="2 processes were started and Accelerate knows of 1"):
+            train_stateful(memories, loader(data), CONFIG)
+    memories.requires_grad_(False)
+    with pytest.raises(ValueError, match="nothing to train"):
+        train_stateful(memories, loader(data), CONFIG)
+
+
+def test_without_accelerate_everything_else_imports_and_this_says_what_to_install() -> None:
+    code = """
+import sys
+sys.modules["accelerate"] = None
+import callosal.training.conversations
+try:
+    import callosal.training.stateful
+except ImportError as error:
+    print(error)
+"""
+    done = subprocess.run(  # noqa: S603  (our own program)
+        [sys.executable, "-c", code], check=True, capture_output=True, text=True
+    )
+    assert 'install it with pip install "callosal[hf]"' in done.stdout
