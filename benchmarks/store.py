@@ -41,7 +41,7 @@ def main() -> int:
         save_seconds = time.perf_counter() - begun
 
         counts, faults, in_flight, num_saves = [0] * len(users), [], 0, 0
-        generator = random.Random(0)  # noqa: S311  (when to kill is no secret)
+        generator = random.Random(0)
         # No progress bar: it would be a thread, beside which no process should be forked.
         for round_ in range(parsed.kills):
             started, saved = one_round(store, memory, users, round_, generator)
@@ -128,7 +128,7 @@ def write(
     store: MemoryStore, memory: LateralMemory, users: list[str], seed: str, reports: int
 ) -> NoReturn:
     """Save one user after another until killed, and say so before and after each."""
-    generator = random.Random(seed)  # noqa: S311  (whom to save is no secret)
+    generator = random.Random(seed)
     try:
         while True:
             pool = HOT_USERS if generator.random() < 0.5 else len(users)

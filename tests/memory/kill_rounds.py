@@ -33,7 +33,7 @@ def main(path: Path, num_rounds: int) -> None:
     states = [memory(torch.randn(1, 5, 32), memory.blank(1))[1].detach() for _ in range(2)]
     if "plainly" in sys.argv:
         storage.write_atomically = lambda path, data, unfinished=None: path.write_bytes(data)
-    generator = random.Random(0)  # noqa: S311  (when to kill is no secret)
+    generator = random.Random(0)
     save_memory(states[0], path, memory)
     seen, damaged = [0, 0], 0
     for _ in range(num_rounds):

@@ -61,7 +61,7 @@ def assert_same_run(checkpoint: Path, expected: dict[str, Any], num_steps: int) 
 
 def test_killed_at_a_random_moment_and_started_again(tmp_path: Path) -> None:
     """SIGKILL, a random while behind a random step: no two runs of this test try the same moment."""
-    num_steps, moments = 150, random.Random(time.time_ns())  # noqa: S311  (no secret)
+    num_steps, moments = 150, random.Random(time.time_ns())
     checkpoint = tmp_path / "checkpoint.pt"
     command = [sys.executable, "-c", PROGRAM, str(checkpoint), str(num_steps)]
     last = moments.randint(1, 40)
