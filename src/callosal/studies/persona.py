@@ -4,17 +4,14 @@ import re
 from dataclasses import dataclass
 
 from callosal.memory import MemoryConfig
-from callosal.studies.hosts import HostConfig, Kind
+from callosal.studies.hosts import HostConfig
 from callosal.studies.recipes import fingerprint
 from callosal.tasks.persona import PersonaConfig
 from callosal.training.loop import TrainingConfig
 from callosal.training.stateful import StatefulConfig
 
 RECIPE = "persona"
-HOSTS: tuple[Kind, ...] = ("GPT-2", "Llama")
 SEEDS = (0, 1, 2)
-# Behind which layer of four, counted from 0, where nothing else is asked.
-LAYER = 2
 
 
 @dataclass(frozen=True, kw_only=True)
