@@ -119,16 +119,16 @@ def mark_retention(axes: Axes, num_letters: int, most: int) -> None:
     mark_counts(axes, most)
 
 
-def mark_chance(axes: Axes, chance: float, text: str) -> None:
-    """Draw a line at chance, and its name below it."""
+def mark_chance(axes: Axes, chance: float, text: str, *, is_above: bool = False) -> None:
+    """Draw a line at chance, with its name below it, or above where it is near the floor."""
     axes.axhline(chance, color=INK, linewidth=1.0, linestyle=":", zorder=0)
     axes.annotate(
         text,
         xy=(0.01, chance),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(0, -5),
+        xytext=(0, 4 if is_above else -5),
         textcoords="offset points",
-        va="top",
+        va="bottom" if is_above else "top",
         fontsize=9,
     )
 
