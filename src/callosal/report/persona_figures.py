@@ -5,7 +5,7 @@ from collections.abc import Callable, Sequence
 import numpy as np
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
-from matplotlib.patches import Patch
+from matplotlib.lines import Line2D
 
 from callosal.measures.intervals import mean_interval
 from callosal.report.drawing import (
@@ -43,6 +43,8 @@ COLOURS = {
     "apart": "#cc79a7",
 }
 MARKERS = {"GPT-2": "^", "Llama": "o", **ARM_MARKERS, "one bank": "v", "apart": "D"}
+# The first of a panel is larger, so that it is seen below what coincides with it.
+SIZES = {"GPT-2": 10.0, "inhibitory": 9.0}
 SHARES = ([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "25 %", "50 %", "75 %", "100 %"])
 # A label's height as a part of its axis.
 LABEL_GAP = 0.075
@@ -74,7 +76,7 @@ def draw_answers(study: Study) -> Figure | None:
     cells = main_cells(study)
     if not cells:
         return None
-    figure = Figure(figsize=(9.0, 6.4))
+    figure = Figure(figsize=(9.0, 5.8))
     panels = figure.subplots(
         2, 1, sharex=True, height_ratios=(len(ABOUT_FACTS) + 0.4, len(OF_RULES) + 0.4)
     )
@@ -166,7 +168,8 @@ def draw_persona_retention(study: Study) -> Figure | None:
         marks = runs[0].retention["distractors"]
         lines = np.array([run.retention["recall"] for run in runs], dtype=float)
         draw_seeds(axes, marks, lines, COLOURS[name], mean=lines.mean(0))
-        axes.plot(marks, lines.mean(0), MARKERS[name], color=COLOURS[name], markersize=6)
+        size = SIZES.get(name, 5.0)
+        axes.plot(marks, lines.mean(0), MARKERS[name], color=COLOURS[name], markersize=size)
         return float(lines.mean(0)[-1])
 
     figure, panels = _two_panels(study, draw, has=lambda runs: True)
@@ -268,7 +271,10 @@ def _draw_estimate(
 
 
 def _name_hosts(figure: Figure, hosts: Sequence[str]) -> None:
-    handles = [Patch(color=COLOURS[host], label=host) for host in hosts]
+    handles = [
+        Line2D([], [], color=COLOURS[host], marker=MARKERS[host], markersize=7, label=host)
+        for host in hosts
+    ]
     figure.legend(
         handles=handles, loc="outside upper left", ncols=len(hosts), frameon=False, fontsize=10
     )
