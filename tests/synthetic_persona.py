@@ -30,6 +30,7 @@ def persona_run(cell: str, seed: int, **changes: Any) -> RunRecord:
     rng = np.random.default_rng([CELLS.index(cell), seed])
     soon, late, shares = PLANS[cell]
     soon, late = (float(np.clip(v + rng.normal(0, 0.008), 0, 1)) for v in (soon, late))
+    shares = tuple(float(np.clip(s + rng.normal(0, 0.004), 0, 1)) for s in shares)
     recall = [late + (soon - late) / (1 + (mark / 12) ** 1.4) for mark in MARKS]
     decay = [CHANCE + 3.0 * math.exp(-step / 60) + rng.uniform(0, 0.02) for step in STEPS]
     fields = {
@@ -64,7 +65,7 @@ def persona_run(cell: str, seed: int, **changes: Any) -> RunRecord:
 
 
 def evaluation(
-    seed: int, memory: float, shares: tuple[float, float, float], num_banks: int
+    seed: int, memory: float, shares: tuple[float, ...], num_banks: int
 ) -> dict[str, Any]:
     """Make up answers that come out of the bank that was told, as far as the banks took sides."""
     telling, asking, rules = shares

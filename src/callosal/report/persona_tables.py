@@ -151,7 +151,6 @@ def layers_table(study: Study) -> Table:
     """Give what a memory does behind each layer of each host."""
     measures = (
         RECALL,
-        Measure(name="facts in context", value=answered("in_context")),
         Measure(name="|D_sep| facts", value=separation_size(FACTS)),
         Measure(name="|D_sep| rules", value=separation_size(RULES)),
     )
@@ -162,13 +161,12 @@ def layers_table(study: Study) -> Table:
         if runs:
             cells = [mean_cell(measure, runs) for measure in measures]
             last = [mean_cell(measure, runs) for measure in behind]
-            rows.append([host, str(layer), str(len(runs)), *cells, opposite(runs), *last])
+            rows.append([host, str(layer), *cells, opposite(runs), *last])
     return Table(
         title="Layers",
         headers=[
             "host",
             "layer",
-            "seeds",
             *(measure.name for measure in measures),
             "opposite",
             *(measure.name for measure in behind),
@@ -206,7 +204,7 @@ def variants_table(study: Study) -> Table:
             f"Llama, behind layer {LAYER}. {_MEANS}. Shares are those of the bank that takes most of the "
             "telling, in turns that tell, turns that ask, and turns of rules. Apart: facts are told and "
             "asked in turns of their own, so that telling and asking look different to the banks; the other "
-            "cells do both in every turn about the user. One bank has no shares to speak of."
+            "cells do both in every turn about the user. One bank has as many slots as two together, and no shares to speak of."
         ),
     )
 
@@ -252,21 +250,20 @@ def hosts_table(study: Study) -> Table:
 
 def fact_seeds_table(study: Study) -> Table:
     """Give the answers about the facts of every single run that counts."""
-    return Table(
-        title="Every seed: answers about the facts",
-        headers=["cell", "seed", *(measure.name for measure in ABOUT_FACTS)],
-        rows=[run_cells(run, ABOUT_FACTS) for run in study.records],
-        note="No seed is dropped. Accuracy under the conditions of the table of answers.",
+    note = "No seed is dropped. Accuracy under the conditions of the table of answers."
+    return _seeds_table(study, "answers about the facts", ABOUT_FACTS, note)
+
+
+def rule_seeds_table(study: Study) -> Table:
+    """Give the accuracy of the rules of every single run that counts."""
+    return _seeds_table(
+        study, "answers of the rules", OF_RULES, "Accuracy of counting and spelling."
     )
 
 
 def bank_seeds_table(study: Study) -> Table:
-    """Give the rules and the banks of every single run that counts."""
-    before, after, *lesioned = OF_RULES
+    """Give what the banks of every single run that counts do."""
     measures = (
-        replace(before, name="rules before"),
-        replace(after, name="rules"),
-        *lesioned,
         Measure(name="D_sep facts", value=left_separation(FACTS), is_signed=True),
         Measure(name="D_sep rules", value=left_separation(RULES), is_signed=True),
         CROSS_TALK,
@@ -274,15 +271,11 @@ def bank_seeds_table(study: Study) -> Table:
         Measure(name="left asking", value=left_share(ASKING)),
         Measure(name="left rules", value=left_share(RULE_TURNS)),
     )
-    return Table(
-        title="Every seed: rules and banks",
-        headers=["cell", "seed", *(measure.name for measure in measures)],
-        rows=[run_cells(run, measures) for run in study.records],
-        note=(
-            "The sign of D_sep says which bank: + left, - right. Left: the left bank's mean share in turns "
-            "that tell, that ask, and of rules. One bank has none of these."
-        ),
+    note = (
+        "The sign of D_sep says which bank: + left, - right. Left: the left bank's mean share in turns "
+        "that tell, that ask, and of rules. One bank has none of these."
     )
+    return _seeds_table(study, "banks", measures, note)
 
 
 def persona_retention_table(study: Study) -> Table:
@@ -306,6 +299,7 @@ def persona_tables(study: Study, verdicts: Sequence[Verdict]) -> list[Table]:
         variants_table,
         hosts_table,
         fact_seeds_table,
+        rule_seeds_table,
         bank_seeds_table,
         persona_retention_table,
     ]
@@ -357,6 +351,15 @@ def opposite(runs: Sequence[RunRecord]) -> str:
     ]
     found = sum(all(min(s) < 0.0 < max(s) for s in tables) for tables in signs)
     return f"{found} of {len(signs)}" if signs else NOTHING
+
+
+def _seeds_table(study: Study, what: str, measures: Sequence[Measure], note: str) -> Table:
+    return Table(
+        title=f"Every seed: {what}",
+        headers=["cell", "seed", *(measure.name for measure in measures)],
+        rows=[run_cells(run, measures) for run in study.records],
+        note=note,
+    )
 
 
 def _train_minutes(run: RunRecord) -> float | None:

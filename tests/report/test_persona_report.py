@@ -1,0 +1,386 @@
+"""The report of the persona study, on synthetic runs: all of them, half of them, and bad ones."""
+
+import io
+import json
+import math
+import re
+from collections.abc import Callable
+from dataclasses import asdict, fields, replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+from rich.console import Console
+from tests.synthetic_persona import (
+    CHANCE,
+    MARKS,
+    PLANS,
+    config,
+    evaluation,
+    persona_run,
+    persona_runs,
+)
+
+from callosal.memory import MemoryConfig
+from callosal.memory.config import describe
+from callosal.report import build_report, show_report
+from callosal.report.build import fill_tables
+from callosal.report.layouts import LAYOUTS
+from callosal.report.persona_figures import COLOURS, MARKERS, persona_sentence
+from callosal.report.persona_tables import (
+    answers_table,
+    bank_seeds_table,
+    layers_table,
+    persona_facts,
+    persona_tables,
+    rule_seeds_table,
+    variants_table,
+)
+from callosal.report.study import make_study
+from callosal.report.tables import Table, to_markdown
+from callosal.studies.claims import judge
+from callosal.studies.hosts import HostConfig
+from callosal.studies.persona import PersonaRun
+from callosal.studies.persona_claims import (
+    CELLS,
+    HOSTS,
+    MAIN,
+    PERSONA_CLAIMS,
+    VARIANTS,
+    cross_talk,
+    facts_bank,
+    layer_cell,
+    without_bank,
+)
+from callosal.studies.records import RunRecord, append_record
+from callosal.tasks import persona as task
+from callosal.training.answers import Answers
+from callosal.training.loop import TrainingConfig
+from callosal.training.stateful import StatefulConfig
+
+LAYOUT = LAYOUTS["persona"]
+GPT2, LLAMA = MAIN["GPT-2"], MAIN["Llama"]
+ROOT = Path(__file__).parents[2]
+
+
+def report_on(folder: Path, runs: list[RunRecord]) -> dict[str, str]:
+    """Build a report and return the verdict on every claim."""
+    for run in runs:
+        append_record(folder, run)
+    return {verdict.id: verdict.verdict for verdict in build_report(folder)}
+
+
+def verdicts_on(runs: list[RunRecord]) -> dict[str, str]:
+    return {verdict.id: verdict.verdict for verdict in judge(runs, PERSONA_CLAIMS)}
+
+
+def figures_in(folder: Path) -> set[str]:
+    return {path.stem for path in (folder / "figures").iterdir()}
+
+
+def answering(run: RunRecord, **changes: Any) -> RunRecord:
+    return replace(run, evaluation=run.evaluation | changes)
+
+
+def recalling(run: RunRecord, soon: float, late: float) -> RunRecord:
+    recall = [soon] + [late] * (len(MARKS) - 1)
+    return replace(run, retention=run.retention | {"recall": recall})
+
+
+def talking(run: RunRecord, cross_talk: float) -> RunRecord:
+    measures = [found | {"cross_talk": cross_talk} for found in run.evaluation["specialization"]]
+    return answering(run, specialization=measures)
+
+
+def cells_of(table: Table, *labels: str) -> dict[str, str]:
+    """Return the row that begins with these labels, by header."""
+    (row,) = (row for row in table.rows if row[: len(labels)] == list(labels))
+    return dict(zip(table.headers, row, strict=True))
+
+
+@pytest.fixture(scope="module")
+def whole(tmp_path_factory) -> Path:
+    """A report on a study that lacks nothing."""
+    folder = tmp_path_factory.mktemp("persona")
+    report_on(folder, persona_runs())
+    return folder
+
+
+def test_a_whole_study_gives_every_file(whole):
+    claims = json.loads((whole / "claims.json").read_text())
+    assert [claim["id"] for claim in claims] == [claim.id for claim in PERSONA_CLAIMS]
+    assert figures_in(whole) == {kind.name for kind in LAYOUT.figures}
+    for path in (whole / "figures").iterdir():
+        assert path.stat().st_size < 150_000, path
+    text = (whole / "tables.md").read_text()
+    assert not re.search(r"\b(nan|inf)\b", text)
+    study = make_study("persona", persona_runs())
+    for table in persona_tables(study, judge(study.records, PERSONA_CLAIMS)):
+        assert f"### {table.title}\n" in text
+        assert table.rows
+        assert all(len(row) == len(table.headers) for row in table.rows)
+
+
+def test_the_page_says_what_was_run(whole):
+    page = (whole / "report.html").read_text()
+    assert page.count("<img ") == len(LAYOUT.figures)
+    assert LAYOUT.remark in page
+    for fact in (
+        "4 facts, 2 to a turn, asked in a later session",
+        "GPT-2 and Llama, 4 layers of width 64, taught for 4,000 steps of 64 texts, then frozen",
+        "of the memories alone: 400 steps of 16 fresh conversations",
+        "callosal study persona --seeds 0-2",
+    ):
+        assert fact in page
+    assert "cipher, arithmetic" not in page
+
+
+@pytest.mark.parametrize("width", [80, 120, 200])
+def test_the_console_never_breaks_a_number(whole, width):
+    stream = io.StringIO()
+    show_report(whole, Console(file=stream, width=width, color_system=None))
+    assert "\N{HORIZONTAL ELLIPSIS}" not in stream.getvalue()
+
+
+def test_what_is_synthetic_has_the_names_of_what_is_real():
+    assert set(evaluation(0, 0.9, (1.0, 1.0, 0.0), 2)) == {field.name for field in fields(Answers)}
+    real: dict[str, Any] = describe(
+        PersonaRun(
+            arm=LLAMA,
+            seed=0,
+            episodes=task.PersonaConfig(),
+            host=HostConfig(kind="Llama"),
+            pretraining=TrainingConfig(num_steps=30, batch_size=8),
+            layers=(2,),
+            memory=MemoryConfig(width=64, num_slots=32),
+            training=StatefulConfig(num_steps=20),
+        )
+    )
+    made = config(LLAMA, 0)
+    assert set(made) <= set(real)
+    for part in ("episodes", "host", "pretraining", "training", "memory"):
+        assert set(made[part]) <= set(real[part]), part
+    facts = persona_facts(make_study("persona", [persona_run(LLAMA, 0, config=real)]))
+    assert "Llama, 4 layers of width 64, taught for 30 steps of 8 texts" in facts["hosts"]
+    assert pytest.approx(CHANCE) == task.CHANCE
+
+
+def test_the_cells_are_named_once_and_all_have_a_colour():
+    assert len(set(CELLS)) == len(CELLS) == 12
+    assert set(PLANS) == set(CELLS)
+    for name in (*HOSTS, *VARIANTS):
+        assert name in COLOURS
+        assert name in MARKERS
+    assert len({COLOURS[name] for name in VARIANTS}) == len(VARIANTS)
+
+
+def test_the_sentence_gives_means_and_chance():
+    runs = [
+        answering(persona_run(GPT2, 0), memory=0.9, reset=0.05),
+        answering(persona_run(GPT2, 1), memory=1.0, reset=0.03),
+        answering(persona_run(LLAMA, 0), memory=math.nan),
+    ]
+    assert persona_sentence(make_study("persona", runs)) == (
+        "Asked in a later session what they were told: GPT-2 answers 95\u00a0% rightly, and "
+        "4\u00a0% with its memory reset (chance 4.17\u00a0%)"
+    )
+
+
+def test_the_facts_bank_is_found_whichever_side_it_has():
+    for seed, bank in ((0, 0), (1, 1)):
+        run = persona_run(LLAMA, seed)
+        assert facts_bank(run) == bank
+        own, other = (without_bank(own=own, domain=0)(run) for own in (True, False))
+        assert own is not None
+        assert own < 0.1
+        assert other == run.evaluation["memory"]
+    table = answers_table(make_study("persona", [persona_run(LLAMA, seed) for seed in (0, 1)]))
+    assert table.headers == ["about", "condition", "Llama"]
+    assert cells_of(table, "facts", "without other bank")["Llama"].startswith("0.9")
+    assert cells_of(table, "facts", "without facts' bank")["Llama"].startswith("0.05")
+    assert cells_of(table, "rules", "without other bank")["Llama"].startswith("0.970")
+
+
+def test_one_bank_has_none_of_its_own():
+    run = persona_run("Llama, one bank", 0)
+    assert facts_bank(run) is None
+    assert cross_talk(run) is None
+    row = cells_of(variants_table(make_study("persona", [run])), "one bank")
+    assert [row[name] for name in ("share telling", "share asking", "share rules", "P_ct")] == [
+        "-"
+    ] * 4
+    assert row["recall"] != "-"
+    seeds = cells_of(bank_seeds_table(make_study("persona", [run])), "Llama, one bank")
+    assert seeds["D_sep facts"] == seeds["left telling"] == "-"
+    answers = cells_of(rule_seeds_table(make_study("persona", [run])), "Llama, one bank")
+    assert answers["without other bank"] == "-"
+
+
+def test_several_memories_are_averaged_and_must_agree_on_the_facts_bank():
+    run = persona_run(LLAMA, 0)
+    (first,) = run.evaluation["specialization"]
+    second = first | {"cross_talk": 0.5, "shares": [row[::-1] for row in first["shares"]]}
+    both = answering(run, specialization=[first, second], shares=[[0.9, 0.8, 0.1]] * 2)
+    assert cross_talk(both) == pytest.approx((first["cross_talk"] + 0.5) / 2)
+    assert facts_bank(both) is None
+    assert facts_bank(answering(run, specialization=[first, first])) == 0
+    assert variants_table(make_study("persona", [both])).rows
+
+
+def test_shares_are_those_of_the_bank_that_was_told():
+    runs = [persona_run("Llama, apart", seed) for seed in range(4)]
+    row = cells_of(variants_table(make_study("persona", runs)), "apart")
+    for name, share in (("telling", 0.97), ("asking", 0.05), ("rules", 0.6)):
+        assert float(row[f"share {name}"].split()[0]) == pytest.approx(share, abs=0.01)
+
+
+def test_the_layers_give_sizes_and_count_opposite_signs():
+    runs = [persona_run(layer_cell("GPT-2", 1), seed) for seed in range(2)]
+    (measures,) = runs[1].evaluation["specialization"]
+    runs[1] = answering(runs[1], specialization=[measures | {"separation": [-0.9, -0.1]}])
+    table = layers_table(make_study("persona", runs))
+    row = cells_of(table, "GPT-2", "1")
+    assert len(table.rows) == 1
+    assert row["opposite"] == "1 of 2"
+    assert row["|D_sep| facts"].startswith("0.93")
+    assert row["rule change"].startswith("-5.0e-4")
+
+
+def test_the_study_went_as_we_ask():
+    assert set(verdicts_on(persona_runs()).values()) == {"reproduced"}
+    assert set(verdicts_on(persona_runs(2)).values()) == {"undecided"}
+
+
+@pytest.mark.parametrize("cell", [GPT2, LLAMA])
+@pytest.mark.parametrize(
+    ("name", "spoil"),
+    [
+        ("recall", lambda run: answering(run, memory=0.949)),
+        ("reset", lambda run: answering(run, reset=CHANCE + 0.051)),
+        ("others", lambda run: answering(run, others=CHANCE + 0.051)),
+        ("rules", lambda run: answering(run, rule=0.98, rule_before=0.991)),
+        ("banks", lambda run: talking(run, 0.051)),
+        ("retention", lambda run: recalling(run, 1.0, 0.949)),
+    ],
+)
+def test_a_claim_turns_red_on_bad_runs(cell, name, spoil: Callable[[RunRecord], RunRecord]):
+    place = f"persona-{cell.partition(',')[0].lower()}-{name}"
+    bad = [spoil(persona_run(cell, seed)) for seed in range(3)]
+    verdicts = verdicts_on([run for run in persona_runs() if run.arm != cell] + bad)
+    assert verdicts.pop(place) == "not reproduced"
+    assert set(verdicts.values()) == {"reproduced"}
+    spoilt = [persona_run(cell, 0), persona_run(cell, 1), bad[2]]
+    assert verdicts_on(spoilt)[place] != "reproduced"
+
+
+@pytest.mark.parametrize(
+    ("name", "just"),
+    [
+        ("recall", lambda run: answering(run, memory=0.95)),
+        ("reset", lambda run: answering(run, reset=CHANCE + 0.049)),
+        ("rules", lambda run: answering(run, rule=0.9801, rule_before=0.99)),
+        ("banks", lambda run: talking(run, 0.05)),
+        ("retention", lambda run: recalling(run, 1.0, 0.95)),
+    ],
+)
+def test_a_claim_that_is_just_met_is_met(name, just: Callable[[RunRecord], RunRecord]):
+    runs = [just(persona_run(LLAMA, seed)) for seed in range(3)]
+    assert verdicts_on(runs)[f"persona-llama-{name}"] == "reproduced"
+
+
+def test_a_memory_that_learnt_nothing_loses_nothing():
+    bad = [
+        recalling(answering(persona_run(LLAMA, seed), memory=CHANCE), CHANCE, CHANCE)
+        for seed in range(3)
+    ]
+    found = {verdict.id: verdict for verdict in judge(bad, PERSONA_CLAIMS)}
+    for name in ("reset", "others", "retention"):
+        verdict = found[f"persona-llama-{name}"]
+        assert verdict.verdict == "not reproduced"
+        assert verdict.per_seed == [None, None, None]
+
+
+def test_what_is_not_a_number_meets_nothing():
+    gone = dict.fromkeys(("memory", "reset", "others", "rule"), math.nan)
+    runs = [talking(answering(persona_run(LLAMA, seed), **gone), math.nan) for seed in range(3)]
+    runs = [recalling(run, math.nan, math.nan) for run in runs]
+    found = [verdict for verdict in judge(runs, PERSONA_CLAIMS) if verdict.seeds]
+    assert len(found) == 6
+    assert {verdict.verdict for verdict in found} == {"not reproduced"}
+
+
+def diverged(run: RunRecord) -> RunRecord:
+    gone = {name: math.nan for name, value in run.evaluation.items() if isinstance(value, float)}
+    curve = [point | {"loss": math.nan} for point in run.curve]
+    run = talking(answering(run, **gone, lesioned=[[math.nan] * 2] * 2), math.nan)
+    return replace(recalling(run, math.nan, math.nan), curve=curve)
+
+
+@pytest.mark.parametrize(
+    ("runs", "drawn"),
+    [
+        ([persona_run(LLAMA, 0)], {"answers", "layers", "retention", "learning"}),
+        ([persona_run(GPT2, 2)], {"answers", "layers", "retention", "learning"}),
+        ([persona_run("Llama, apart", 0)], {"retention", "learning"}),
+        ([persona_run(layer_cell("GPT-2", 0), 0)], {"layers"}),
+        (
+            [persona_run(GPT2, 0), persona_run(LLAMA, 1), persona_run("Llama, one bank", 2)],
+            {"answers", "layers", "retention", "learning"},
+        ),
+        ([persona_run(LLAMA, 0, probes={}, curve=[])], {"answers", "layers", "retention"}),
+        (
+            [diverged(persona_run(GPT2, 0)), *(persona_run(GPT2, seed) for seed in (1, 2))],
+            {"answers", "layers", "retention", "learning"},
+        ),
+        (
+            [diverged(run) for run in persona_runs(1)],
+            {"answers", "layers", "retention", "learning"},
+        ),
+        ([*persona_runs(1), persona_run(LLAMA, 7, changed=["memory.gain=6"])], None),
+        ([persona_run(LLAMA, 0, changed=["memory.gain=6"])], set()),
+    ],
+    ids=[
+        "Llama",
+        "GPT-2",
+        "variant",
+        "layer",
+        "three",
+        "no probes",
+        "one diverged",
+        "all diverged",
+        "changed",
+        "only changed",
+    ],
+)
+def test_half_a_study_is_a_report_all_the_same(tmp_path, runs, drawn):
+    assert "reproduced" not in report_on(tmp_path, runs).values()
+    assert (tmp_path / "report.html").exists()
+    assert not re.search(r"\b(nan|inf)\b", (tmp_path / "tables.md").read_text())
+    assert figures_in(tmp_path) == (
+        {kind.name for kind in LAYOUT.figures} if drawn is None else drawn
+    )
+
+
+def test_cells_stand_in_their_order_whatever_ended_first(tmp_path):
+    report_on(tmp_path, persona_runs()[::-1])
+    other = tmp_path / "other"
+    report_on(other, persona_runs())
+    assert (tmp_path / "tables.md").read_bytes() == (other / "tables.md").read_bytes()
+
+
+def test_the_page_of_the_study_has_a_place_for_tables_that_there_are(tmp_path):
+    folder = tmp_path / "persona"
+    report_on(folder, persona_runs(1))
+    page = tmp_path / "persona.md"
+    page.write_text((ROOT / "docs" / "persona.md").read_text())
+    fill_tables(page, folder)
+    study = make_study("persona", persona_runs(1)).in_order(CELLS)
+    assert to_markdown([layers_table(study)], []).split("\n", 2)[2] in page.read_text()
+
+
+def test_numbers_of_a_run_are_those_of_its_record():
+    run = persona_run(GPT2, 1)
+    assert asdict(run)["probes"]["chance"] == CHANCE
+    row = cells_of(bank_seeds_table(make_study("persona", [run])), GPT2, "1")
+    assert float(row["D_sep facts"]) < 0.0 < float(row["D_sep rules"])
+    assert row["left telling"] == f"{run.evaluation['shares'][0][0]:.4f}"
