@@ -115,17 +115,26 @@ def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -
 
 def mark_retention(axes: Axes, num_letters: int, most: int) -> None:
     """Draw the chance of recalling a letter, and ticks for numbers of segments up to ``most``."""
-    chance = 1.0 / num_letters
+    mark_chance(axes, 1.0 / num_letters, f"chance, 1/{num_letters}")
+    mark_counts(axes, most)
+
+
+def mark_chance(axes: Axes, chance: float, text: str, *, is_above: bool = False) -> None:
+    """Draw a line at chance, with its name below it, or above where it is near the floor."""
     axes.axhline(chance, color=INK, linewidth=1.0, linestyle=":", zorder=0)
     axes.annotate(
-        f"chance, 1/{num_letters}",
+        text,
         xy=(0.01, chance),
         xycoords=axes.get_yaxis_transform(),
-        xytext=(0, -5),
+        xytext=(0, 4 if is_above else -5),
         textcoords="offset points",
-        va="top",
+        va="bottom" if is_above else "top",
         fontsize=9,
     )
+
+
+def mark_counts(axes: Axes, most: int) -> None:
+    """Set ticks at zero and the powers of ten up to ``most``."""
     ticks = [0, *(10**power for power in range(8) if 10**power <= most)]
     axes.set_xticks(ticks, [f"{tick:,}" for tick in ticks])
     axes.minorticks_off()

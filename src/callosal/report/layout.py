@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 
+from callosal.report.facts import episode_facts
 from callosal.report.pictures import FigureKind
 from callosal.report.study import Study
 from callosal.report.tables import Table
@@ -21,6 +22,7 @@ class Layout:
         figures: in their order on the page; the first stands at its top.
         summary: says in one sentence what the first figure shows.
         remark: what a reader of this page must know beside the definitions.
+        facts: says what was run, line by line.
         cells: in the order of every table and figure; others follow.
     """
 
@@ -31,4 +33,5 @@ class Layout:
     figures: tuple[FigureKind, ...]
     summary: Callable[[Study], str]
     remark: str = ""
+    facts: Callable[[Study], dict[str, str]] = episode_facts
     cells: tuple[str, ...] = ()

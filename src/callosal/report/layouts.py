@@ -5,6 +5,7 @@ from callosal.report.domain_layout import DOMAIN_LAYOUTS
 from callosal.report.figures import KINDS, retention_sentence
 from callosal.report.layout import Layout
 from callosal.report.map_layout import MAP_LAYOUTS
+from callosal.report.persona_layout import PERSONA_LAYOUTS
 from callosal.report.rival_layout import RIVAL_LAYOUTS
 from callosal.report.study import Study
 from callosal.report.tables import study_tables
@@ -30,6 +31,7 @@ LAYOUTS: dict[str, Layout] = {
     **DOMAIN_LAYOUTS,
     **BANK_LAYOUTS,
     **RIVAL_LAYOUTS,
+    **PERSONA_LAYOUTS,
 }
 
 

@@ -2,14 +2,13 @@
 
 import base64
 import shlex
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from html import escape
 
 from callosal.report.layout import Layout
 from callosal.report.pictures import Picture
-from callosal.report.study import SIGN_LABELS, Study, domains_of, seed_range
+from callosal.report.study import SIGN_LABELS, Study, seed_range
 from callosal.report.tables import VERDICT_COLOURS, Table
-from callosal.studies.records import RunRecord
 
 _STYLE = """
 :root { color-scheme: light dark; --ink: #1d1d1f; --soft: #5d5d63; --line: #d9d9de; --page: #ffffff;
@@ -109,7 +108,7 @@ def write_page(
         warnings=warnings,
         first="".join(_figure(picture, summary) for picture in first),
         remark=f'<p class="note">{escape(layout.remark)}</p>' if layout.remark else "",
-        facts=_facts(study),
+        facts=_facts(study, layout),
         tables="".join(_table(table) for table in tables),
         figures="".join(
             f"<h2>{escape(picture.kind.title)}</h2>" + _figure(picture, picture.kind.title)
@@ -149,38 +148,21 @@ def _table(table: Table) -> str:
     return f"<h2>{escape(table.title)}</h2>{body}"
 
 
-def _facts(study: Study) -> str:
+def _facts(study: Study, layout: Layout) -> str:
     runs = study.records
     if not runs:
         return "<p>No run of this folder counts as evidence.</p>"
-    configs = [run.config for run in runs]
-    episodes = [config["episodes"] for config in configs]
-    steps = _spread(config["training"]["num_steps"] for config in configs)
-    sizes = _spread(config["training"]["batch_size"] for config in configs)
-    shown = _spread(config["pairs_per_segment"] for config in episodes)
     if study.has_arms:
         labels = {"recipe": study.recipe, "arms": "; ".join(map(_label, study.arms))}
-        parameters = "; ".join(f"{a} {study.of(a)[0].num_parameters:,}" for a in study.arms)
         command = f"callosal reproduce --recipe {study.recipe}"
     else:
         labels = {"study": study.recipe, "cells": str(len(study.arms))}
-        parameters = _spread(run.num_parameters for run in runs)
         command = f"callosal study {study.recipe}"
     minutes = sum(run.wall_seconds for run in runs) / 60
     facts = {
         **labels,
         "seeds": f"{seed_range(study.seeds)} ({len(runs)} runs)",
-        "domains": _domains(runs),
-        "told": (
-            f"{_spread(config['num_letters'] for config in episodes)} letters, a fresh mapping per "
-            f"episode, {shown} pairs to a segment"
-        ),
-        "training": f"{steps} steps of {sizes} fresh episodes",
-        "evaluation": (
-            f"{_spread(config['evaluation_episodes'] for config in configs)} held-out episodes, the "
-            "same for every seed"
-        ),
-        "parameters": parameters,
+        **layout.facts(study),
         "wall time": f"{minutes:.0f} minutes, all runs added up",
         "versions": " / ".join(sorted({_versions(run.versions) for run in runs})),
     }
@@ -199,15 +181,3 @@ def _versions(versions: dict[str, str]) -> str:
 
 def _label(arm: str) -> str:
     return SIGN_LABELS.get(arm, arm)
-
-
-def _spread(values: Iterable[int]) -> str:
-    """Write the numbers that runs have, from the smallest to the largest."""
-    found = sorted(set(values))
-    return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
-
-
-def _domains(runs: Sequence[RunRecord]) -> str:
-    """Name the domains, or say how many there are where runs differ in them."""
-    found = {domains_of(run) for run in runs}
-    return ", ".join(found.pop()) if len(found) == 1 else f"{_spread(map(len, found))}, by cell"

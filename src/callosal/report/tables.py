@@ -158,9 +158,11 @@ def retention_table(study: Study, *, label: str = "arm") -> Table:
     )
 
 
-def off_recipe_table(study: Study, *, label: str = "arm") -> Table:
+def off_recipe_table(
+    study: Study, *, label: str = "arm", measures: Sequence[Measure] | None = None
+) -> Table:
     """Give the runs with settings changed by hand, apart from the rest."""
-    shown = MEASURES[:6]
+    shown = MEASURES[:6] if measures is None else measures
     return Table(
         title="Off the recipe: no evidence",
         headers=[label, "seed", *(measure.name for measure in shown), "changed"],

@@ -1,0 +1,114 @@
+"""Clearly synthetic runs of the persona study, some good and some bad: no model ever gave these numbers."""
+
+import math
+from typing import Any
+
+import numpy as np
+from tests.synthetic_rivals import measures_of
+
+from callosal.studies.persona_claims import CELLS, LAYER, layer_cell
+from callosal.studies.records import RunRecord
+
+CHANCE = 1 / 24
+MARKS = [0, 2, 10, 30, 100]
+STEPS = range(10, 401, 10)
+# Recall at once and after the most turns, and the bank's share of telling, asking and rules.
+PLANS: dict[str, tuple[float, float, tuple[float, float, float]]] = {
+    **dict.fromkeys(CELLS, (0.98, 0.97, (0.98, 0.99, 0.02))),
+    layer_cell("GPT-2", 0): (0.61, 0.5, (0.7, 0.7, 0.4)),
+    layer_cell("Llama", 0): (0.55, 0.4, (0.6, 0.7, 0.4)),
+    layer_cell("Llama", 3): (0.9, 0.88, (0.97, 0.96, 0.03)),
+    "Llama, uncoupled": (0.95, 0.8, (0.8, 0.85, 0.2)),
+    "Llama, excitatory": (0.9, 0.3, (0.51, 0.5, 0.5)),
+    "Llama, one bank": (0.93, 0.35, (1.0, 1.0, 1.0)),
+    "Llama, apart": (0.4, 0.3, (0.97, 0.05, 0.6)),
+}
+
+
+def persona_run(cell: str, seed: int, **changes: Any) -> RunRecord:
+    """Make up a run of a cell; in even seeds the left bank serves the facts, in odd the right one."""
+    rng = np.random.default_rng([CELLS.index(cell), seed])
+    soon, late, shares = PLANS[cell]
+    soon, late = (float(np.clip(v + rng.normal(0, 0.008), 0, 1)) for v in (soon, late))
+    recall = [late + (soon - late) / (1 + (mark / 12) ** 1.4) for mark in MARKS]
+    decay = [CHANCE + 3.0 * math.exp(-step / 60) + rng.uniform(0, 0.02) for step in STEPS]
+    fields = {
+        "evaluation": evaluation(seed, soon, shares, num_banks=1 if "one bank" in cell else 2),
+        "retention": {"distractors": MARKS, "recall": recall, "loss": [1 - r for r in recall]},
+        "curve": [
+            {"step": s, "loss": v, "learning_rate": 3e-3, "gradient_norm": 1.0, "num_scored": 900}
+            for s, v in zip(STEPS, decay, strict=True)
+        ],
+        "config": config(cell, seed),
+        "probes": {
+            "train_seconds": 300.0 + seed,
+            "state_floats": 4096,
+            "host_parameters": 262_464 if cell.startswith("Llama") else 268_800,
+            "vocabulary": 521,
+            "pretraining": [{"step": 20, "text_loss": 1.2, "answer_loss": 0.1}],
+            "chance": CHANCE,
+        },
+    }
+    known = {
+        "fingerprint": f"persona {cell} {seed}",
+        "recipe": "persona",
+        "arm": cell,
+        "seed": seed,
+        "changed": [],
+        "snapshot": None,
+        "num_parameters": 33_414,
+        "wall_seconds": 400.0,
+        "versions": {"python": "0", "torch": "0", "callosal": "0"},
+    }
+    return RunRecord(**(known | fields | changes))
+
+
+def evaluation(
+    seed: int, memory: float, shares: tuple[float, float, float], num_banks: int
+) -> dict[str, Any]:
+    """Make up answers that come out of the bank that was told, as far as the banks took sides."""
+    telling, asking, rules = shares
+    facts = (telling + asking) / 2
+    table = np.array([[facts, 1 - facts], [rules, 1 - rules]])
+    lesioned = [[CHANCE + (memory - CHANCE) * (1 - facts), 0.99], [memory, 0.97]]
+    if seed % 2:
+        table, lesioned = table[:, ::-1], lesioned[::-1]
+    left = [1 - share for share in shares] if seed % 2 else list(shares)
+    if num_banks == 1:
+        table, lesioned, left = np.ones((2, 1)), [[CHANCE, 0.97]], [1.0, 1.0, 1.0]
+    return {
+        "num_conversations": 512,
+        "no_memory": CHANCE + 0.005 * seed,
+        "memory": memory,
+        "reset": CHANCE + 0.004 * seed,
+        "others": CHANCE - 0.003 * seed,
+        "as_others": memory - 0.01,
+        "in_context": 0.985 + 0.004 * seed,
+        "rule_before": 0.992,
+        "rule": 0.991 + 0.001 * seed,
+        "lesioned": lesioned,
+        "specialization": [measures_of(table)],
+        "shares": [left],
+    }
+
+
+def config(cell: str, seed: int) -> dict[str, Any]:
+    """Make up what a report reads of a configuration."""
+    layer = int(cell[-1]) if cell[-1].isdigit() else LAYER
+    return {
+        "recipe": "persona",
+        "arm": cell,
+        "seed": seed,
+        "episodes": {"num_facts": 4, "facts_per_turn": 2, "mixed": "apart" not in cell},
+        "host": {"kind": cell.partition(",")[0], "width": 64, "num_layers": 4},
+        "pretraining": {"num_steps": 4000, "batch_size": 64},
+        "layers": [layer],
+        "memory": {"num_banks": 1 if "one bank" in cell else 2, "num_slots": 32},
+        "training": {"num_steps": 400},
+        "batch_size": 16,
+        "evaluation_conversations": 512,
+    }
+
+
+def persona_runs(num_seeds: int = 3) -> list[RunRecord]:
+    return [persona_run(cell, seed) for cell in CELLS for seed in range(num_seeds)]
