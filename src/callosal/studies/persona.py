@@ -1,7 +1,9 @@
 """The persona study: memories attached to small language models, which stay frozen."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from callosal.memory import MemoryConfig
 from callosal.studies.hosts import HostConfig
