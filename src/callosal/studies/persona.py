@@ -15,7 +15,7 @@ from callosal.training.stateful import StatefulConfig
 
 RECIPE = "persona"
 # Learned positions take longer to learn to look things up.
-PRETRAINING_STEPS: dict[Host, int] = {"GPT-2": 2000, "Llama": 1200}
+PRETRAINING_STEPS: dict[Host, int] = {"GPT-2": 1500, "Llama": 1000}
 
 
 @dataclass(frozen=True, kw_only=True)
