@@ -6,7 +6,7 @@ import sys
 from collections.abc import Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import NoReturn
+from typing import Any, NoReturn
 
 from rich.console import Console
 
@@ -14,10 +14,17 @@ from callosal.cli_memory import add_memory_verbs
 from callosal.contract import contract_table
 from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
 from callosal.studies.catalog import STUDIES
-from callosal.studies.recipes import RECIPES, RunConfig, load_config, override
+from callosal.studies.recipes import RECIPES, load_config, override
 from callosal.studies.records import ARMS
 from callosal.studies.rivals import check_contenders
-from callosal.studies.runner import evaluate_held_out, load_trained, require_writable, run_all
+from callosal.studies.runner import (
+    Run,
+    evaluate_held_out,
+    load_trained,
+    require_writable,
+    run,
+    run_all,
+)
 
 
 class _Parser(argparse.ArgumentParser):
@@ -55,7 +62,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
     parsed = make_parser().parse_args(arguments)
     try:
         return parsed.verb(parsed)
-    except (ValueError, OSError) as error:
+    except (ValueError, OSError, ImportError) as error:
+        # An optional extra that is missing says how to install it.
         # An interrupt while workers start can end in an error of what it tore apart.
         if not _was_interrupted(error):
             print(f"callosal: {' '.join(str(error).split())}", file=sys.stderr)
@@ -165,7 +173,7 @@ def _study(parsed: argparse.Namespace) -> int:
     study = STUDIES[parsed.name]
     parsed.out = parsed.out or Path("runs") / parsed.name
     seeds = study.seeds if parsed.seeds is None else parsed.seeds
-    failed = _run(study.configs(seeds), parsed)
+    failed = _run(study.configs(seeds), parsed, study.run)
     parsed.folder, parsed.into = parsed.out, []
     return _report(parsed) or failed
 
@@ -183,9 +191,9 @@ def _train(parsed: argparse.Namespace) -> int:
     return failed
 
 
-def _run(configs: Sequence[RunConfig], parsed: argparse.Namespace) -> int:
+def _run(configs: Sequence[Any], parsed: argparse.Namespace, how: Run = run) -> int:
     require_writable(parsed.out)
-    failures = run_all(configs, parsed.out, num_workers=getattr(parsed, "workers", 1))
+    failures = run_all(configs, parsed.out, run=how, num_workers=getattr(parsed, "workers", 1))
     for failure in failures:
         print(f"callosal: {failure}", file=sys.stderr)
     return int(bool(failures))

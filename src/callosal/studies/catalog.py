@@ -2,10 +2,13 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
 
 from callosal.studies import domains, rivals
 from callosal.studies import map as lateralization_map
-from callosal.studies.recipes import RunConfig
+from callosal.studies.records import RunRecord
+from callosal.studies.runner import Report, Run, run
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -16,11 +19,26 @@ class Study:
         question: in one sentence.
         configs: makes the runs of some seeds.
         seeds: those that the committed results have, fixed before looking.
+        run: makes a record of a configuration.
     """
 
     question: str
-    configs: Callable[[Sequence[int]], list[RunConfig]]
+    configs: Callable[[Sequence[int]], Sequence[Any]]
     seeds: tuple[int, ...] = (0, 1, 2, 3, 4)
+    run: Run = run
+
+
+def _persona_configs(seeds: Sequence[int]) -> Sequence[Any]:
+    # Its hosts are of transformers, an optional extra.
+    from callosal.studies import persona  # noqa: PLC0415
+
+    return persona.configs(seeds)
+
+
+def _run_persona(config: Any, folder: Path, report: Report) -> RunRecord:
+    from callosal.studies import persona_run  # noqa: PLC0415
+
+    return persona_run.run(config, folder, report)
 
 
 STUDIES: dict[str, Study] = {
@@ -55,5 +73,11 @@ STUDIES: dict[str, Study] = {
     "rivals": Study(
         question="How does this memory compare with others, and is the memory doing it?",
         configs=rivals.configs,
+    ),
+    "persona": Study(
+        question="Does a frozen language model with a memory know in a later session what it was told?",
+        configs=_persona_configs,
+        seeds=(0, 1, 2),
+        run=_run_persona,
     ),
 }

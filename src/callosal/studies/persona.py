@@ -1,17 +1,21 @@
 """The persona study: memories attached to small language models, which stay frozen."""
 
 import re
+from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 from callosal.memory import MemoryConfig
 from callosal.studies.hosts import HostConfig
+from callosal.studies.persona_claims import HOSTS, LAYER, NUM_LAYERS, Host, layer_cell
 from callosal.studies.recipes import fingerprint
 from callosal.tasks.persona import PersonaConfig
 from callosal.training.loop import TrainingConfig
 from callosal.training.stateful import StatefulConfig
 
 RECIPE = "persona"
-SEEDS = (0, 1, 2)
+# Learned positions take longer to learn to look things up.
+PRETRAINING_STEPS: dict[Host, int] = {"GPT-2": 1500, "Llama": 1000}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -53,3 +57,61 @@ class PersonaRun:
         """A readable, unique folder name."""
         cell = re.sub(r"[^\w.+=-]+", "_", self.arm)
         return f"{self.recipe}-{cell}-seed{self.seed}-{fingerprint(self)[:8]}"
+
+
+def configs(seeds: Sequence[int]) -> list[PersonaRun]:
+    """Return the study's runs: both hosts at the usual layer first, then the other layers, then variants."""
+    return [
+        run
+        for cells in (_main_cells, _layer_cells, _variant_cells)
+        for seed in seeds
+        for run in cells(seed)
+    ]
+
+
+def _main_cells(seed: int) -> list[PersonaRun]:
+    return [cell(layer_cell(kind, LAYER), seed, kind) for kind in HOSTS]
+
+
+def _layer_cells(seed: int) -> list[PersonaRun]:
+    others = [layer for layer in range(NUM_LAYERS) if layer != LAYER]
+    return [
+        cell(layer_cell(kind, layer), seed, kind, layers=(layer,))
+        for layer in others
+        for kind in HOSTS
+    ]
+
+
+def _variant_cells(seed: int) -> list[PersonaRun]:
+    return [
+        cell("Llama, apart", seed, "Llama", episodes=PersonaConfig(mixed=False)),
+        cell("Llama, excitatory", seed, "Llama", sign=1.0),
+        cell("Llama, one bank", seed, "Llama", num_banks=1, num_slots=256),
+        cell("Llama, uncoupled", seed, "Llama", sign=0.0),
+    ]
+
+
+def cell(
+    arm: str,
+    seed: int,
+    kind: Host,
+    *,
+    layers: tuple[int, ...] = (LAYER,),
+    episodes: PersonaConfig | None = None,
+    **memory: Any,
+) -> PersonaRun:
+    """Return a run of the study; what is not named is as in all others."""
+    host = HostConfig(kind=kind, num_layers=NUM_LAYERS)
+    fields: dict[str, Any] = {"width": host.width, "num_slots": 128} | memory
+    return PersonaRun(
+        arm=arm,
+        seed=seed,
+        episodes=episodes or PersonaConfig(),
+        host=host,
+        pretraining=TrainingConfig(
+            num_steps=PRETRAINING_STEPS[kind], learning_rate=3e-3, log_every=50
+        ),
+        layers=layers,
+        memory=MemoryConfig(**fields),
+        training=StatefulConfig(num_steps=1000, learning_rate=0.016, log_every=20),
+    )

@@ -21,7 +21,7 @@ from callosal.studies.persona import PersonaRun
 from callosal.studies.recipes import fingerprint
 from callosal.studies.records import RunRecord
 from callosal.studies.runner import HELD_OUT_SEED, Report, versions
-from callosal.tasks.persona import sample_conversation, tokenized
+from callosal.tasks.persona import CHANCE, sample_conversation, tokenized
 from callosal.training.answers import Encode, measure_answers, measure_recall
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
@@ -119,6 +119,7 @@ def run(
             "host_parameters": sum(p.numel() for p in host.parameters()) - _size(memories),
             "vocabulary": tokenizer.get_vocab_size(),
             "pretraining": taught,
+            "chance": CHANCE,
         },
     )
 

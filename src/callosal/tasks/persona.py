@@ -36,7 +36,7 @@ class PersonaConfig:
     num_facts: int = 4
     facts_per_turn: int = 2
     num_between: int = 0
-    num_examples: int = 3
+    num_examples: int = 2
     mixed: bool = True
 
     def __post_init__(self) -> None:
