@@ -204,7 +204,8 @@ def variants_table(study: Study) -> Table:
             f"Llama, behind layer {LAYER}. {_MEANS}. Shares are those of the bank that takes most of the "
             "telling, in turns that tell, turns that ask, and turns of rules. Apart: facts are told and "
             "asked in turns of their own, so that telling and asking look different to the banks; the other "
-            "cells do both in every turn about the user. One bank has as many slots as two together, and no shares to speak of."
+            "cells do both in every turn about the user. One bank has as many slots as two together, and "
+            "no shares to speak of."
         ),
     )
 

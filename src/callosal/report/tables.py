@@ -189,7 +189,8 @@ def print_tables(tables: Sequence[Table], notes: Sequence[str], console: Console
             line = f"{table.title}: {len(table.rows)} rows, which tables.md and the page hold.\n"
             console.print(line, markup=False, highlight=False)
             continue
-        console.print(_rich(table, is_narrow=console.width < WIDE))
+        is_narrow = console.width < max(WIDE, _least_width(table))
+        console.print(_rich(table, is_narrow=is_narrow))
         console.print(f"{table.note}\n", style="dim", markup=False, highlight=False)
     for note in notes:
         console.print(f"Note: {note}", style="yellow", markup=False, highlight=False)
@@ -230,6 +231,16 @@ def _rich(table: Table, *, is_narrow: bool) -> RichTable:
         cells = [_INTERVAL.sub("\n", cell) if is_narrow else cell for cell in row]
         rich.add_row(*map(_coloured, cells))
     return rich
+
+
+def _least_width(table: Table) -> int:
+    """Return how wide a table is whose words are broken and whose numbers are not."""
+    columns = zip(table.headers, *table.rows, strict=True)
+    return sum(
+        2
+        + max((len(p) for cell in cells for p in (cell.split() if is_words else [cell])), default=0)
+        for cells, is_words in ((c, i < table.num_labels) for i, c in enumerate(columns))
+    )
 
 
 def _coloured(cell: str) -> str:
