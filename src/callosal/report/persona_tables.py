@@ -141,8 +141,9 @@ def answers_table(study: Study) -> Table:
             + ("" if guess is None else f"Chance for a fact is {guess:.3f}. ")
             + "Answers as that user: how often the answer is what the memory's user was told, where both "
             "users stated something of the kind and not the same. Facts in context: the host alone, with "
-            "all that was said before the question. Without a bank: what it holds is taken away between "
-            "the sessions; the facts' bank is the one with the larger share of their tokens in that seed."
+            "all that was said before the question. Without a bank: the later session reads it as if "
+            "nothing had been told; the facts' bank is the one with the larger share of their tokens "
+            "in that seed."
         ),
     )
 
