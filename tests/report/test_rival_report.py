@@ -34,16 +34,9 @@ from callosal.report.bank_tables import (
     domains_table,
     sorted_shares,
 )
+from callosal.report.drawing import CEILING, FLOOR, LABEL_GAP, keep_inside
 from callosal.report.layouts import LAYOUTS
-from callosal.report.rival_figures import (
-    CEILING,
-    COLOURS,
-    FLOOR,
-    LABEL_GAP,
-    VARIANTS,
-    keep_inside,
-    rivals_sentence,
-)
+from callosal.report.rival_figures import COLOURS, VARIANTS, rivals_sentence
 from callosal.report.rival_tables import (
     best_rates,
     by_recall,

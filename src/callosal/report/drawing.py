@@ -26,6 +26,9 @@ ARM_MARK_SIZES = {"inhibitory": 9.0}
 ARM_MARKERS = {"no-memory": "x", "inhibitory": "o", "uncoupled": "s", "excitatory": "^"}
 BANK_COLOURS = ("#2f4b7c", "#f0c05a", "#8fb8a8", "#b07aa1")
 INK = "#222222"
+# A label's height on an axis from 0 to 1, and how far beyond it labels may stand.
+LABEL_GAP = 0.066
+FLOOR, CEILING = -0.03, 1.06
 DOTS_PER_INCH = 150
 
 _SETTINGS: dict[RcKeyType, Any] = {
@@ -92,6 +95,21 @@ def spread(positions: Sequence[float], gap: float) -> list[float]:
     for place, position in zip(order, placed, strict=True):
         moved[int(place)] = position
     return moved
+
+
+def keep_inside(heights: Sequence[float]) -> list[float]:
+    """Push labels that ran over the floor or the ceiling back, with the others in front of them.
+
+    Labels that were ``LABEL_GAP`` apart still are, and their order is kept, as long as all of them
+    fit one above the other.
+    """
+    order = np.argsort(heights, kind="stable")
+    steps = LABEL_GAP * np.arange(len(heights))
+    risen = np.maximum.accumulate(np.maximum(np.array(heights)[order], FLOOR) - steps) + steps
+    sunk = np.minimum.accumulate((np.minimum(risen, CEILING) - steps)[::-1])[::-1] + steps
+    moved = np.empty(len(heights))
+    moved[order] = sunk
+    return moved.tolist()
 
 
 def label_ends(axes: Axes, ends: Sequence[tuple[float, str, str]], gap: float) -> None:

@@ -3,6 +3,7 @@
 from collections.abc import Callable, Sequence
 
 import numpy as np
+from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
@@ -11,8 +12,12 @@ from callosal.measures.intervals import mean_interval
 from callosal.report.drawing import (
     ARM_COLOURS,
     ARM_MARKERS,
+    CEILING,
+    FLOOR,
     INK,
+    LABEL_GAP,
     draw_seeds,
+    keep_inside,
     label_ends,
     mark_chance,
     mark_counts,
@@ -30,8 +35,9 @@ from callosal.report.persona_tables import (
 from callosal.report.pictures import FigureKind
 from callosal.report.study import Study
 from callosal.report.tables import Measure
-from callosal.report.training_figures import FLOOR, has_series, series
-from callosal.studies.persona_claims import HOSTS, KNOWN, LAYER, LAYERS
+from callosal.report.training_figures import FLOOR as LEAST_LOSS
+from callosal.report.training_figures import has_series, series
+from callosal.studies.persona_claims import HOSTS, KNOWN, LAYER, LAYERS, NUM_LAYERS
 from callosal.studies.records import RunRecord
 
 # Okabe and Ito's. The Llama host's inhibitory memory has one colour in all figures.
@@ -46,8 +52,6 @@ MARKERS = {"GPT-2": "^", "Llama": "o", **ARM_MARKERS, "one bank": "v", "apart": 
 # The first of a panel is larger, so that it is seen below what coincides with it.
 SIZES = {"GPT-2": 10.0, "inhibitory": 9.0}
 SHARES = ([0.0, 0.25, 0.5, 0.75, 1.0], ["0", "25 %", "50 %", "75 %", "100 %"])
-# A label's height as a part of its axis.
-LABEL_GAP = 0.075
 # Between two hosts in one row or behind one layer.
 APART = 0.3
 _PERCENT = "\N{NO-BREAK SPACE}%"
@@ -135,12 +139,13 @@ def draw_layers(study: Study) -> Figure | None:
             axes.plot(places, means, color=COLOURS[host], linewidth=1.2, alpha=0.6)
             for place, values in zip(places, found, strict=True):
                 _draw_estimate(axes, float(place), values, host, is_row=False)
-        axes.set_xticks(range(1 + max(layer for _, layer in LAYERS)))
+        axes.set_xticks(range(NUM_LAYERS))
+        axes.set_xlim(-0.4, NUM_LAYERS - 0.6)
         axes.set_xlabel("memory attached behind layer, counted from 0")
         axes.grid(axis="y", color="#e6e6e6", linewidth=0.8)
         axes.set_axisbelow(True)
     recall, outside = panels
-    recall.set_ylim(-0.03, 1.04)
+    recall.set_ylim(FLOOR, CEILING)
     recall.set_yticks(*SHARES)
     recall.set_ylabel("facts known in the next session")
     recall.axhline(KNOWN, color=INK, linewidth=1.0, linestyle="--", zorder=0)
@@ -170,7 +175,7 @@ def draw_persona_retention(study: Study) -> Figure | None:
         draw_seeds(axes, marks, lines, COLOURS[name], mean=lines.mean(0))
         size = SIZES.get(name, 5.0)
         axes.plot(marks, lines.mean(0), MARKERS[name], color=COLOURS[name], markersize=size)
-        return float(lines.mean(0)[-1])
+        return _end(lines)
 
     figure, panels = _two_panels(study, draw, has=lambda runs: True)
     for axes in panels:
@@ -178,7 +183,7 @@ def draw_persona_retention(study: Study) -> Figure | None:
         axes.set_xscale("symlog", linthresh=1.0, linscale=0.5)
         mark_counts(axes, most)
         axes.set_xlim(-0.08, most * 1.15 if most else 1.0)
-        axes.set_ylim(-0.03, 1.04)
+        axes.set_ylim(FLOOR, CEILING)
         axes.set_yticks(*SHARES)
         axes.set_xlabel("further turns between the sessions")
         _mark_chance(axes, study)
@@ -192,10 +197,10 @@ def draw_learning(study: Study) -> Figure | None:
 
     def draw(axes: Axes, name: str, runs: Sequence[RunRecord]) -> float:
         steps, lines = series(runs, "loss")
-        lines = np.maximum(lines, FLOOR)
+        lines = np.maximum(lines, LEAST_LOSS)
         mean = np.exp(np.log(lines).mean(0))
         draw_seeds(axes, steps, lines, COLOURS[name], mean=mean)
-        return float(mean[-1])
+        return float(np.exp(_end(np.log(lines))))
 
     figure, panels = _two_panels(study, draw, has=lambda runs: has_series(runs, "loss"), log=True)
     for axes in panels:
@@ -239,13 +244,14 @@ def _two_panels(
 
 
 def _label_lines(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
-    """Write every line's name at its end, apart on the axis as it is drawn."""
+    """Write every line's name at its end, apart on the axis as it is drawn, and inside it."""
     is_log = axes.get_yscale() == "log"
-    heights = [np.log10(height) if is_log else height for height, _, _ in ends]
-    low, high = np.log10(axes.get_ylim()) if is_log else (-0.03, 1.04)
-    apart = spread(heights, LABEL_GAP * (high - low))
+    low, high = np.log10(axes.get_ylim()) if is_log else (0.0, 1.0)
+    heights = np.array([np.log10(height) if is_log else height for height, _, _ in ends])
+    parts = spread(((heights - low) / (high - low)).tolist(), LABEL_GAP)
+    apart = low + (high - low) * np.array(keep_inside(parts))
     placed = [
-        (float(10.0**height) if is_log else height, name, colour)
+        (float(10.0**height if is_log else height), name, colour)
         for height, (_, name, colour) in zip(apart, ends, strict=True)
     ]
     label_ends(axes, placed, 0.0)
@@ -254,7 +260,10 @@ def _label_lines(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
 def _draw_estimate(
     axes: Axes, place: float, values: Sequence[float], host: str, *, is_row: bool
 ) -> None:
-    """Draw every seed as a dot, their mean as a mark and its 95 % interval as a line."""
+    """Draw every seed as a dot, their mean as a mark and its 95 % interval as a line.
+
+    As in the tables there is no mean where a seed's number is none.
+    """
     if not values:
         return
     interval, colour = mean_interval(values), COLOURS[host]
@@ -268,6 +277,12 @@ def _draw_estimate(
     wiggle = np.linspace(-0.07, 0.07, len(values)) if len(values) > 1 else np.zeros(1)
     draw(values, (place + wiggle).tolist(), ".", markersize=5, alpha=0.55, mew=0)
     draw([interval.estimate], [place], MARKERS[host], markersize=6.5, mec="white", mew=0.8)
+
+
+def _end(lines: Float[np.ndarray, "seed point"]) -> float:
+    """Return where the lines end on average, of those that do; NaN if none does."""
+    ends = lines[:, -1][np.isfinite(lines[:, -1])]
+    return float(ends.mean()) if len(ends) else np.nan
 
 
 def _name_hosts(figure: Figure, hosts: Sequence[str]) -> None:
@@ -287,9 +302,8 @@ def _mark_chance(axes: Axes, study: Study) -> None:
 
 
 def _values(value: Callable[[RunRecord], float | None], runs: Sequence[RunRecord]) -> list[float]:
-    """Return the numbers of the runs that have one, without those that are none."""
-    found = [number for number in map(value, runs) if number is not None]
-    return [number for number in found if np.isfinite(number)]
+    """Return the numbers of the runs that have one, NaN where it is undefined."""
+    return [number for number in map(value, runs) if number is not None]
 
 
 PERSONA_KINDS: tuple[FigureKind, ...] = (

@@ -9,8 +9,12 @@ from matplotlib.figure import Figure
 
 from callosal.report.drawing import (
     ARM_COLOURS,
+    CEILING,
+    FLOOR,
     INK,
+    LABEL_GAP,
     draw_seeds,
+    keep_inside,
     mark_retention,
     spread,
 )
@@ -48,9 +52,6 @@ COLOURS = {
     "titans-pytorch": "#44aa99",
 }
 MARKERS = "s^Dv<PX>"
-# A label's height on the axis of recall.
-LABEL_GAP = 0.066
-FLOOR, CEILING = -0.03, 1.06
 CIPHER_COLOUR, ARITHMETIC_COLOUR = "#2f4b7c", "#f0c05a"
 _PERCENT = "\N{NO-BREAK SPACE}%"
 
@@ -245,21 +246,6 @@ def _label_lines(axes: Axes, ends: Sequence[tuple[float, str, str]]) -> None:
             fontsize=10,
             fontweight="bold" if name == OURS else "normal",
         )
-
-
-def keep_inside(heights: Sequence[float]) -> list[float]:
-    """Push labels that ran over the floor or the ceiling back, with the others in front of them.
-
-    Labels that were ``LABEL_GAP`` apart still are, and their order is kept, as long as all of them
-    fit one above the other.
-    """
-    order = np.argsort(heights, kind="stable")
-    steps = LABEL_GAP * np.arange(len(heights))
-    risen = np.maximum.accumulate(np.maximum(np.array(heights)[order], FLOOR) - steps) + steps
-    sunk = np.minimum.accumulate((np.minimum(risen, CEILING) - steps)[::-1])[::-1] + steps
-    moved = np.empty(len(heights))
-    moved[order] = sunk
-    return moved.tolist()
 
 
 def _draw_pairs(
