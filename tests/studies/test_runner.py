@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 import torch
+from filelock import FileLock
 from rich.console import Console
 from tests.tiny import tiny
 
@@ -213,3 +214,13 @@ def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
     killer.join()
     assert not (tmp_path / FILE_NAME).exists()
     assert checkpoint.exists()
+
+
+def test_two_studies_at_once_in_a_folder_are_refused(tmp_path: Path) -> None:
+    (tmp_path / "runs").mkdir()
+    with (
+        FileLock(tmp_path / "runs" / ".lock"),
+        pytest.raises(ValueError, match=r"another process runs in .*; wait until it is done"),
+    ):
+        run_all([tiny()], tmp_path)
+    assert not (tmp_path / FILE_NAME).exists()

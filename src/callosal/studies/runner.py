@@ -20,6 +20,7 @@ from queue import Empty, Queue
 from typing import Any
 
 import torch
+from filelock import FileLock, Timeout
 from rich.console import Console
 from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
@@ -252,14 +253,32 @@ def run_all(
         One line per run that diverged; the others are on record all the same.
 
     Raises:
-        ValueError: a run could not start, such as from a damaged checkpoint, or lost its worker; raised
-            when the others are done and on record.
+        ValueError: another process runs in this folder; or a run could not start, such as from a damaged
+            checkpoint, or lost its worker, raised when the others are done and on record.
     """
-    folder.mkdir(parents=True, exist_ok=True)
+    with _alone_in(folder):
+        return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a study's folder: two at once would write each other's checkpoints."""
+    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / "runs" / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(
+            f"another process runs in {folder}; wait until it is done, or choose another folder"
+        ) from error
+
+
+def _run_all(
+    configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console
+) -> list[str]:
     known = read_records(folder) if (folder / FILE_NAME).is_file() else []
     done = {record.fingerprint for record in known}
     todo = [config for config in configs if fingerprint(config) not in done]
-    console = console or Console(stderr=True)
     if len(todo) < len(configs):
         console.print(f"{len(configs) - len(todo)} of {len(configs)} runs are on record already")
     if not todo:
