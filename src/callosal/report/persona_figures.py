@@ -333,8 +333,9 @@ PERSONA_KINDS: tuple[FigureKind, ...] = (
         title="What is kept",
         caption=(
             "Users state facts, then comes chatter in turn with rules, each turn of which writes to the "
-            "same memory, then the facts are asked. Thin lines are seeds, thick lines their mean. "
-            "Llama in the left panel is the inhibitory memory in the right one."
+            "same memory, then the facts are asked. Thin lines are seeds, thick lines with marks their "
+            "mean, of which there is none where a seed's number is undefined. Llama in the left panel is "
+            "the inhibitory memory in the right one."
         ),
         draw=draw_persona_retention,
     ),
