@@ -19,7 +19,7 @@ with warnings.catch_warnings():
 VOCABULARY, WIDTH, PAD = 40, 32, 0
 CONFIG = MemoryConfig(width=WIDTH, num_slots=6)
 
-_SIZES: dict[str, Any] = {
+SIZES: dict[str, Any] = {
     "vocab_size": VOCABULARY,
     "hidden_size": WIDTH,
     "num_hidden_layers": 2,
@@ -45,15 +45,15 @@ MODELS: dict[str, Callable[[], Any]] = {
             eos_token_id=None,
         )
     ),
-    "llama": lambda: llama.LlamaForCausalLM(llama.LlamaConfig(**_SIZES)),
-    "qwen2": lambda: qwen2.Qwen2ForCausalLM(qwen2.Qwen2Config(**_SIZES, num_key_value_heads=1)),
-    "qwen3": lambda: qwen3.Qwen3ForCausalLM(qwen3.Qwen3Config(**_SIZES, **_GROUPED)),
+    "llama": lambda: llama.LlamaForCausalLM(llama.LlamaConfig(**SIZES)),
+    "qwen2": lambda: qwen2.Qwen2ForCausalLM(qwen2.Qwen2Config(**SIZES, num_key_value_heads=1)),
+    "qwen3": lambda: qwen3.Qwen3ForCausalLM(qwen3.Qwen3Config(**SIZES, **_GROUPED)),
     "mistral": lambda: mistral.MistralForCausalLM(
-        mistral.MistralConfig(**_SIZES, **_GROUPED, sliding_window=4)
+        mistral.MistralConfig(**SIZES, **_GROUPED, sliding_window=4)
     ),
-    "gemma": lambda: gemma.GemmaForCausalLM(gemma.GemmaConfig(**_SIZES, **_GROUPED)),
+    "gemma": lambda: gemma.GemmaForCausalLM(gemma.GemmaConfig(**SIZES, **_GROUPED)),
     "gemma2": lambda: gemma2.Gemma2ForCausalLM(
-        gemma2.Gemma2Config(**_SIZES, **_GROUPED, sliding_window=4)
+        gemma2.Gemma2Config(**SIZES, **_GROUPED, sliding_window=4)
     ),
 }
 

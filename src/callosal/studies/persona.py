@@ -48,7 +48,7 @@ class PersonaRun:
     memory: MemoryConfig
     training: StatefulConfig
     batch_size: int = 16
-    evaluation_conversations: int = 512
+    evaluation_conversations: int = 256
     marks: tuple[int, ...] = (0, 2, 10, 30, 100)
     changed: tuple[str, ...] = ()
 
@@ -60,13 +60,9 @@ class PersonaRun:
 
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:
-    """Return the study's runs: both hosts at the usual layer first, then the other layers, then variants."""
-    return [
-        run
-        for cells in (_main_cells, _layer_cells, _variant_cells)
-        for seed in seeds
-        for run in cells(seed)
-    ]
+    """Return the study's runs: both hosts at the usual layer first, then other layers and variants."""
+    groups = (_main_cells, _layer_cells, _variant_cells)
+    return [run for cells in groups for seed in seeds for run in cells(seed)]
 
 
 def _main_cells(seed: int) -> list[PersonaRun]:
@@ -75,18 +71,14 @@ def _main_cells(seed: int) -> list[PersonaRun]:
 
 def _layer_cells(seed: int) -> list[PersonaRun]:
     others = [layer for layer in range(NUM_LAYERS) if layer != LAYER]
-    return [
-        cell(layer_cell(kind, layer), seed, kind, layers=(layer,))
-        for layer in others
-        for kind in HOSTS
-    ]
+    return [cell(layer_cell("Llama", layer), seed, "Llama", layers=(layer,)) for layer in others]
 
 
 def _variant_cells(seed: int) -> list[PersonaRun]:
     return [
         cell("Llama, apart", seed, "Llama", episodes=PersonaConfig(mixed=False)),
-        cell("Llama, excitatory", seed, "Llama", sign=1.0),
         cell("Llama, one bank", seed, "Llama", num_banks=1, num_slots=256),
+        cell("Llama, excitatory", seed, "Llama", sign=1.0),
         cell("Llama, uncoupled", seed, "Llama", sign=0.0),
     ]
 
@@ -113,5 +105,5 @@ def cell(
         ),
         layers=layers,
         memory=MemoryConfig(**fields),
-        training=StatefulConfig(num_steps=1000, learning_rate=0.016, log_every=20),
+        training=StatefulConfig(num_steps=1200, learning_rate=0.02, log_every=20),
     )

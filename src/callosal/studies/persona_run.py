@@ -21,14 +21,16 @@ from callosal.studies.persona import PersonaRun
 from callosal.studies.recipes import fingerprint
 from callosal.studies.records import RunRecord
 from callosal.studies.runner import HELD_OUT_SEED, Report, versions
-from callosal.tasks.persona import CHANCE, sample_conversation, tokenized
+from callosal.tasks.persona import CHANCE, PersonaConfig, sample_conversation, tokenized
 from callosal.training.answers import Encode, measure_answers, measure_recall
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
 from callosal.training.seeding import derive_seed, seeded
 from callosal.training.stateful import train_stateful
 
-RECALLED_CONVERSATIONS = 128
+RECALLED_CONVERSATIONS = 64
+# What the hosts of all cells learn from.
+TEXT = PersonaConfig()
 
 
 class PersonaData(Dataset[list[Turn]]):
@@ -128,7 +130,7 @@ def taught_host(
     config: PersonaRun, folder: Path, tokenizer: Tokenizer, encode: Encode, report: Report
 ) -> tuple[Any, Curve]:
     """Return the run's host after pretraining, and the curve of that; cells that share it wait for it."""
-    parts = [describe(part) for part in (config.host, config.pretraining, config.episodes)]
+    parts = [describe(part) for part in (config.host, config.pretraining, TEXT)]
     whole = json.dumps([*parts, config.seed], sort_keys=True)
     mark = hashlib.sha256(whole.encode()).hexdigest()
     checkpoint = folder / f"{config.host.kind}-seed{config.seed}-{mark[:8]}.pt"
@@ -142,9 +144,7 @@ def taught_host(
     with FileLock(checkpoint.with_suffix(".lock")):
         curve = optimise(
             host,
-            lambda step: text_step(
-                host, config.episodes, config.pretraining, encode, config.seed, step
-            ),
+            lambda step: text_step(host, TEXT, config.pretraining, encode, config.seed, step),
             config.pretraining,
             checkpoint=checkpoint,
             fingerprint=mark,
