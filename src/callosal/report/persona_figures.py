@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from callosal.measures.intervals import mean_interval
 from callosal.report.drawing import (
@@ -205,6 +206,9 @@ def draw_learning(study: Study) -> Figure | None:
     figure, panels = _two_panels(study, draw, has=lambda runs: has_series(runs, "loss"), log=True)
     for axes in panels:
         axes.set_xlabel("step of the memory's training")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     if panels:
         panels[0].set_ylabel("cross-entropy of answers, nats")
     return figure
