@@ -40,7 +40,7 @@ from callosal.report.study import make_study
 from callosal.report.tables import Table, to_markdown
 from callosal.studies.claims import judge
 from callosal.studies.hosts import HostConfig
-from callosal.studies.persona import PersonaRun
+from callosal.studies.persona import PersonaRun, configs
 from callosal.studies.persona_claims import (
     CELLS,
     HOSTS,
@@ -168,6 +168,7 @@ def test_what_is_synthetic_has_the_names_of_what_is_real():
 def test_the_cells_are_named_once_and_all_have_a_colour():
     assert len(set(CELLS)) == len(CELLS) == 12
     assert set(PLANS) == set(CELLS)
+    assert {run.arm for run in configs([0])} <= set(CELLS)
     for name in (*HOSTS, *VARIANTS):
         assert name in COLOURS
         assert name in MARKERS

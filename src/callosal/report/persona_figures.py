@@ -7,6 +7,7 @@ from jaxtyping import Float
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
 from matplotlib.lines import Line2D
+from matplotlib.ticker import LogLocator, NullLocator
 
 from callosal.measures.intervals import mean_interval
 from callosal.report.drawing import (
@@ -205,6 +206,9 @@ def draw_learning(study: Study) -> Figure | None:
     figure, panels = _two_panels(study, draw, has=lambda runs: has_series(runs, "loss"), log=True)
     for axes in panels:
         axes.set_xlabel("step of the memory's training")
+        axes.yaxis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axes.yaxis.set_major_formatter("{x:g}")
+        axes.yaxis.set_minor_locator(NullLocator())
     if panels:
         panels[0].set_ylabel("cross-entropy of answers, nats")
     return figure
@@ -333,8 +337,9 @@ PERSONA_KINDS: tuple[FigureKind, ...] = (
         title="What is kept",
         caption=(
             "Users state facts, then comes chatter in turn with rules, each turn of which writes to the "
-            "same memory, then the facts are asked. Thin lines are seeds, thick lines their mean. "
-            "Llama in the left panel is the inhibitory memory in the right one."
+            "same memory, then the facts are asked. Thin lines are seeds, thick lines with marks their "
+            "mean, of which there is none where a seed's number is undefined. Llama in the left panel is "
+            "the inhibitory memory in the right one."
         ),
         draw=draw_persona_retention,
     ),

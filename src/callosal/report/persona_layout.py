@@ -18,7 +18,7 @@ PERSONA_LAYOUTS: dict[str, Layout] = {
         figures=PERSONA_KINDS,
         summary=persona_sentence,
         remark=(
-            "The hosts have some 260,000 parameters and were taught on generated text of the task, so "
+            "The hosts have fewer than 300,000 parameters and were taught on generated text of the task, so "
             "they know a few hundred words and nothing of the world. Answers are single words (of the "
             "rules, several in a row). One is right if it is the most probable word where it is due, "
             "with the right answers before it in the same turn in context."
