@@ -57,6 +57,7 @@ def numbers(record: Any) -> dict[str, Any]:
     return {
         "evaluation": record.evaluation,
         "retention": record.retention,
+        "after_chatter": record.probes["after_chatter"],
         "curve": record.curve,
         "pretraining": record.probes["pretraining"],
     }
@@ -82,7 +83,7 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Pa
     assert [point["step"] for point in record.probes["pretraining"]] == [1, 2]
     assert json.loads((tmp_path / "runs" / config.name / "config.json").read_text())["seed"] == 0
     assert told[0].startswith("host")
-    assert told[-1] == "recall, 1 of 1 turns"
+    assert told[-1] == "chatter, 1 of 1 turns"
 
 
 class StoppedError(Exception):

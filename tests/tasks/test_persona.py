@@ -13,6 +13,7 @@ from callosal.tasks.persona import (
     Conversation,
     PersonaConfig,
     Turn,
+    sample_between,
     sample_conversation,
     texts,
     tokenized,
@@ -23,7 +24,6 @@ CONFIGS = st.builds(
     PersonaConfig,
     num_facts=st.sampled_from([2, 4, 6]),
     facts_per_turn=st.sampled_from([1, 2]),
-    num_between=st.integers(0, 4),
     num_examples=st.integers(1, 3),
     mixed=st.booleans(),
 )
@@ -48,7 +48,6 @@ def test_everything_asked_was_told_in_the_first_session(
     assert rule.domain == "rule"
     assert len(user.facts) == config.num_facts
     assert answered(asking) == list(user.facts.values())
-    assert len(user.between) == config.num_between
     assert [turn.domain for turn in user.told] == ["episodic", "rule"] * (
         config.num_facts // config.facts_per_turn
     )
@@ -59,17 +58,28 @@ def test_everything_asked_was_told_in_the_first_session(
 
 
 @given(CONFIGS, SEEDS, SPLITS)
-def test_the_answers_stand_nowhere_between_telling_and_asking(
+def test_what_was_told_is_not_told_again_before_the_questions(
     config: PersonaConfig, seed: int, split: Split
 ) -> None:
-    """But for numbers, which counting uses too."""
     user = sample_conversation(config, Random(seed), split)
-    values = {value for value in user.facts.values() if not value.isdecimal()}
-    assert not values & set(words(user.between))
     asking = user.later[0].text
     before_questions = asking[: asking.index(ATTRIBUTES[next(iter(user.facts))].question)]
     told = [form.format(v) for n, v in user.facts.items() for form in ATTRIBUTES[n].statements]
     assert not any(statement in before_questions for statement in told)
+
+
+@given(SEEDS)
+def test_between_the_sessions_nothing_is_told_or_asked(seed: int) -> None:
+    values = {value for attribute in ATTRIBUTES.values() for value in attribute.values}
+    chatter = sample_between("chatter", PersonaConfig(), Random(seed))
+    assert not values & set(words((chatter,)))
+    assert not answered(chatter)
+    rule = sample_between("rule", PersonaConfig(), Random(seed))
+    # Counting uses the numbers that can be somebody's.
+    assert not {value for value in values if not value.isdecimal()} & set(words((rule,)))
+    assert (chatter.domain, rule.domain) == ("chatter", "rule")
+    with pytest.raises(ValueError, match="tells nothing; ask for chatter or rule"):
+        sample_between("episodic", PersonaConfig(), Random(seed))
 
 
 @given(CONFIGS, SEEDS)
@@ -171,7 +181,6 @@ def test_texts_are_whole_conversations() -> None:
             {"num_facts": 4, "facts_per_turn": 3},
             r"facts_per_turn is 3; it must divide num_facts \(4\)",
         ),
-        ({"num_between": -1}, "num_between is -1"),
         ({"num_examples": 0}, "num_examples is 0"),
     ],
 )

@@ -21,7 +21,7 @@ from callosal.studies.persona import PersonaRun
 from callosal.studies.recipes import fingerprint
 from callosal.studies.records import RunRecord
 from callosal.studies.runner import HELD_OUT_SEED, Report, versions
-from callosal.tasks.persona import CHANCE, PersonaConfig, sample_conversation, tokenized
+from callosal.tasks.persona import CHANCE, Domain, PersonaConfig, sample_conversation, tokenized
 from callosal.training.answers import Encode, measure_answers, measure_recall
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
@@ -29,6 +29,8 @@ from callosal.training.seeding import derive_seed, seeded
 from callosal.training.stateful import train_stateful
 
 RECALLED_CONVERSATIONS = 64
+# What is said between the sessions: first what the other bank should take.
+BETWEEN: tuple[Domain, ...] = ("rule", "chatter")
 # What the hosts of all cells learn from.
 TEXT = PersonaConfig()
 
@@ -92,15 +94,7 @@ def run(
         config.evaluation_conversations,
         Random(derive_seed(HELD_OUT_SEED, "answers")),
     )
-    recall = measure_recall(
-        memories,
-        config.episodes,
-        encode,
-        config.marks,
-        RECALLED_CONVERSATIONS,
-        Random(derive_seed(HELD_OUT_SEED, "recall")),
-        lambda done, total: report(config.name, 1.0, f"recall, {done} of {total} turns"),
-    )
+    kept = {domain: _recall(memories, config, encode, domain, report) for domain in BETWEEN}
     return RunRecord(
         fingerprint=fingerprint(config),
         recipe=config.recipe,
@@ -109,7 +103,7 @@ def run(
         changed=list(config.changed),
         config=json.loads(json.dumps(describe(config))),
         evaluation=asdict(answers),
-        retention=asdict(recall),
+        retention=kept["rule"],
         curve=curve,
         snapshot=None,
         num_parameters=sum(p.numel() for p in memories.parameters() if p.requires_grad),
@@ -122,8 +116,25 @@ def run(
             "vocabulary": tokenizer.get_vocab_size(),
             "pretraining": taught,
             "chance": CHANCE,
+            "after_chatter": kept["chatter"],
         },
     )
+
+
+def _recall(
+    memories: Memories, config: PersonaRun, encode: Encode, domain: Domain, report: Report
+) -> dict[str, Any]:
+    found = measure_recall(
+        memories,
+        config.episodes,
+        encode,
+        domain,
+        config.marks,
+        RECALLED_CONVERSATIONS,
+        Random(derive_seed(HELD_OUT_SEED, "recall")),
+        lambda done, all_: report(config.name, 1.0, f"{domain}, {done} of {all_} turns"),
+    )
+    return asdict(found)
 
 
 def taught_host(

@@ -14,7 +14,6 @@ from callosal.tasks.episodes import UNSCORED
 from callosal.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 
 Domain = Literal["episodic", "rule", "chatter"]
-DOMAINS: tuple[Domain, ...] = ("episodic", "rule")
 # What a fact can be when nothing was told: one of so many words.
 CHANCE = sum(1 / len(a.values) for a in ATTRIBUTES.values()) / len(ATTRIBUTES)
 
@@ -26,7 +25,6 @@ class PersonaConfig:
     Attributes:
         num_facts: facts that a user states and is asked for later, 1 to 7.
         facts_per_turn: of which so many in one turn; it divides num_facts.
-        num_between: turns of chatter between the sessions, of rules in turn with them.
         num_examples: examples in a turn of the rule domain.
         mixed: every turn about the user both states and asks: a fact told is asked at once, and a fresh one
             is told before the questions. Otherwise the first session only states and the second only
@@ -35,7 +33,6 @@ class PersonaConfig:
 
     num_facts: int = 4
     facts_per_turn: int = 2
-    num_between: int = 0
     num_examples: int = 2
     mixed: bool = True
 
@@ -47,7 +44,6 @@ class PersonaConfig:
             "facts_per_turn",
             f"it must divide num_facts ({self.num_facts})",
         )
-        self._require(self.num_between >= 0, "num_between", "it must be at least 0")
         self._require(self.num_examples >= 1, "num_examples", "it must be at least 1")
 
     def _require(self, condition: bool, name: str, remedy: str) -> None:
@@ -85,24 +81,22 @@ class Turn:
 
 @dataclass(frozen=True)
 class Conversation:
-    """What one user says in two sessions, and between them.
+    """What one user says in two sessions.
 
     Attributes:
         facts: value of each attribute stated, in the order in which they are asked.
         told: the turns of the first session.
-        between: turns in which nothing is told or asked.
-        later: the turns of the last session, the questions among them.
+        later: the turns of the second, the questions among them.
     """
 
     facts: dict[str, str]
     told: tuple[Turn, ...]
-    between: tuple[Turn, ...]
     later: tuple[Turn, ...]
 
     @property
     def turns(self) -> tuple[Turn, ...]:
         """All turns, the first session's first."""
-        return self.told + self.between + self.later
+        return self.told + self.later
 
 
 def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> Conversation:
@@ -127,12 +121,8 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
     for start in range(0, len(stated), config.facts_per_turn):
         now = {name: facts[name] for name in stated[start : start + config.facts_per_turn]}
         told += [_telling(now, config, random), _rule(config, random)]
-    between = [
-        (_chatter(random), _rule(config, random))[number % 2]
-        for number in range(config.num_between)
-    ]
     later = [_asking(facts, config, random), _rule(config, random)]
-    return Conversation(facts=facts, told=tuple(told), between=tuple(between), later=tuple(later))
+    return Conversation(facts=facts, told=tuple(told), later=tuple(later))
 
 
 def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict[str, list[int]]:
@@ -182,6 +172,17 @@ def _statement(name: str, value: str, random: Random) -> Piece:
 
 def _question(name: str, value: str) -> list[Piece]:
     return [Piece(ATTRIBUTES[name].question), Piece(value, scored=True), Piece(".")]
+
+
+def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Turn:
+    """Draw a turn between the sessions, in which nothing is told or asked: of chatter, or of rules.
+
+    Raises:
+        ValueError: it is to be episodic.
+    """
+    if domain == "episodic":
+        raise ValueError("a turn between the sessions tells nothing; ask for chatter or rule")
+    return _chatter(random) if domain == "chatter" else _rule(config, random)
 
 
 def _chatter(random: Random) -> Turn:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from random import Random
 from typing import Any
 
@@ -18,8 +18,10 @@ from callosal.models import Memories
 from callosal.tasks.episodes import UNSCORED
 from callosal.tasks.persona import (
     Conversation,
+    Domain,
     PersonaConfig,
     Turn,
+    sample_between,
     sample_conversation,
     tokenized,
 )
@@ -80,7 +82,7 @@ def measure_answers(
 
     Args:
         memories: attached to a causal language model.
-        config: the conversations; nothing is said between the sessions.
+        config: the conversations.
         encode: the model's tokenizer, for which every answer is one token.
         num_conversations: at least 2, since neighbours are swapped.
         random: draws them, from the evaluation split.
@@ -90,7 +92,6 @@ def measure_answers(
     """
     if num_conversations < 2:
         raise ValueError(f"{num_conversations} conversations; at least 2 are needed to swap users")
-    config = replace(config, num_between=0)
     with _evaluating(memories):
         asked = [
             _ask(memories, batch, encode) for batch in _batches(config, num_conversations, random)
@@ -118,36 +119,40 @@ def measure_recall(
     memories: Memories,
     config: PersonaConfig,
     encode: Encode,
+    domain: Domain,
     marks: Sequence[int],
     num_conversations: int,
     random: Random,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Retention:
-    """Ask the same questions after more and more turns of chatter and rules between the sessions.
+    """Ask the same questions after more and more turns of one domain between the sessions.
 
     Args:
         memories: attached to a causal language model.
-        config: the conversations; their own number of turns between is ignored.
+        config: the conversations.
         encode: the model's tokenizer.
-        marks: increasing numbers of turns, each of which writes.
+        domain: of the turns between, each of which writes: "chatter" or "rule".
+        marks: increasing numbers of them.
         num_conversations: how many users.
         random: draws them, from the evaluation split.
         on_progress: called with (turns done, turns in all).
     """
-    config = replace(config, num_between=max(marks))
     users = [sample_conversation(config, random, "evaluation") for _ in range(num_conversations)]
-    between = _collated([user.between for user in users], encode) if max(marks) else []
     questions = _collated([user.later[:1] for user in users], encode)
+    labels = questions[0]["labels"][:, 1:]
+    due = labels != UNSCORED
     recall, loss, done = [], [], 0
     with _evaluating(memories):
         states, _ = _listen(memories, {}, _collated([user.told for user in users], encode))
         for mark in marks:
-            states, _ = _listen(memories, states, between[done:mark])
+            between = [
+                [sample_between(domain, config, random) for _ in range(mark - done)] for _ in users
+            ]
+            if mark > done:
+                states, _ = _listen(memories, states, _collated(between, encode))
             done = mark
             on_progress(done, max(marks))
             _, (logits,) = _listen(memories, states, questions)
-            labels = questions[0]["labels"][:, 1:]
-            due = labels != UNSCORED
             recall.append(float(np.divide(*_hits(logits, labels))))
             loss.append(torch.nn.functional.cross_entropy(logits[:, :-1][due], labels[due]).item())
     return Retention(distractors=list(marks), recall=recall, loss=loss)
