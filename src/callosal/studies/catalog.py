@@ -77,7 +77,8 @@ STUDIES: dict[str, Study] = {
     "persona": Study(
         question="Does a frozen language model with a memory know in a later session what it was told?",
         configs=_persona_configs,
-        seeds=(0, 1, 2),
+        # On seed 0 the number of steps was chosen (LOG.md), so it is no evidence.
+        seeds=(1, 2, 3),
         run=_run_persona,
     ),
 }

@@ -7,7 +7,15 @@ from typing import Any
 
 from callosal.memory import MemoryConfig
 from callosal.studies.hosts import HostConfig
-from callosal.studies.persona_claims import HOSTS, LAYER, NUM_LAYERS, Host, layer_cell
+from callosal.studies.persona_claims import (
+    HOSTS,
+    LAYER,
+    LAYERS,
+    MAIN,
+    NUM_LAYERS,
+    VARIANTS,
+    Host,
+)
 from callosal.studies.recipes import fingerprint
 from callosal.tasks.persona import PersonaConfig
 from callosal.training.loop import TrainingConfig
@@ -60,34 +68,33 @@ class PersonaRun:
 
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:
-    """Return the study's runs: both hosts at the usual layer first, then other layers and variants."""
+    """Return the study's runs: both hosts, then, for fewer steps, the layers and the variants."""
     groups = (_main_cells, _layer_cells, _variant_cells)
     return [run for cells in groups for seed in seeds for run in cells(seed)]
 
 
 def _main_cells(seed: int) -> list[PersonaRun]:
-    return [cell(layer_cell(kind, LAYER), seed, kind) for kind in HOSTS]
+    return [cell(MAIN[kind], seed, kind, num_steps=2000) for kind in HOSTS]
 
 
 def _layer_cells(seed: int) -> list[PersonaRun]:
-    others = [layer for layer in range(NUM_LAYERS) if layer != LAYER]
-    return [cell(layer_cell("Llama", layer), seed, "Llama", layers=(layer,)) for layer in others]
+    return [cell(name, seed, layers=(layer,)) for layer, name in LAYERS.items()]
 
 
 def _variant_cells(seed: int) -> list[PersonaRun]:
     return [
-        cell("Llama, apart", seed, "Llama", episodes=PersonaConfig(mixed=False)),
-        cell("Llama, one bank", seed, "Llama", num_banks=1, num_slots=256),
-        cell("Llama, excitatory", seed, "Llama", sign=1.0),
-        cell("Llama, uncoupled", seed, "Llama", sign=0.0),
+        cell(VARIANTS["told and asked apart"], seed, episodes=PersonaConfig(mixed=False)),
+        cell(VARIANTS["one bank"], seed, num_banks=1, num_slots=256),
+        cell(VARIANTS["excitatory"], seed, sign=1.0),
     ]
 
 
 def cell(
     arm: str,
     seed: int,
-    kind: Host,
+    kind: Host = "Llama",
     *,
+    num_steps: int = 1200,
     layers: tuple[int, ...] = (LAYER,),
     episodes: PersonaConfig | None = None,
     **memory: Any,
@@ -105,5 +112,5 @@ def cell(
         ),
         layers=layers,
         memory=MemoryConfig(**fields),
-        training=StatefulConfig(num_steps=1200, learning_rate=0.02, log_every=20),
+        training=StatefulConfig(num_steps=num_steps, learning_rate=0.02, log_every=20),
     )

@@ -20,22 +20,23 @@ NUM_LAYERS = 4
 LAYER = 2
 
 
-def layer_cell(host: Host, layer: int) -> str:
-    """Name the cell of a memory behind a host's layer."""
-    return f"{host}, layer {layer}"
+def layer_cell(layer: int) -> str:
+    """Name the cell of a memory behind a layer, trained for fewer steps than the hosts' own cells."""
+    return f"Llama, layer {layer}"
 
 
-MAIN: dict[Host, str] = {host: layer_cell(host, LAYER) for host in HOSTS}
-LAYERS = {(host, layer): layer_cell(host, layer) for host in HOSTS for layer in range(NUM_LAYERS)}
-# By what they are called beside the first, in the order of every table.
+MAIN: dict[Host, str] = {host: host for host in HOSTS}
+LAYERS: dict[int, str] = {layer: layer_cell(layer) for layer in range(NUM_LAYERS)}
+# By what they are called beside the first, in the order of every table; trained as long as LAYERS.
 VARIANTS = {
-    "inhibitory": MAIN["Llama"],
-    "uncoupled": "Llama, uncoupled",
+    "inhibitory": LAYERS[LAYER],
     "excitatory": "Llama, excitatory",
     "one bank": "Llama, one bank",
-    "apart": "Llama, apart",
+    "told and asked apart": "Llama, apart",
 }
-CELLS: tuple[str, ...] = tuple(dict.fromkeys((*LAYERS.values(), *VARIANTS.values())))
+CELLS: tuple[str, ...] = tuple(
+    dict.fromkeys((*MAIN.values(), *LAYERS.values(), *VARIANTS.values()))
+)
 
 KNOWN = 0.95
 OWN_BANK = 0.95
@@ -119,6 +120,15 @@ def without_bank(*, own: bool, domain: int) -> Callable[[RunRecord], float | Non
     return value
 
 
+def kept_through_chatter(record: RunRecord) -> float | None:
+    """Return recall after the most turns of chatter as a share of recall after none."""
+    found = record.probes.get("after_chatter")
+    if found is None:
+        return None
+    first, *_, last = found["recall"]
+    return last / first if first >= LEAST_TO_KEEP else math.nan
+
+
 _IF_LEARNT = f", undefined (and not met) where it is below {LEAST_TO_KEEP:g} with the own memory"
 
 
@@ -188,13 +198,18 @@ def _claims(host: Host) -> tuple[Claim, ...]:
         ),
         claim(
             "retention",
-            "what was said is kept through 100 further turns.",
+            "what was said is kept through 100 turns of counting and spelling.",
             f"at least {KEPT_SHARE:g}",
-            (
-                "recall after the most further turns as a share of recall after none, undefined (and "
-                f"not met) where recall after none is below {LEAST_TO_KEEP:g}"
-            ),
+            "recall after 100 turns of rules as a share of recall after none" + _IF_LEARNT,
             kept_share,
+            least=KEPT_SHARE,
+        ),
+        claim(
+            "chatter",
+            "what was said is kept through 100 turns of chatter.",
+            f"at least {KEPT_SHARE:g}",
+            "recall after 100 turns of chatter as a share of recall after none" + _IF_LEARNT,
+            kept_through_chatter,
             least=KEPT_SHARE,
         ),
     )
