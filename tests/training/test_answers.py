@@ -35,7 +35,7 @@ def encode(text: str) -> list[int]:
 @pytest.fixture
 def memories() -> Memories:
     torch.manual_seed(0)
-    sizes = SIZES | {"vocab_size": len(WORDS), "max_position_embeddings": 320}
+    sizes: dict[str, Any] = SIZES | {"vocab_size": len(WORDS), "max_position_embeddings": 320}
     host = llama.LlamaForCausalLM(llama.LlamaConfig(**sizes)).eval().requires_grad_(False)
     return attach(host, layers=[0, 1], config=MemoryConfig(width=sizes["hidden_size"], num_slots=8))
 
