@@ -219,7 +219,7 @@ def test_one_bank_has_none_of_its_own():
 
 
 def test_several_memories_are_averaged_and_must_agree_on_the_facts_bank():
-    run = persona_run(LLAMA, 1)
+    run = persona_run(VARIANTS["inhibitory"], 1)
     (first,) = run.evaluation["specialization"]
     second = first | {"cross_talk": 0.5, "shares": [row[::-1] for row in first["shares"]]}
     both = answering(run, specialization=[first, second], shares=[[0.9, 0.8, 0.1]] * 2)

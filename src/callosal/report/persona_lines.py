@@ -64,7 +64,7 @@ End = tuple[float, str, str]
 
 def draw_kept(study: Study) -> Figure | None:
     """Draw recall after turns of rules, left, and of chatter, right: hosts above, variants below."""
-    kinds = [kind for kind in BETWEEN if any(_groups(study, _asked(kind)).values())]
+    kinds: list[Between] = [kind for kind in BETWEEN if any(_groups(study, _asked(kind)).values())]
     rows = _groups(study, lambda run: any(after(run, kind) for kind in kinds))
     if not rows:
         return None
