@@ -223,7 +223,8 @@ PERSONA_KINDS: tuple[FigureKind, ...] = (
         caption=(
             "Loss of all answers of a conversation, rules among them, while the memory is trained and the "
             "host is frozen; logarithmic. Left: the hosts' own cells. Right: variants of the Llama host's "
-            "memory, trained for fewer steps. Thin lines are seeds, thick lines their geometric mean."
+            "memory, trained for fewer steps; apart scores no questions in the first session, so its loss "
+            "averages over other answers. Thin lines are seeds, thick lines their geometric mean."
         ),
         draw=draw_learning,
     ),
