@@ -4,7 +4,6 @@ import io
 import json
 import math
 import re
-from collections.abc import Callable
 from dataclasses import asdict, fields, replace
 from pathlib import Path
 from typing import Any
@@ -13,12 +12,17 @@ import pytest
 from rich.console import Console
 from tests.synthetic_persona import (
     CHANCE,
-    MARKS,
     PLANS,
+    SEEDS,
+    answering,
+    chatting,
     config,
     evaluation,
     persona_run,
     persona_runs,
+    recalling,
+    talking,
+    without_chatter,
 )
 
 from callosal.memory import MemoryConfig
@@ -26,10 +30,13 @@ from callosal.memory.config import describe
 from callosal.report import build_report, show_report
 from callosal.report.build import fill_tables
 from callosal.report.layouts import LAYOUTS
-from callosal.report.persona_figures import COLOURS, MARKERS, persona_sentence
+from callosal.report.persona_figures import persona_sentence
+from callosal.report.persona_lines import COLOURS, MARKERS
 from callosal.report.persona_tables import (
     answers_table,
     bank_seeds_table,
+    kept_seeds_table,
+    kept_table,
     layers_table,
     persona_facts,
     persona_tables,
@@ -44,12 +51,12 @@ from callosal.studies.persona import PersonaRun, configs
 from callosal.studies.persona_claims import (
     CELLS,
     HOSTS,
+    LAYERS,
     MAIN,
     PERSONA_CLAIMS,
     VARIANTS,
     cross_talk,
     facts_bank,
-    layer_cell,
     without_bank,
 )
 from callosal.studies.records import RunRecord, append_record
@@ -70,26 +77,8 @@ def report_on(folder: Path, runs: list[RunRecord]) -> dict[str, str]:
     return {verdict.id: verdict.verdict for verdict in build_report(folder)}
 
 
-def verdicts_on(runs: list[RunRecord]) -> dict[str, str]:
-    return {verdict.id: verdict.verdict for verdict in judge(runs, PERSONA_CLAIMS)}
-
-
 def figures_in(folder: Path) -> set[str]:
     return {path.stem for path in (folder / "figures").iterdir()}
-
-
-def answering(run: RunRecord, **changes: Any) -> RunRecord:
-    return replace(run, evaluation=run.evaluation | changes)
-
-
-def recalling(run: RunRecord, soon: float, late: float) -> RunRecord:
-    recall = [soon] + [late] * (len(MARKS) - 1)
-    return replace(run, retention=run.retention | {"recall": recall})
-
-
-def talking(run: RunRecord, cross_talk: float) -> RunRecord:
-    measures = [found | {"cross_talk": cross_talk} for found in run.evaluation["specialization"]]
-    return answering(run, specialization=measures)
 
 
 def cells_of(table: Table, *labels: str) -> dict[str, str]:
@@ -127,9 +116,11 @@ def test_the_page_says_what_was_run(whole):
     assert LAYOUT.remark in page
     for fact in (
         "4 facts, 2 to a turn, asked in a later session",
-        "GPT-2 and Llama, 4 layers of width 64, taught for 4,000 steps of 64 texts, then frozen",
-        "of the memories alone: 400 steps of 16 fresh conversations",
-        "callosal study persona --seeds 0-2",
+        "GPT-2 and Llama, 4 layers of width 64, taught for 1,500 and 1,000 steps of 32 texts, then "
+        "frozen",
+        "of the memories alone: 2,000 steps in the hosts&#x27; own cells, 1,200 steps in layers and "
+        "variants, of 16 fresh conversations",
+        "callosal study persona --seeds 1-3",
     ):
         assert fact in page
     assert "cipher, arithmetic" not in page
@@ -143,11 +134,11 @@ def test_the_console_never_breaks_a_number(whole, width):
 
 
 def test_what_is_synthetic_has_the_names_of_what_is_real():
-    assert set(evaluation(0, 0.9, (1.0, 1.0, 0.0), 2)) == {field.name for field in fields(Answers)}
+    assert set(evaluation(1, 0.9, (1.0, 1.0, 0.0), 2)) == {field.name for field in fields(Answers)}
     real: dict[str, Any] = describe(
         PersonaRun(
             arm=LLAMA,
-            seed=0,
+            seed=1,
             episodes=task.PersonaConfig(),
             host=HostConfig(kind="Llama"),
             pretraining=TrainingConfig(num_steps=30, batch_size=8),
@@ -156,30 +147,40 @@ def test_what_is_synthetic_has_the_names_of_what_is_real():
             training=StatefulConfig(num_steps=20),
         )
     )
-    made = config(LLAMA, 0)
+    made = config(LLAMA, 1)
     assert set(made) <= set(real)
     for part in ("episodes", "host", "pretraining", "training", "memory"):
         assert set(made[part]) <= set(real[part]), part
-    facts = persona_facts(make_study("persona", [persona_run(LLAMA, 0, config=real)]))
+    facts = persona_facts(make_study("persona", [persona_run(LLAMA, 1, config=real)]))
     assert "Llama, 4 layers of width 64, taught for 30 steps of 8 texts" in facts["hosts"]
     assert pytest.approx(CHANCE) == task.CHANCE
 
 
 def test_the_cells_are_named_once_and_all_have_a_colour():
-    assert len(set(CELLS)) == len(CELLS) == 12
+    assert len(set(CELLS)) == len(CELLS) == 9
     assert set(PLANS) == set(CELLS)
-    assert {run.arm for run in configs([0])} <= set(CELLS)
+    assert {run.arm for run in configs([1])} == set(CELLS)
     for name in (*HOSTS, *VARIANTS):
         assert name in COLOURS
         assert name in MARKERS
-    assert len({COLOURS[name] for name in VARIANTS}) == len(VARIANTS)
+    assert len(set(COLOURS.values())) == len(HOSTS) + len(VARIANTS)
+
+
+def test_what_is_synthetic_is_trained_as_long_as_what_is_real():
+    for run in configs(SEEDS):
+        made = config(run.arm, run.seed)
+        assert made["training"]["num_steps"] == run.training.num_steps
+        assert made["pretraining"]["num_steps"] == run.pretraining.num_steps
+        assert made["host"]["kind"] == run.host.kind
+        assert made["layers"] == list(run.layers)
+        assert made["episodes"]["mixed"] == run.episodes.mixed
 
 
 def test_the_sentence_gives_means_and_chance():
     runs = [
-        answering(persona_run(GPT2, 0), memory=0.9, reset=0.05),
-        answering(persona_run(GPT2, 1), memory=1.0, reset=0.03),
-        answering(persona_run(LLAMA, 0), memory=math.nan),
+        answering(persona_run(GPT2, 1), memory=0.9, reset=0.05),
+        answering(persona_run(GPT2, 2), memory=1.0, reset=0.03),
+        answering(persona_run(LLAMA, 1), memory=math.nan),
     ]
     assert persona_sentence(make_study("persona", runs)) == (
         "Asked in a later session what they were told: GPT-2 answers 95\u00a0% rightly, and "
@@ -188,14 +189,14 @@ def test_the_sentence_gives_means_and_chance():
 
 
 def test_the_facts_bank_is_found_whichever_side_it_has():
-    for seed, bank in ((0, 0), (1, 1)):
+    for seed, bank in ((2, 0), (1, 1)):
         run = persona_run(LLAMA, seed)
         assert facts_bank(run) == bank
         own, other = (without_bank(own=own, domain=0)(run) for own in (True, False))
         assert own is not None
         assert own < 0.1
         assert other == run.evaluation["memory"]
-    table = answers_table(make_study("persona", [persona_run(LLAMA, seed) for seed in (0, 1)]))
+    table = answers_table(make_study("persona", [persona_run(LLAMA, seed) for seed in (1, 2)]))
     assert table.headers == ["about", "condition", "Llama"]
     assert cells_of(table, "facts", "without other bank")["Llama"].startswith("0.9")
     assert cells_of(table, "facts", "without facts' bank")["Llama"].startswith("0.05")
@@ -203,7 +204,7 @@ def test_the_facts_bank_is_found_whichever_side_it_has():
 
 
 def test_one_bank_has_none_of_its_own():
-    run = persona_run("Llama, one bank", 0)
+    run = persona_run("Llama, one bank", 1)
     assert facts_bank(run) is None
     assert cross_talk(run) is None
     row = cells_of(variants_table(make_study("persona", [run])), "one bank")
@@ -218,135 +219,122 @@ def test_one_bank_has_none_of_its_own():
 
 
 def test_several_memories_are_averaged_and_must_agree_on_the_facts_bank():
-    run = persona_run(LLAMA, 0)
+    run = persona_run(VARIANTS["inhibitory"], 1)
     (first,) = run.evaluation["specialization"]
     second = first | {"cross_talk": 0.5, "shares": [row[::-1] for row in first["shares"]]}
     both = answering(run, specialization=[first, second], shares=[[0.9, 0.8, 0.1]] * 2)
     assert cross_talk(both) == pytest.approx((first["cross_talk"] + 0.5) / 2)
     assert facts_bank(both) is None
-    assert facts_bank(answering(run, specialization=[first, first])) == 0
+    assert facts_bank(answering(run, specialization=[first, first])) == 1
     assert variants_table(make_study("persona", [both])).rows
 
 
 def test_shares_are_those_of_the_bank_that_was_told():
-    runs = [persona_run("Llama, apart", seed) for seed in range(4)]
-    row = cells_of(variants_table(make_study("persona", runs)), "apart")
+    runs = [persona_run("Llama, apart", seed) for seed in SEEDS]
+    row = cells_of(variants_table(make_study("persona", runs)), "told and asked apart")
     for name, share in (("telling", 0.97), ("asking", 0.05), ("rules", 0.6)):
         assert float(row[f"share {name}"].split()[0]) == pytest.approx(share, abs=0.01)
 
 
 def test_the_layers_give_sizes_and_count_opposite_signs():
-    runs = [persona_run(layer_cell("GPT-2", 1), seed) for seed in range(2)]
+    runs = [persona_run(LAYERS[1], seed) for seed in (1, 2)]
     (measures,) = runs[1].evaluation["specialization"]
     runs[1] = answering(runs[1], specialization=[measures | {"separation": [-0.9, -0.1]}])
     table = layers_table(make_study("persona", runs))
-    row = cells_of(table, "GPT-2", "1")
+    row = cells_of(table, "1")
     assert len(table.rows) == 1
     assert row["opposite"] == "1 of 2"
-    assert row["|D_sep| facts"].startswith("0.93")
-    assert row["rule change"].startswith("-5.0e-4")
+    assert row["|D_sep| facts"].startswith("0.88")
+    assert row["rule change"].startswith("5.0e-4")
 
 
-def test_the_study_went_as_we_ask():
-    assert set(verdicts_on(persona_runs()).values()) == {"reproduced"}
-    assert set(verdicts_on(persona_runs(2)).values()) == {"undecided"}
+def test_layers_and_variants_are_kept_apart_from_the_hosts_own_cells():
+    study = make_study("persona", persona_runs())
+    layers, variants = layers_table(study), variants_table(study)
+    for table in (layers, variants):
+        assert "trained for 1,200 steps" in table.note
+        assert "2,000" not in table.note
+    assert "trained for 2,000 steps" in answers_table(study).note
+    assert [row[0] for row in layers.rows] == ["0", "1", "2", "3"]
+    assert [row[0] for row in variants.rows] == list(VARIANTS)
+    layer, variant = cells_of(layers, "2"), cells_of(variants, "inhibitory")
+    for name in ("recall", "after 100 of rules", "after 100 of chatter", "P_ct"):
+        assert layer[name] == variant[name]
 
 
-@pytest.mark.parametrize("cell", [GPT2, LLAMA])
-@pytest.mark.parametrize(
-    ("name", "spoil"),
-    [
-        ("recall", lambda run: answering(run, memory=0.949)),
-        ("reset", lambda run: answering(run, reset=CHANCE + 0.051)),
-        ("others", lambda run: answering(run, others=CHANCE + 0.051)),
-        ("rules", lambda run: answering(run, rule=0.98, rule_before=0.991)),
-        ("banks", lambda run: talking(run, 0.051)),
-        ("retention", lambda run: recalling(run, 1.0, 0.949)),
-    ],
-)
-def test_a_claim_turns_red_on_bad_runs(cell, name, spoil: Callable[[RunRecord], RunRecord]):
-    place = f"persona-{cell.partition(',')[0].lower()}-{name}"
-    bad = [spoil(persona_run(cell, seed)) for seed in range(3)]
-    verdicts = verdicts_on([run for run in persona_runs() if run.arm != cell] + bad)
-    assert verdicts.pop(place) == "not reproduced"
-    assert set(verdicts.values()) == {"reproduced"}
-    spoilt = [persona_run(cell, 0), persona_run(cell, 1), bad[2]]
-    assert verdicts_on(spoilt)[place] != "reproduced"
+def test_rules_and_chatter_are_told_apart_in_every_table():
+    runs = [recalling(persona_run(LLAMA, seed), 0.94, 0.92) for seed in SEEDS]
+    runs = [chatting(run, 0.94, 0.1) for run in runs]
+    study = make_study("persona", runs)
+    kept = kept_table(study)
+    assert kept.headers == ["host", "turns of", "after 0", "after 10", "after 30", "after 100"]
+    assert cells_of(kept, "Llama", "rules")["after 100"].startswith("0.920")
+    assert cells_of(kept, "Llama", "chatter")["after 100"].startswith("0.100")
+    assert cells_of(kept_seeds_table(study, "rules"), LLAMA, "2")["100"] == "0.920"
+    assert cells_of(kept_seeds_table(study, "chatter"), LLAMA, "2")["100"] == "0.100"
+    (same,) = layers_table(
+        make_study("persona", [replace(run, arm=LAYERS[0]) for run in runs])
+    ).rows
+    assert [cell.split()[0] for cell in same[2:4]] == ["0.920", "0.100"]
 
 
-@pytest.mark.parametrize(
-    ("name", "just"),
-    [
-        ("recall", lambda run: answering(run, memory=0.95)),
-        ("reset", lambda run: answering(run, reset=CHANCE + 0.049)),
-        ("rules", lambda run: answering(run, rule=0.9801, rule_before=0.99)),
-        ("banks", lambda run: talking(run, 0.05)),
-        ("retention", lambda run: recalling(run, 1.0, 0.95)),
-    ],
-)
-def test_a_claim_that_is_just_met_is_met(name, just: Callable[[RunRecord], RunRecord]):
-    runs = [just(persona_run(LLAMA, seed)) for seed in range(3)]
-    assert verdicts_on(runs)[f"persona-llama-{name}"] == "reproduced"
-
-
-def test_a_memory_that_learnt_nothing_loses_nothing():
-    bad = [
-        recalling(answering(persona_run(LLAMA, seed), memory=CHANCE), CHANCE, CHANCE)
-        for seed in range(3)
-    ]
-    found = {verdict.id: verdict for verdict in judge(bad, PERSONA_CLAIMS)}
-    for name in ("reset", "others", "retention"):
-        verdict = found[f"persona-llama-{name}"]
-        assert verdict.verdict == "not reproduced"
-        assert verdict.per_seed == [None, None, None]
-
-
-def test_what_is_not_a_number_meets_nothing():
-    gone = dict.fromkeys(("memory", "reset", "others", "rule"), math.nan)
-    runs = [talking(answering(persona_run(LLAMA, seed), **gone), math.nan) for seed in range(3)]
-    runs = [recalling(run, math.nan, math.nan) for run in runs]
-    found = [verdict for verdict in judge(runs, PERSONA_CLAIMS) if verdict.seeds]
-    assert len(found) == 6
-    assert {verdict.verdict for verdict in found} == {"not reproduced"}
+def test_what_was_not_asked_after_chatter_has_no_number():
+    runs = [without_chatter(persona_run(arm, 1)) for arm in (LLAMA, LAYERS[2])]
+    study = make_study("persona", [*runs, persona_run("Llama, one bank", 1)])
+    assert [row[:2] for row in kept_table(study).rows] == [["Llama", "rules"]]
+    variants = variants_table(study)
+    assert cells_of(variants, "inhibitory")["after 100 of chatter"] == "-"
+    assert cells_of(variants, "one bank")["after 100 of chatter"] != "-"
+    assert [row[0] for row in kept_seeds_table(study, "chatter").rows] == ["Llama, one bank"]
+    assert not kept_seeds_table(make_study("persona", runs), "chatter").rows
 
 
 def diverged(run: RunRecord) -> RunRecord:
     gone = {name: math.nan for name, value in run.evaluation.items() if isinstance(value, float)}
     curve = [point | {"loss": math.nan} for point in run.curve]
     run = talking(answering(run, **gone, lesioned=[[math.nan] * 2] * 2), math.nan)
-    return replace(recalling(run, math.nan, math.nan), curve=curve)
+    run = chatting(recalling(run, math.nan, math.nan), math.nan, math.nan)
+    return replace(run, curve=curve)
+
+
+OF_HOSTS, OF_VARIANTS = {"answers", "retention", "learning"}, {"retention", "learning"}
 
 
 @pytest.mark.parametrize(
     ("runs", "drawn"),
     [
-        ([persona_run(LLAMA, 0)], {"answers", "layers", "retention", "learning"}),
-        ([persona_run(GPT2, 2)], {"answers", "layers", "retention", "learning"}),
-        ([persona_run("Llama, apart", 0)], {"retention", "learning"}),
-        ([persona_run(layer_cell("GPT-2", 0), 0)], {"layers"}),
+        ([persona_run(LLAMA, 1)], OF_HOSTS),
+        ([persona_run(GPT2, 3)], OF_HOSTS),
+        ([persona_run(cell, seed) for cell in (GPT2, LLAMA) for seed in SEEDS[:2]], OF_HOSTS),
+        ([persona_run("Llama, apart", 1)], OF_VARIANTS),
+        ([persona_run(LAYERS[0], 1)], {"layers"}),
+        ([persona_run(LAYERS[2], 1)], {"layers"} | OF_VARIANTS),
         (
-            [persona_run(GPT2, 0), persona_run(LLAMA, 1), persona_run("Llama, one bank", 2)],
-            {"answers", "layers", "retention", "learning"},
+            [persona_run(GPT2, 1), persona_run(LLAMA, 2), persona_run("Llama, one bank", 3)],
+            OF_HOSTS,
         ),
-        ([persona_run(LLAMA, 0, probes={}, curve=[])], {"answers", "layers", "retention"}),
+        ([persona_run(LLAMA, 1, probes={}, curve=[])], {"answers", "retention"}),
+        ([without_chatter(run) for run in persona_runs(1)], None),
         (
-            [diverged(persona_run(GPT2, 0)), *(persona_run(GPT2, seed) for seed in (1, 2))],
-            {"answers", "layers", "retention", "learning"},
+            [without_chatter(persona_run(LLAMA, 1)), persona_run("Llama, one bank", 1)],
+            OF_HOSTS,
         ),
-        (
-            [diverged(run) for run in persona_runs(1)],
-            {"answers", "layers", "retention", "learning"},
-        ),
+        ([diverged(persona_run(GPT2, 1)), *(persona_run(GPT2, seed) for seed in (2, 3))], OF_HOSTS),
+        ([diverged(run) for run in persona_runs(1)], None),
         ([*persona_runs(1), persona_run(LLAMA, 7, changed=["memory.gain=6"])], None),
-        ([persona_run(LLAMA, 0, changed=["memory.gain=6"])], set()),
+        ([persona_run(LLAMA, 1, changed=["memory.gain=6"])], set()),
     ],
     ids=[
         "Llama",
         "GPT-2",
+        "two seeds of the hosts",
         "variant",
         "layer",
+        "layer and variant",
         "three",
         "no probes",
+        "no chatter",
+        "chatter of variants alone",
         "one diverged",
         "all diverged",
         "changed",

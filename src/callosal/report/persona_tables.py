@@ -1,10 +1,39 @@
 """The tables of the persona study: who knows what under which condition, where, and by which bank."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import replace
+from typing import Any
 
 from callosal.report.cell_tables import mean_cell
 from callosal.report.facts import number_range
+from callosal.report.persona_measures import (
+    ABOUT_FACTS,
+    ASKING,
+    BETWEEN,
+    CROSS_TALK,
+    FACTS,
+    LATE,
+    LONG,
+    OF_RULES,
+    RECALL,
+    RULE_CHANGE,
+    RULE_TURNS,
+    RULES,
+    TELLING,
+    Between,
+    after,
+    answered,
+    chance_of,
+    left_separation,
+    left_share,
+    main_cells,
+    marks_through,
+    recall_through,
+    separation_size,
+    tellers_share,
+    trained_for,
+    variant_cells,
+)
 from callosal.report.study import Study
 from callosal.report.tables import (
     NOTHING,
@@ -12,8 +41,6 @@ from callosal.report.tables import (
     Table,
     claims_table,
     off_recipe_table,
-    recall_after,
-    retention_table,
     run_cells,
 )
 from callosal.studies.claims import Verdict
@@ -23,107 +50,20 @@ from callosal.studies.persona_claims import (
     LAYERS,
     MAIN,
     PERSONA_CLAIMS,
-    VARIANTS,
-    chance,
     cross_talk,
-    known,
-    mean_over_memories,
-    rule_change,
-    without_bank,
 )
 from callosal.studies.records import RunRecord
 
-LONG = 100
-FACTS, RULES = 0, 1
-TELLING, ASKING, RULE_TURNS = 0, 1, 2
 _MEANS = "Mean over seeds \N{PLUS-MINUS SIGN} half its 95 % t interval"
-
-
-def answered(key: str) -> Callable[[RunRecord], float]:
-    """Return what gives a run's accuracy under a condition by its name."""
-    return lambda run: run.evaluation[key]
-
-
-# Under which condition the questions about the facts are asked, and the rules read.
-ABOUT_FACTS: tuple[Measure, ...] = (
-    Measure(name="no memory", value=answered("no_memory")),
-    Measure(name="memory", value=known),
-    Measure(name="memory reset", value=answered("reset")),
-    Measure(name="another user's memory", value=answered("others")),
-    Measure(name="answers as that user", value=answered("as_others")),
-    Measure(name="facts in context", value=answered("in_context")),
-    Measure(name="without facts' bank", value=without_bank(own=True, domain=FACTS)),
-    Measure(name="without other bank", value=without_bank(own=False, domain=FACTS)),
+# After how many turns the short table of what is kept gives recall.
+_KEPT_MARKS = (0, 10, 30, 100)
+_AFTER = (
+    f"After {LONG} of rules, of chatter: recall after so many turns of it between the sessions."
 )
-OF_RULES: tuple[Measure, ...] = (
-    Measure(name="no memory", value=answered("rule_before")),
-    Measure(name="memory", value=answered("rule")),
-    Measure(name="without facts' bank", value=without_bank(own=True, domain=RULES)),
-    Measure(name="without other bank", value=without_bank(own=False, domain=RULES)),
-)
-RECALL = Measure(name="recall", value=known)
-CROSS_TALK = Measure(name="P_ct", value=cross_talk)
-RULE_CHANGE = Measure(name="rule change", value=rule_change)
-RECALL_LATE = recall_after(LONG, f"recall after {LONG:,}")
-
-
-def main_cells(study: Study) -> dict[str, list[RunRecord]]:
-    """Return each host's runs behind its main layer, where there are any."""
-    found = {host: study.of(cell) for host, cell in MAIN.items()}
-    return {host: runs for host, runs in found.items() if runs}
-
-
-def variant_cells(study: Study) -> dict[str, list[RunRecord]]:
-    """Return the runs of the Llama host's variants, the inhibitory memory first."""
-    found = {name: study.of(cell) for name, cell in VARIANTS.items()}
-    return {name: runs for name, runs in found.items() if runs}
-
-
-def chance_of(study: Study) -> float | None:
-    """Return the accuracy of a guess, which is the same in all cells; None if no run says it."""
-    return next((found for found in map(chance, study.records) if found is not None), None)
-
-
-def separation_size(domain: int) -> Callable[[RunRecord], float | None]:
-    """Return what gives the size of D_sep, whose sign is chance, averaged over what is attached."""
-    return lambda run: mean_over_memories(run, lambda found: abs(found["separation"][domain]))
-
-
-def left_separation(domain: int) -> Callable[[RunRecord], float | None]:
-    """Return what gives D_sep with its sign, averaged over what is attached."""
-    return lambda run: mean_over_memories(run, lambda found: found["separation"][domain])
-
-
-def left_share(kind: int) -> Callable[[RunRecord], float | None]:
-    """Return what gives the left bank's mean share in turns that tell, that ask, or of rules."""
-
-    def value(run: RunRecord) -> float | None:
-        if cross_talk(run) is None:
-            return None
-        return sum(shares[kind] for shares in run.evaluation["shares"]) / len(
-            run.evaluation["shares"]
-        )
-
-    return value
-
-
-def tellers_share(kind: int) -> Callable[[RunRecord], float | None]:
-    """Return what gives the share, in turns of a kind, of the bank that takes most of the telling.
-
-    Which side that is is chance, so shares of the left bank cannot be averaged over seeds.
-    """
-
-    def value(run: RunRecord) -> float | None:
-        told, found = left_share(TELLING)(run), left_share(kind)(run)
-        if told is None or found is None:
-            return None
-        return found if told >= 0.5 else 1.0 - found
-
-    return value
 
 
 def answers_table(study: Study) -> Table:
-    """Give the accuracy of both hosts' answers under every condition, behind the main layer."""
+    """Give the accuracy of the answers in both hosts' own cells under every condition."""
     cells = main_cells(study)
     rows = [
         [domain, measure.name, *(mean_cell(measure, runs) for runs in cells.values())]
@@ -137,7 +77,7 @@ def answers_table(study: Study) -> Table:
         rows=rows if cells else [],
         num_labels=2,
         note=(
-            f"Accuracy, memory behind layer {LAYER} (counted from 0). {_MEANS}. "
+            f"Accuracy, memory behind layer {LAYER} (counted from 0){_trained(cells)}. {_MEANS}. "
             + ("" if guess is None else f"Chance for a fact is {guess:.3f}. ")
             + "Answers as that user: how often the answer is what the memory's user was told, where both "
             "users stated something of the kind and not the same. Facts in context: the host alone, with "
@@ -148,65 +88,85 @@ def answers_table(study: Study) -> Table:
     )
 
 
+def kept_table(study: Study) -> Table:
+    """Give recall in both hosts' own cells after more and more turns of either kind."""
+    cells = main_cells(study)
+    found = {m for runs in cells.values() for kind in BETWEEN for m in marks_through(runs, kind)}
+    marks = [mark for mark in _KEPT_MARKS if mark in found]
+    rows = [
+        [host, kind, *(mean_cell(recall_through(kind, mark, ""), runs) for mark in marks)]
+        for host, runs in cells.items()
+        for kind in BETWEEN
+        if marks_through(runs, kind)
+    ]
+    return Table(
+        title="What is kept",
+        headers=["host", "turns of", *(f"after {mark}" for mark in marks)],
+        rows=rows if marks else [],
+        num_labels=2,
+        note=(
+            f"Memory behind layer {LAYER}{_trained(cells)}. Recall of the facts after so many turns "
+            f"between the sessions. {_MEANS}. Every turn writes to the memory. The same users for "
+            "rules and for chatter, other ones than those of the table of answers."
+        ),
+    )
+
+
 def layers_table(study: Study) -> Table:
-    """Give what a memory does behind each layer of each host."""
-    measures = (
-        RECALL,
+    """Give what a memory does behind each layer of the Llama host."""
+    cells = {layer: study.of(cell) for layer, cell in LAYERS.items() if study.of(cell)}
+    sizes = (
         Measure(name="|D_sep| facts", value=separation_size(FACTS)),
         Measure(name="|D_sep| rules", value=separation_size(RULES)),
     )
-    behind = (CROSS_TALK, RULE_CHANGE, RECALL_LATE)
-    rows = []
-    for (host, layer), cell in LAYERS.items():
-        runs = study.of(cell)
-        if runs:
-            cells = [mean_cell(measure, runs) for measure in measures]
-            last = [mean_cell(measure, runs) for measure in behind]
-            rows.append([host, str(layer), *cells, opposite(runs), *last])
+    first, last = (RECALL, *LATE, *sizes), (CROSS_TALK, RULE_CHANGE)
     return Table(
         title="Layers",
-        headers=[
-            "host",
-            "layer",
-            *(measure.name for measure in measures),
-            "opposite",
-            *(measure.name for measure in behind),
+        headers=["layer", *(m.name for m in first), "opposite", *(m.name for m in last)],
+        rows=[
+            [
+                str(layer),
+                *(mean_cell(measure, runs) for measure in first),
+                opposite(runs),
+                *(mean_cell(measure, runs) for measure in last),
+            ]
+            for layer, runs in cells.items()
         ],
-        rows=rows,
-        num_labels=2,
         note=(
-            f"{_MEANS}. Layers are counted from 0. Recall: answers about the facts with the user's memory, "
-            "right after the session boundary. D_sep is averaged in size, because which bank serves "
-            "the facts is chance; opposite counts the seeds whose facts and rules differ in sign. Rule "
-            "change: accuracy of the rules with the memory minus that of the host alone. Recall after "
-            f"{LONG} further turns of chatter and rules."
+            f"Llama's memory{_trained(cells)}, as in the table of variants; the hosts' own cells are trained "
+            f"for longer and stand apart. {_MEANS}. Layers are counted from 0. Recall: answers about the "
+            f"facts with the user's memory, right after the session boundary. {_AFTER} D_sep is averaged "
+            "in size, because which bank serves the facts is chance; opposite counts the seeds whose "
+            "facts and rules differ in sign. Rule change: accuracy of the rules with the memory minus "
+            "that of the host alone."
         ),
     )
 
 
 def variants_table(study: Study) -> Table:
     """Give what becomes of the Llama host's memory without inhibition, with one bank, or apart."""
+    cells = variant_cells(study)
     measures = (
         RECALL,
+        *LATE,
         Measure(name="share telling", value=tellers_share(TELLING)),
         Measure(name="share asking", value=tellers_share(ASKING)),
         Measure(name="share rules", value=tellers_share(RULE_TURNS)),
         CROSS_TALK,
-        RECALL_LATE,
     )
     return Table(
         title="Variants",
         headers=["memory", "seeds", *(measure.name for measure in measures)],
         rows=[
             [name, str(len(runs)), *(mean_cell(measure, runs) for measure in measures)]
-            for name, runs in variant_cells(study).items()
+            for name, runs in cells.items()
         ],
         note=(
-            f"Llama, behind layer {LAYER}. {_MEANS}. Shares are those of the bank that takes most of the "
-            "telling, in turns that tell, turns that ask, and turns of rules. Apart: facts are told and "
-            "asked in turns of their own, so that telling and asking look different to the banks; the other "
-            "cells do both in every turn about the user. One bank has as many slots as two together, and "
-            "no shares to speak of."
+            f"Llama's memory behind layer {LAYER}{_trained(cells)}; the inhibitory memory is "
+            f"the one of the table of layers. {_MEANS}. {_AFTER} Shares are those of the bank that "
+            "takes most of the telling, in turns that tell, turns that ask, and turns of rules. Told and "
+            "asked apart: the first session only tells and the second only asks; in the other cells every turn "
+            "about the user does both. One bank has as many slots as two together, and no shares to speak of."
         ),
     )
 
@@ -242,10 +202,10 @@ def hosts_table(study: Study) -> Table:
         ],
         rows=rows,
         note=(
-            f"{_MEANS}. What a host can do alone, frozen and without a memory: accuracy of the answers "
-            "with the facts in its context, and of the rules. Of the memory, its trained parameters and "
-            "the floats that are kept for each user between sessions. Minutes: wall time of training "
-            "the memory, a rough figure, since runs may share cores."
+            f"{_MEANS}, in the hosts' own cells. What a host can do alone, frozen and without a memory: "
+            "accuracy of the answers with the facts in its context, and of the rules. Of the memory, its "
+            "trained parameters and the floats that are kept for each user between sessions. "
+            "Minutes: wall time of training the memory, a rough figure, since runs may share cores."
         ),
     )
 
@@ -280,16 +240,13 @@ def bank_seeds_table(study: Study) -> Table:
     return _seeds_table(study, "banks", measures, note)
 
 
-def persona_retention_table(study: Study) -> Table:
-    """Give recall after every number of further turns, of every single run that counts."""
-    return replace(
-        retention_table(study, label="cell"),
-        title="Every seed: recall after further turns",
-        note=(
-            "Share of the facts answered rightly after so many turns of chatter and rules between the "
-            "sessions. Minutes: wall time of training and measuring the run."
-        ),
-    )
+def kept_seeds_table(study: Study, between: Between) -> Table:
+    """Give recall after every number of turns of a kind, of every single run that was asked."""
+    asked = replace(study, records=[run for run in study.records if after(run, between)])
+    marks = marks_through(asked.records, between)
+    measures = [recall_through(between, mark, f"{mark:,}") for mark in marks]
+    note = f"Recall of the facts after so many turns of {between} between the sessions."
+    return _seeds_table(asked, f"recall after turns of {between}", measures, note)
 
 
 def persona_tables(study: Study, verdicts: Sequence[Verdict]) -> list[Table]:
@@ -297,18 +254,20 @@ def persona_tables(study: Study, verdicts: Sequence[Verdict]) -> list[Table]:
     tables = [claims_table(verdicts, PERSONA_CLAIMS)]
     made = [
         answers_table,
+        kept_table,
         layers_table,
         variants_table,
         hosts_table,
         fact_seeds_table,
         rule_seeds_table,
         bank_seeds_table,
-        persona_retention_table,
     ]
     if study.records:
-        tables += [table for table in (make(study) for make in made) if table.rows]
+        found = [make(study) for make in made]
+        found += [kept_seeds_table(study, kind) for kind in BETWEEN]
+        tables += [table for table in found if table.rows]
     if study.off_recipe:
-        shown = (RECALL, CROSS_TALK, RULE_CHANGE, RECALL_LATE)
+        shown = (RECALL, *LATE, CROSS_TALK, RULE_CHANGE)
         tables.append(off_recipe_table(study, label="cell", measures=shown))
     return tables
 
@@ -321,8 +280,16 @@ def persona_facts(study: Study) -> dict[str, str]:
     def of(part: str, name: str) -> str:
         return number_range(config[part][name] for config in configs)
 
+    taught = dict.fromkeys(
+        number_range(c["pretraining"]["num_steps"] for c in configs if c["host"]["kind"] == host)
+        for host in hosts
+    )
     batches = number_range(config["batch_size"] for config in configs)
     asked = number_range(config["evaluation_conversations"] for config in configs)
+    own = [run for run in study.records if run.arm in MAIN.values()]
+    others = [run for run in study.records if run.arm not in MAIN.values()]
+    steps = [f"{trained_for(own)} in the hosts' own cells"] if own else []
+    steps += [f"{trained_for(others)} in layers and variants"] if others else []
 
     return {
         "domains": "what users say of themselves; counting and spelling backwards",
@@ -332,13 +299,10 @@ def persona_facts(study: Study) -> dict[str, str]:
         ),
         "hosts": (
             f"{' and '.join(hosts)}, {of('host', 'num_layers')} layers of width {of('host', 'width')}, "
-            f"taught for {of('pretraining', 'num_steps')} steps of {of('pretraining', 'batch_size')} "
-            "texts, then frozen"
+            f"taught for {' and '.join(taught)} steps of {of('pretraining', 'batch_size')} texts, then "
+            "frozen"
         ),
-        "training": (
-            f"of the memories alone: {of('training', 'num_steps')} steps of {batches} fresh "
-            "conversations"
-        ),
+        "training": f"of the memories alone: {', '.join(steps)}, of {batches} fresh conversations",
         "evaluation": f"{asked} held-out conversations, the same for every seed",
         "parameters": f"{number_range(r.num_parameters for r in study.records)}, of the memories",
     }
@@ -362,6 +326,12 @@ def _seeds_table(study: Study, what: str, measures: Sequence[Measure], note: str
         rows=[run_cells(run, measures) for run in study.records],
         note=note,
     )
+
+
+def _trained(cells: Mapping[Any, Sequence[RunRecord]]) -> str:
+    """Say for how many steps the memories were trained, to go on a sentence with; nothing of no runs."""
+    runs = [run for found in cells.values() for run in found]
+    return f", trained for {trained_for(runs)}" if runs else ""
 
 
 def _train_minutes(run: RunRecord) -> float | None:
