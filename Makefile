@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
-STUDIES := map sequel hard banks capacity rates rivals
+STUDIES := map sequel hard banks capacity rates rivals persona
 REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES)
-PAGES := README.md docs/lateralization.md docs/rivals.md
+PAGES := README.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce paper studies test check bench report clean
@@ -25,7 +25,7 @@ reproduce: .venv/ready  ## train the small benchmark, all arms and three seeds (
 paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on two cores)
 	$(BIN)/callosal reproduce --recipe paper --seeds 0-4 --out runs/paper
 
-studies: .venv/ready  ## the map, the rivals and the other studies (two hours and a half on two cores)
+studies: .venv/ready  ## the map, the rivals, the persona task and the other studies (about four hours on two cores)
 	for name in $(STUDIES); do $(BIN)/callosal study $$name --out runs/$$name || exit 1; done
 
 report: .venv/ready  ## rebuild the committed reports and the pages' tables from the recorded runs

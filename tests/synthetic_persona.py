@@ -159,4 +159,4 @@ def _kept(soon: float, late: float) -> dict[str, list]:
 
 
 def _steps_of(cell: str) -> int:
-    return 2000 if cell in MAIN.values() else 1200
+    return 2000 if cell in MAIN.values() else 600

@@ -13,6 +13,7 @@ from torch import Tensor
 from callosal import MemoryConfig, attach
 from callosal.models import Memories
 from callosal.tasks.persona import PersonaConfig, sample_conversation, texts
+from callosal.tasks.words import ATTRIBUTES
 from callosal.training import answers
 from callosal.training.answers import Answers, measure_answers, measure_recall
 
@@ -50,6 +51,9 @@ def test_untrained_memories_change_no_answer(memories: Memories) -> None:
     assert found.rule == found.rule_before
     assert all(pair == [found.memory, found.rule] for pair in found.lesioned)
     assert found.num_conversations == 6
+    assert set(found.by_attribute) <= set(ATTRIBUTES)
+    told = sum(pair[0] for pair in found.by_attribute.values())
+    assert (told > 0.0) == (found.memory > 0.0)
 
 
 def test_measures_are_of_every_memory_and_shares_add_up(memories: Memories) -> None:
@@ -133,6 +137,20 @@ def test_the_others_answers_are_asked_where_they_differ() -> None:
             seen += not same
     assert seen
     assert int((others != -100).sum()) == seen
+
+
+def test_answers_about_an_attribute_are_those_that_are_left() -> None:
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(12)]
+    facts = answers._collated([user.later for user in users], encode)[0]["labels"][:, 1:]
+    seen = torch.zeros_like(facts, dtype=torch.bool)
+    for name in {name for user in users for name in user.facts}:
+        labels = answers._only(name, users, facts)
+        due = labels != -100
+        assert not (due & seen).any()
+        seen |= due
+        asked_for = [WORDS[user.facts[name]] for user in users if name in user.facts]
+        assert labels[due].tolist() == asked_for
+    assert torch.equal(seen, facts != -100)
 
 
 @pytest.mark.parametrize("number", [2, 63, 64, 65, 127, 128, 129, 4033])

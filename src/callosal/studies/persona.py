@@ -69,7 +69,7 @@ class PersonaRun:
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:
     """Return the study's runs: both hosts, then, for fewer steps, the layers and the variants."""
-    groups = (_main_cells, _layer_cells, _variant_cells)
+    groups = (_main_cells, _layer_cells, _apart_cells, _bank_cells)
     return [run for cells in groups for seed in seeds for run in cells(seed)]
 
 
@@ -81,9 +81,12 @@ def _layer_cells(seed: int) -> list[PersonaRun]:
     return [cell(name, seed, layers=(layer,)) for layer, name in LAYERS.items()]
 
 
-def _variant_cells(seed: int) -> list[PersonaRun]:
+def _apart_cells(seed: int) -> list[PersonaRun]:
+    return [cell(VARIANTS["told and asked apart"], seed, episodes=PersonaConfig(mixed=False))]
+
+
+def _bank_cells(seed: int) -> list[PersonaRun]:
     return [
-        cell(VARIANTS["told and asked apart"], seed, episodes=PersonaConfig(mixed=False)),
         cell(VARIANTS["one bank"], seed, num_banks=1, num_slots=256),
         cell(VARIANTS["excitatory"], seed, sign=1.0),
     ]
@@ -94,7 +97,7 @@ def cell(
     seed: int,
     kind: Host = "Llama",
     *,
-    num_steps: int = 1200,
+    num_steps: int = 600,
     layers: tuple[int, ...] = (LAYER,),
     episodes: PersonaConfig | None = None,
     **memory: Any,

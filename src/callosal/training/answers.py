@@ -25,6 +25,7 @@ from callosal.tasks.persona import (
     sample_conversation,
     tokenized,
 )
+from callosal.tasks.words import ATTRIBUTES
 from callosal.training.conversations import Batch, collate_conversations
 
 Encode = Callable[[str], list[int]]
@@ -54,6 +55,7 @@ class Answers:
             sessions, one pair for each bank.
         specialization: the banks' measures over the domains, for each memory; D_sep of the facts first.
         shares: mean share of the left bank in turns that tell, turns that ask, and rules, for each memory.
+        by_attribute: (with the user's own memory, in context) for each kind of fact.
     """
 
     num_conversations: int
@@ -68,6 +70,7 @@ class Answers:
     lesioned: list[list[float]]
     specialization: list[Specialization]
     shares: list[list[float]]
+    by_attribute: dict[str, list[float]]
 
 
 @torch.no_grad()
@@ -96,7 +99,10 @@ def measure_answers(
         asked = [
             _ask(memories, batch, encode) for batch in _batches(config, num_conversations, random)
         ]
-    found = {name: np.sum([hits[name] for hits, _ in asked], axis=0) for name in asked[0][0]}
+    names = dict.fromkeys(name for hits, _ in asked for name in hits)
+    # Not every part of the users need have told every kind of fact.
+    nobody = np.zeros(2)
+    found = {name: np.sum([hits.get(name, nobody) for hits, _ in asked], axis=0) for name in names}
     rates = {name: float(hits / count) for name, (hits, count) in found.items()}
     sums = np.sum([table for _, table in asked], axis=0)
     tables = sums[..., :-1] / sums[..., -1:]
@@ -104,9 +110,15 @@ def measure_answers(
         [rates.pop(f"facts without {bank}"), rates.pop(f"rules without {bank}")]
         for bank in range(tables.shape[-1])
     ]
+    by_attribute = {
+        name: [rates.pop(f"{how} {name}") for how in ("memory of", "context of")]
+        for name in sorted(ATTRIBUTES)
+        if f"memory of {name}" in rates
+    }
     return Answers(
         num_conversations=num_conversations,
         lesioned=lesioned,
+        by_attribute=by_attribute,
         # Telling and asking are one domain: what is told to one bank must be asked of the same.
         specialization=[specialization(np.stack([t[:2].mean(0), t[2]])) for t in tables],
         shares=tables[..., 0].tolist(),
@@ -167,10 +179,11 @@ def _ask(
     facts, rules = (turn["labels"][:, 1:] for turn in later)
     alone = [_logits(memories, turn) for turn in later]
     context, in_context = _whole(users, encode)
+    looked_up = _logits(memories, context)
     found = {
         "no_memory": _hits(alone[0], facts),
         "rule_before": _hits(alone[1], rules),
-        "in_context": _hits(_logits(memories, context), in_context),
+        "in_context": _hits(looked_up, in_context),
     }
     with record_shares(memories.model) as shares:
         states, _ = _listen(memories, {}, told)
@@ -178,6 +191,9 @@ def _ask(
     kinds = [0 if turn.domain == "episodic" else 2 for turn in users[0].told] + [1, 2]
     table = _table(shares, [*told, *later], kinds, len(memories))
     found |= {"memory": _hits(own[0], facts), "rule": _hits(own[1], rules)}
+    for name in {name for user in users for name in user.facts}:
+        found[f"memory of {name}"] = _hits(own[0], _only(name, users, facts))
+        found[f"context of {name}"] = _hits(looked_up, _only(name, users, in_context))
     blank = {name: memories[name].blank(len(users)) for name in memories}
     _, (reset, _) = _listen(memories, blank, later)
     # Each row gets the memory of the row before it.
@@ -256,6 +272,17 @@ def _others_answers(users: Sequence[Conversation], facts: Tensor, encode: Encode
             if other != value:
                 (labels[row, place],) = encode(other)
     return labels
+
+
+def _only(name: str, users: Sequence[Conversation], labels: Tensor) -> Tensor:
+    """Return labels of which only the answers about one attribute are left."""
+    kept = torch.full_like(labels, UNSCORED)
+    for row, user in enumerate(users):
+        if name in user.facts:
+            places = (labels[row] != UNSCORED).nonzero().flatten()
+            place = places[list(user.facts).index(name)]
+            kept[row, place] = labels[row, place]
+    return kept
 
 
 def _table(
