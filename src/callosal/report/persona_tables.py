@@ -205,7 +205,8 @@ def hosts_table(study: Study) -> Table:
             f"{_MEANS}, in the hosts' own cells. What a host can do alone, frozen and without a memory: "
             "accuracy of the answers with the facts in its context, and of the rules. Of the memory, its "
             "trained parameters and the floats that are kept for each user between sessions. "
-            "Minutes: wall time of training the memory, a rough figure, since runs may share cores."
+            "Minutes: wall time of training the memory, a rough figure, since runs may share "
+            "cores and one that was interrupted counts only what came after."
         ),
     )
 
