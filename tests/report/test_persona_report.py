@@ -37,6 +37,7 @@ from callosal.report.persona_tables import (
     bank_seeds_table,
     kept_seeds_table,
     kept_table,
+    kinds_table,
     layers_table,
     persona_facts,
     persona_tables,
@@ -287,6 +288,20 @@ def test_what_was_not_asked_after_chatter_has_no_number():
     assert cells_of(variants, "one bank")["after 100 of chatter"] != "-"
     assert [row[0] for row in kept_seeds_table(study, "chatter").rows] == ["Llama, one bank"]
     assert not kept_seeds_table(make_study("persona", runs), "chatter").rows
+
+
+def test_kinds_of_fact_are_told_apart_and_one_never_asked_has_no_number():
+    runs = [persona_run(LLAMA, seed) for seed in SEEDS]
+    table = kinds_table(make_study("persona", [persona_run(GPT2, 1), *runs]))
+    assert table.headers == [
+        "kind",
+        *(f"{host}, {way}" for host in ("GPT-2", "Llama") for way in ("memory", "in context")),
+    ]
+    assert cells_of(table, "name")["Llama, in context"].startswith("0.920")
+    alone = answering(runs[0], by_attribute={"food": [0.5, 0.25]})
+    found = kinds_table(make_study("persona", [alone, persona_run(GPT2, 1)]))
+    assert cells_of(found, "food")["Llama, memory"].startswith("0.5")
+    assert cells_of(found, "name")["Llama, memory"] == "-"
 
 
 def diverged(run: RunRecord) -> RunRecord:

@@ -140,3 +140,13 @@ def tellers_share(kind: int) -> Callable[[RunRecord], float | None]:
 def _that_ran(study: Study, cells: dict[Any, str]) -> dict[str, list[RunRecord]]:
     found = {name: study.of(cell) for name, cell in cells.items()}
     return {name: runs for name, runs in found.items() if runs}
+
+
+def about_kind(kind: str, way: int) -> Callable[[RunRecord], float | None]:
+    """Return what gives the accuracy about a kind of fact: 0 by memory, 1 in context; None if never asked."""
+
+    def value(run: RunRecord) -> float | None:
+        found = run.evaluation["by_attribute"].get(kind)
+        return None if found is None else found[way]
+
+    return value

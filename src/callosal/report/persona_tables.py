@@ -21,6 +21,7 @@ from callosal.report.persona_measures import (
     RULES,
     TELLING,
     Between,
+    about_kind,
     after,
     answered,
     chance_of,
@@ -171,6 +172,34 @@ def variants_table(study: Study) -> Table:
     )
 
 
+def kinds_table(study: Study) -> Table:
+    """Give the accuracy about each kind of fact, by memory and in context, for both hosts."""
+    cells = main_cells(study)
+    kinds = sorted(
+        {name for runs in cells.values() for run in runs for name in run.evaluation["by_attribute"]}
+    )
+    ways = ("memory", "in context")
+    return Table(
+        title="Kinds of fact",
+        headers=["kind", *(f"{host}, {way}" for host in cells for way in ways)],
+        rows=[
+            [
+                kind,
+                *(
+                    mean_cell(Measure(name=kind, value=about_kind(kind, way)), runs)
+                    for runs in cells.values()
+                    for way in range(len(ways))
+                ),
+            ]
+            for kind in kinds
+        ],
+        note=(
+            f"Accuracy of the answers by what is asked. {_MEANS}. Memory: the user's own, in a later "
+            "session. In context: the host alone. Name and sister draw from one list of names."
+        ),
+    )
+
+
 def hosts_table(study: Study) -> Table:
     """Give the size of hosts and memories, and what the hosts learned before."""
     rows = []
@@ -185,7 +214,6 @@ def hosts_table(study: Study) -> Table:
                 mean_cell(Measure(name="rules", value=answered("rule_before")), runs),
                 f"{runs[0].num_parameters:,}",
                 _counted(probes.get("state_floats")),
-                mean_cell(_MINUTES, runs),
             ]
         )
     return Table(
@@ -198,15 +226,12 @@ def hosts_table(study: Study) -> Table:
             "rules",
             "memory parameters",
             "state floats",
-            "minutes",
         ],
         rows=rows,
         note=(
             f"{_MEANS}, in the hosts' own cells. What a host can do alone, frozen and without a memory: "
             "accuracy of the answers with the facts in its context, and of the rules. Of the memory, its "
-            "trained parameters and the floats that are kept for each user between sessions. "
-            "Minutes: wall time of training the memory, a rough figure, since runs may share "
-            "cores and one that was interrupted counts only what came after."
+            "trained parameters and the floats that are kept for each user between sessions."
         ),
     )
 
@@ -255,6 +280,7 @@ def persona_tables(study: Study, verdicts: Sequence[Verdict]) -> list[Table]:
     tables = [claims_table(verdicts, PERSONA_CLAIMS)]
     made = [
         answers_table,
+        kinds_table,
         kept_table,
         layers_table,
         variants_table,
@@ -335,13 +361,5 @@ def _trained(cells: Mapping[Any, Sequence[RunRecord]]) -> str:
     return f", trained for {trained_for(runs)}" if runs else ""
 
 
-def _train_minutes(run: RunRecord) -> float | None:
-    seconds = run.probes.get("train_seconds")
-    return None if seconds is None else seconds / 60
-
-
 def _counted(size: int | None) -> str:
     return NOTHING if size is None else f"{size:,}"
-
-
-_MINUTES = Measure(name="minutes", value=_train_minutes)
