@@ -163,4 +163,4 @@ def _kept(soon: float, late: float) -> dict[str, list]:
 
 
 def _steps_of(cell: str) -> int:
-    return 2000 if cell in MAIN.values() else 600
+    return 2000 if cell in MAIN.values() else 400

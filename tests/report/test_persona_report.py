@@ -119,7 +119,7 @@ def test_the_page_says_what_was_run(whole):
         "4 facts, 2 to a turn, asked in a later session",
         "GPT-2 and Llama, 4 layers of width 64, taught for 1,500 and 1,000 steps of 32 texts, then "
         "frozen",
-        "of the memories alone: 2,000 steps in the hosts&#x27; own cells, 600 steps in layers and "
+        "of the memories alone: 2,000 steps in the hosts&#x27; own cells, 400 steps in layers and "
         "variants, of 16 fresh conversations",
         "callosal study persona --seeds 1-3",
     ):
@@ -253,7 +253,7 @@ def test_layers_and_variants_are_kept_apart_from_the_hosts_own_cells():
     study = make_study("persona", persona_runs())
     layers, variants = layers_table(study), variants_table(study)
     for table in (layers, variants):
-        assert "trained for 600 steps" in table.note
+        assert "trained for 400 steps" in table.note
         assert "2,000" not in table.note
     assert "trained for 2,000 steps" in answers_table(study).note
     assert [row[0] for row in layers.rows] == ["0", "1", "2", "3"]

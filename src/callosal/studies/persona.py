@@ -97,7 +97,7 @@ def cell(
     seed: int,
     kind: Host = "Llama",
     *,
-    num_steps: int = 600,
+    num_steps: int = 400,
     layers: tuple[int, ...] = (LAYER,),
     episodes: PersonaConfig | None = None,
     **memory: Any,

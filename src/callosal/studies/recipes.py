@@ -277,6 +277,9 @@ def load_config(place: Path) -> RunConfig:
     path = place / "config.json"
     if not path.is_file():
         raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
+    if b'"host":' in path.read_bytes():
+        # Hosts are of transformers, and nothing loads them again.
+        raise ValueError(f"{path} is a run of the study persona; callosal report shows its answers")
     try:
         content = json.loads(path.read_text())
         memory = content["memory"]
