@@ -55,6 +55,7 @@ def persona_run(cell: str, seed: int, **changes: Any) -> RunRecord:
             "pretraining": [{"step": 20, "text_loss": 1.2, "answer_loss": 0.1}],
             "chance": CHANCE,
             "after_chatter": chatter,
+            "coupling": [[[1.0, -0.5], [-0.25, 0.75]]],
         },
     }
     known = {

@@ -213,7 +213,9 @@ def test_one_bank_has_none_of_its_own():
         "-"
     ] * 4
     assert row["recall"] != "-"
+    run = replace(run, probes=run.probes | {"coupling": [[[1.0]]]})
     seeds = cells_of(bank_seeds_table(make_study("persona", [run])), "Llama, one bank")
+    assert seeds["W_s"] == "-"
     assert seeds["D_sep facts"] == seeds["left telling"] == "-"
     answers = cells_of(rule_seeds_table(make_study("persona", [run])), "Llama, one bank")
     assert answers["without other bank"] == "-"
@@ -302,6 +304,12 @@ def test_kinds_of_fact_are_told_apart_and_one_never_asked_has_no_number():
     found = kinds_table(make_study("persona", [alone, persona_run(GPT2, 1)]))
     assert cells_of(found, "food")["Llama, memory"].startswith("0.5")
     assert cells_of(found, "name")["Llama, memory"] == "-"
+
+
+def test_how_far_the_matrix_tells_the_banks_apart_is_in_every_seeds_row():
+    study = make_study("persona", [persona_run(LLAMA, 1), persona_run(LLAMA, 2, probes={})])
+    assert cells_of(bank_seeds_table(study), LLAMA, "1")["W_s"] == "1.250"
+    assert cells_of(bank_seeds_table(study), LLAMA, "2")["W_s"] == "-"
 
 
 def diverged(run: RunRecord) -> RunRecord:

@@ -5,6 +5,7 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pytest
 import torch
 from tests.models import hosts as _quiet  # noqa: F401  (imports transformers without its warnings)
@@ -76,6 +77,7 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Pa
     assert record.evaluation["num_conversations"] == 2
     assert len(record.evaluation["specialization"]) == 1
     assert record.probes["chance"] == CHANCE
+    assert np.shape(record.probes["coupling"]) == (1, 2, 2)
     assert record.probes["state_floats"] == 2 * 8 * 16
     assert record.probes["vocabulary"] == TOKENIZER.get_vocab_size()
     host = build_host(config.host, TOKENIZER, 0)

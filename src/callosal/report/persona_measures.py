@@ -150,3 +150,13 @@ def about_kind(kind: str, way: int) -> Callable[[RunRecord], float | None]:
         return None if found is None else found[way]
 
     return value
+
+
+def differential(run: RunRecord) -> float | None:
+    """Return by how much W_s tells two banks apart after training, averaged over what is attached.
+
+    It is the eigenvalue of the banks' difference, 1 - s at the start; None where it was not recorded.
+    """
+    found = [w for w in run.probes.get("coupling", []) if len(w) == 2]
+    sizes = [(w[0][0] - w[0][1] - w[1][0] + w[1][1]) / 2 for w in found]
+    return sum(sizes) / len(sizes) if sizes else None

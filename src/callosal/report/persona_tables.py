@@ -25,6 +25,7 @@ from callosal.report.persona_measures import (
     after,
     answered,
     chance_of,
+    differential,
     left_separation,
     left_share,
     main_cells,
@@ -258,10 +259,12 @@ def bank_seeds_table(study: Study) -> Table:
         Measure(name="left telling", value=left_share(TELLING)),
         Measure(name="left asking", value=left_share(ASKING)),
         Measure(name="left rules", value=left_share(RULE_TURNS)),
+        Measure(name="W_s", value=differential),
     )
     note = (
         "The sign of D_sep says which bank: + left, - right. Left: the left bank's mean share in turns "
-        "that tell, that ask, and of rules. One bank has none of these."
+        "that tell, that ask, and of rules. W_s: by how much it tells the banks apart after training, 1 - s "
+        "at the start, so 2 with inhibition. One bank has none of these."
     )
     return _seeds_table(study, "banks", measures, note)
 

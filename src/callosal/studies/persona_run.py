@@ -112,6 +112,7 @@ def run(
         probes={
             "train_seconds": trained - started,
             "state_floats": sum(memories[name].state_floats for name in memories),
+            "coupling": [memories[name].coupling.tolist() for name in memories],
             "host_parameters": sum(p.numel() for p in host.parameters()) - _size(memories),
             "vocabulary": tokenizer.get_vocab_size(),
             "pretraining": taught,
