@@ -27,8 +27,7 @@ class PersonaConfig:
         facts_per_turn: of which so many in one turn; it divides num_facts.
         num_examples: examples in a turn of the rule domain.
         mixed: every turn about the user both states and asks: a fact told is asked at once, and a fresh one
-            is told before the questions. Otherwise the first session only states and the second only
-            asks, and the banks tell stating from asking (``docs/persona.md``).
+            is told before the questions. Otherwise the first session only states and the second only asks.
     """
 
     num_facts: int = 4
