@@ -190,13 +190,6 @@ def test_the_cells_are_those_that_are_reported() -> None:
     assert {config.arm for config in configs([0])[:2]} == set(MAIN.values())
 
 
-@pytest.mark.parametrize(
-    ("fields", "message"),
-    [
-        ({"kind": "BERT"}, "kind is 'BERT'; it must be one of"),
-        ({"kind": "Llama", "width": 30}, r"num_heads is 4; it must divide the width \(30\)"),
-    ],
-)
-def test_a_host_that_cannot_be_is_refused(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        HostConfig(**fields)
+def test_a_host_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
+        HostConfig(kind="Llama", width=30)

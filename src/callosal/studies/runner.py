@@ -256,6 +256,8 @@ def run_all(
         ValueError: another process runs in this folder; or a run could not start, such as from a damaged
             checkpoint, or lost its worker, raised when the others are done and on record.
     """
+    if (folder / FILE_NAME).is_file():
+        read_records(folder)  # if it is damaged, before anything is made
     with _alone_in(folder):
         return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
 

@@ -107,6 +107,8 @@ def train_stateful(
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
     conversations = Conversations(memories)
+    # A base that was trained before it was frozen may hold old gradients, which would count in the norm.
+    conversations.zero_grad(set_to_none=True)
     trained = {n: p for n, p in conversations.named_parameters() if p.requires_grad}
     identity = {
         "config": asdict(config),
