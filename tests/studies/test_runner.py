@@ -217,9 +217,8 @@ def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
 
 
 def test_two_studies_at_once_in_a_folder_are_refused(tmp_path: Path) -> None:
-    (tmp_path / "runs").mkdir()
     with (
-        FileLock(tmp_path / "runs" / ".lock"),
+        FileLock(tmp_path / ".lock"),
         pytest.raises(ValueError, match=r"another process runs in .*; wait until it is done"),
     ):
         run_all([tiny()], tmp_path)

@@ -265,9 +265,9 @@ def run_all(
 @contextmanager
 def _alone_in(folder: Path) -> Iterator[None]:
     """Keep other processes out of a study's folder: two at once would write each other's checkpoints."""
-    (folder / "runs").mkdir(parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
     try:
-        with FileLock(folder / "runs" / ".lock", timeout=0):
+        with FileLock(folder / ".lock", timeout=0):
             yield
     except Timeout as error:
         raise ValueError(
@@ -289,7 +289,8 @@ def _run_all(
     refused: list[ValueError] = []
     context = get_context("spawn")
     manager = SyncManager(ctx=context)
-    manager.start(initializer=_end_with_parent)
+    with _interrupts_held():
+        manager.start(initializer=_end_with_parent)
     columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
     columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
     with (
