@@ -1,6 +1,7 @@
 """The persona task: what is asked was told, the splits apart, words that no tokenizer cuts."""
 
 from random import Random
+from typing import Any
 
 import pytest
 from hypothesis import given
@@ -84,7 +85,8 @@ def test_between_the_sessions_nothing_is_told_or_asked(seed: int) -> None:
 
 @given(CONFIGS, SEEDS)
 def test_no_set_of_facts_is_in_both_splits(config: PersonaConfig, seed: int) -> None:
-    for split, parity in (("training", 0), ("evaluation", 1)):
+    splits: dict[Split, int] = {"training": 0, "evaluation": 1}
+    for split, parity in splits.items():
         facts = sample_conversation(config, Random(seed), split).facts
         places = sum(ATTRIBUTES[name].values.index(value) for name, value in facts.items())
         assert places % 2 == parity
@@ -184,6 +186,6 @@ def test_texts_are_whole_conversations() -> None:
         ({"num_examples": 0}, "num_examples is 0"),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(fields: dict[str, int], message: str) -> None:
+def test_what_cannot_be_drawn_is_refused(fields: dict[str, Any], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         PersonaConfig(**fields)
