@@ -165,7 +165,7 @@ def _facts(study: Study, layout: Layout) -> str:
         **layout.facts(study),
         "wall time": f"{minutes:.0f} minutes, all runs added up",
         "versions": " / ".join(sorted({_versions(run.versions) for run in runs})),
-    }
+    } | layout.facts(study)
     folder = shlex.quote(study.name)
     commands = (
         f"{command} --seeds {seed_range(study.seeds)} --out {folder}"

@@ -314,6 +314,7 @@ def persona_facts(study: Study) -> dict[str, str]:
         number_range(c["pretraining"]["num_steps"] for c in configs if c["host"]["kind"] == host)
         for host in hosts
     )
+    minutes = sum(run.wall_seconds for run in study.records) / 60
     batches = number_range(config["batch_size"] for config in configs)
     asked = number_range(config["evaluation_conversations"] for config in configs)
     own = [run for run in study.records if run.arm in MAIN.values()]
@@ -335,6 +336,7 @@ def persona_facts(study: Study) -> dict[str, str]:
         "training": f"of the memories alone: {', '.join(steps)}, of {batches} fresh conversations",
         "evaluation": f"{asked} held-out conversations, the same for every seed",
         "parameters": f"{number_range(r.num_parameters for r in study.records)}, of the memories",
+        "wall time": f"at least {minutes:.0f} minutes: a run that was resumed counts its last part only",
     }
 
 
