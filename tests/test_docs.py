@@ -5,14 +5,12 @@ import importlib
 import re
 import runpy
 import shlex
-import shutil
 import subprocess
 from pathlib import Path
 
 import pytest
 
 from callosal import cli
-from callosal.report.build import TABLE_START, fill_tables
 from callosal.studies.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
@@ -114,20 +112,3 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     names: dict[str, object] = {}
     for block in blocks:
         exec(compile(block, name, "exec"), names)  # noqa: S102
-
-
-MARKED = [page for page in PAGES if TABLE_START in page.read_text()]
-
-
-def test_the_readme_has_tables_of_recorded_runs() -> None:
-    assert ROOT / "README.md" in MARKED
-
-
-@pytest.mark.parametrize("page", MARKED, ids=lambda page: page.name)
-def test_a_page_s_tables_are_those_of_the_recorded_runs(page: Path, tmp_path: Path) -> None:
-    copy = Path(shutil.copy(page, tmp_path))
-    marks = re.findall(rf"{TABLE_START}(.+?) / .+? -->", page.read_text())
-    assert len(marks) == page.read_text().count(TABLE_START), "a mark names no folder of results"
-    for folder in sorted(set(marks)):
-        fill_tables(copy, ROOT / "results" / folder)
-    assert copy.read_text() == page.read_text()

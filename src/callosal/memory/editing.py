@@ -107,6 +107,15 @@ def fork(state: MemoryState, num_copies: int) -> MemoryState:
     return state[rows]
 
 
+def blanked(
+    trace: Float[Tensor, "batch bank slot width"], banks: Sequence[int]
+) -> Float[Tensor, "batch bank slot width"]:
+    """Return a trace in which these banks hold nothing."""
+    trace = trace.clone()
+    trace[:, list(banks)] = 0.0
+    return trace
+
+
 def reset_banks(state: MemoryState, banks: Sequence[Bank] | None = None) -> MemoryState:
     """Blank some banks of every row; the others keep every bit.
 
@@ -120,8 +129,8 @@ def reset_banks(state: MemoryState, banks: Sequence[Bank] | None = None) -> Memo
     _require_committed(state, "reset_banks")
     if banks is None:
         return state.reset(slice(None))
-    trace = state.trace.clone()
-    trace[:, [bank_number(bank, trace.shape[1]) for bank in banks]] = 0.0
+    num_banks = state.trace.shape[1]
+    trace = blanked(state.trace, [bank_number(bank, num_banks) for bank in banks])
     return replace(state, trace=trace)
 
 

@@ -10,7 +10,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from callosal.memory import LateralMemory, MemoryState
-from callosal.memory.editing import Bank, bank_name, bank_number
+from callosal.memory.editing import Bank, bank_name, bank_number, blanked
 from callosal.models.generation import CacheWatch, Generation, generating
 
 States = dict[str, MemoryState]
@@ -284,9 +284,7 @@ class Session(AbstractContextManager["Session"]):
         with torch.autocast(hidden.device.type, enabled=False):
             y, call.states[name] = memory(hidden.to(dtype), state, mask, commit=False)
             if unread := self._unread.get(name):
-                trace = state.trace.clone()
-                trace[:, unread] = 0.0
-                lesioned = replace(state, trace=trace)
+                lesioned = replace(state, trace=blanked(state.trace, unread))
                 y, _ = memory(hidden.to(dtype), lesioned, mask, commit=False)
         return y.to(hidden.dtype)
 

@@ -163,9 +163,10 @@ def _facts(study: Study, layout: Layout) -> str:
         **labels,
         "seeds": f"{seed_range(study.seeds)} ({len(runs)} runs)",
         **layout.facts(study),
-        "wall time": f"{minutes:.0f} minutes, all runs added up",
-        "versions": " / ".join(sorted({_versions(run.versions) for run in runs})),
-    } | layout.facts(study)
+    }
+    # A layout may say it otherwise.
+    facts.setdefault("wall time", f"{minutes:.0f} minutes, all runs added up")
+    facts["versions"] = " / ".join(sorted({_versions(run.versions) for run in runs}))
     folder = shlex.quote(study.name)
     commands = (
         f"{command} --seeds {seed_range(study.seeds)} --out {folder}"

@@ -170,7 +170,12 @@ def task_ratio(record: RunRecord, other: RunRecord) -> float | None:
 
 def kept_share(record: RunRecord) -> float | None:
     """Return recall after the most distractors over recall after none; NaN if nothing was learnt."""
-    marks, recall = record.retention["distractors"], record.retention["recall"]
+    return share_kept(record.retention)
+
+
+def share_kept(retention: dict) -> float | None:
+    """Return the same of a retention by itself; None if it was not measured after none and after some."""
+    marks, recall = retention["distractors"], retention["recall"]
     if 0 not in marks or max(marks) == 0:
         return None
     none, most = (recall[marks.index(mark)] for mark in (0, max(marks)))

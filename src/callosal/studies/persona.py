@@ -1,6 +1,5 @@
 """The persona study: memories attached to small language models, which stay frozen."""
 
-import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -16,7 +15,7 @@ from callosal.studies.persona_claims import (
     VARIANTS,
     Host,
 )
-from callosal.studies.recipes import fingerprint
+from callosal.studies.recipes import run_name
 from callosal.tasks.persona import PersonaConfig
 from callosal.training.loop import TrainingConfig
 from callosal.training.stateful import StatefulConfig
@@ -63,8 +62,7 @@ class PersonaRun:
     @property
     def name(self) -> str:
         """A readable, unique folder name."""
-        cell = re.sub(r"[^\w.+=-]+", "_", self.arm)
-        return f"{self.recipe}-{cell}-seed{self.seed}-{fingerprint(self)[:8]}"
+        return run_name(self)
 
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:

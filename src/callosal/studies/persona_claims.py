@@ -10,7 +10,7 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from callosal.studies.claims import LEAST_TO_KEEP, OURS, Claim, kept_share
+from callosal.studies.claims import LEAST_TO_KEEP, OURS, Claim, kept_share, share_kept
 from callosal.studies.records import RunRecord
 from callosal.studies.rival_claims import NEAR_CHANCE
 
@@ -124,10 +124,7 @@ def without_bank(*, own: bool, domain: int) -> Callable[[RunRecord], float | Non
 def kept_through_chatter(record: RunRecord) -> float | None:
     """Return recall after the most turns of chatter as a share of recall after none."""
     found = record.probes.get("after_chatter")
-    if found is None:
-        return None
-    first, *_, last = found["recall"]
-    return last / first if first >= LEAST_TO_KEEP else math.nan
+    return None if found is None else share_kept(found)
 
 
 _IF_LEARNT = f", undefined (and not met) where it is below {LEAST_TO_KEEP:g} with the own memory"

@@ -1,7 +1,5 @@
 """Runs a cell of the persona study: a host is taught and frozen, memories are attached, taught and asked."""
 
-import hashlib
-import json
 import time
 from dataclasses import asdict
 from pathlib import Path
@@ -18,9 +16,9 @@ from callosal.memory.config import describe
 from callosal.models import Memories, attach
 from callosal.studies.hosts import build_host, persona_tokenizer, text_step
 from callosal.studies.persona import PersonaRun
-from callosal.studies.recipes import fingerprint
+from callosal.studies.recipes import digest
 from callosal.studies.records import RunRecord
-from callosal.studies.runner import HELD_OUT_SEED, Report, versions
+from callosal.studies.runner import HELD_OUT_SEED, Report, identity, open_place
 from callosal.tasks.persona import CHANCE, Domain, PersonaConfig, sample_conversation, tokenized
 from callosal.training.answers import Encode, measure_answers, measure_recall
 from callosal.training.conversations import Turn, collate_conversations
@@ -69,10 +67,7 @@ def run(
     """
     begun = time.monotonic()
     torch.set_num_threads(config.pretraining.num_threads)
-    place = folder / "runs" / config.name
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
-
+    place = open_place(config, folder)
     tokenizer = persona_tokenizer()
 
     def encode(text: str) -> list[int]:
@@ -96,19 +91,13 @@ def run(
     )
     kept = {domain: _recall(memories, config, encode, domain, report) for domain in BETWEEN}
     return RunRecord(
-        fingerprint=fingerprint(config),
-        recipe=config.recipe,
-        arm=config.arm,
-        seed=config.seed,
-        changed=list(config.changed),
-        config=json.loads(json.dumps(describe(config))),
+        **identity(config),
         evaluation=asdict(answers),
         retention=kept["rule"],
         curve=curve,
         snapshot=None,
         num_parameters=sum(p.numel() for p in memories.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
-        versions=versions(),
         probes={
             "train_seconds": trained - started,
             "state_floats": sum(memories[name].state_floats for name in memories),
@@ -143,8 +132,7 @@ def taught_host(
 ) -> tuple[Any, Curve]:
     """Return the run's host after pretraining, and the curve of that; cells that share it wait for it."""
     parts = [describe(part) for part in (config.host, config.pretraining, TEXT)]
-    whole = json.dumps([*parts, config.seed], sort_keys=True)
-    mark = hashlib.sha256(whole.encode()).hexdigest()
+    mark = digest([*parts, config.seed])
     checkpoint = folder / f"{config.host.kind}-seed{config.seed}-{mark[:8]}.pt"
     folder.mkdir(parents=True, exist_ok=True)
     host = build_host(config.host, tokenizer, config.seed)

@@ -161,14 +161,23 @@ class RunConfig:
     @property
     def name(self) -> str:
         """A readable, unique folder name."""
-        arm = re.sub(r"[^\w.+=-]+", "_", self.arm)
-        return f"{self.recipe}-{arm}-seed{self.seed}-{fingerprint(self)[:8]}"
+        return run_name(self)
 
 
 def fingerprint(config: Any) -> str:
     """Hash the complete configuration: equal numbers are expected of equal fingerprints only."""
-    text = json.dumps(describe(config), sort_keys=True)
-    return hashlib.sha256(text.encode()).hexdigest()
+    return digest(describe(config))
+
+
+def digest(content: Any) -> str:
+    """Hash plain values, whatever the order of their names."""
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()
+
+
+def run_name(config: Any) -> str:
+    """Return a readable, unique folder name for a run."""
+    cell = re.sub(r"[^\w.+=-]+", "_", config.arm)
+    return f"{config.recipe}-{cell}-seed{config.seed}-{fingerprint(config)[:8]}"
 
 
 def build_model(config: RunConfig) -> Transformer:
@@ -277,24 +286,30 @@ def load_config(place: Path) -> RunConfig:
     path = place / "config.json"
     if not path.is_file():
         raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
-    if b'"host":' in path.read_bytes():
-        # Hosts are of transformers, and nothing loads them again.
-        raise ValueError(f"{path} is a run of the study persona; callosal report shows its answers")
     try:
         content = json.loads(path.read_text())
-        memory = content["memory"]
-        kind = KINDS[content.get("memory_kind", "lateral")][0]
-        content = {name: _tupled(value) for name, value in content.items()}
-        parts = {
-            "episodes": EpisodeConfig(**content["episodes"]),
-            "transformer": TransformerConfig(**content["transformer"]),
-            "memory": None if memory is None else kind(**memory),
-            "training": TrainingConfig(**content["training"]),
-            "retention": RetentionConfig(**content["retention"]),
-        }
-        return RunConfig(**(content | parts))
+        if "host" not in content:
+            return _config_of(content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
+    # Hosts are of transformers, and nothing loads them again.
+    raise ValueError(
+        f"{path} is a run of the study {content['recipe']}; callosal report shows its answers"
+    )
+
+
+def _config_of(content: dict[str, Any]) -> RunConfig:
+    memory = content["memory"]
+    kind = KINDS[content.get("memory_kind", "lateral")][0]
+    content = {name: _tupled(value) for name, value in content.items()}
+    parts = {
+        "episodes": EpisodeConfig(**content["episodes"]),
+        "transformer": TransformerConfig(**content["transformer"]),
+        "memory": None if memory is None else kind(**memory),
+        "training": TrainingConfig(**content["training"]),
+        "retention": RetentionConfig(**content["retention"]),
+    }
+    return RunConfig(**(content | parts))
 
 
 def _tupled(value: Any) -> Any:

@@ -71,10 +71,7 @@ def run(
     """
     begun = time.monotonic()
     torch.set_num_threads(config.training.num_threads)
-    place = folder / "runs" / config.name
-    place.mkdir(parents=True, exist_ok=True)
-    (place / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
-
+    place = open_place(config, folder)
     model = build_model(config)
     curve = _train(model, config, place / "checkpoint.pt", report)
     trained = time.monotonic()
@@ -93,29 +90,39 @@ def run(
         on_retention,
     )
     return RunRecord(
-        fingerprint=fingerprint(config),
-        recipe=config.recipe,
-        arm=config.arm,
-        seed=config.seed,
-        changed=list(config.changed),
-        config=json.loads(json.dumps(describe(config))),
+        **identity(config),
         evaluation=asdict(evaluation),
         retention=asdict(retention),
         curve=curve,
         snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
         num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
-        versions=versions(),
         probes=_probe(model, config) | {"train_seconds": trained - begun},
     )
 
 
-def versions() -> dict[str, str]:
-    """Return the versions that a run's numbers came from."""
+def open_place(config: Any, folder: Path) -> Path:
+    """Make a run's own folder, with its complete configuration in it."""
+    place = folder / "runs" / config.name
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
+    return place
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Return the fields of a record that say which run it is, and of which versions."""
     return {
-        "python": platform.python_version(),
-        "torch": torch.__version__,
-        "callosal": version("callosal"),
+        "fingerprint": fingerprint(config),
+        "recipe": config.recipe,
+        "arm": config.arm,
+        "seed": config.seed,
+        "changed": list(config.changed),
+        "config": json.loads(json.dumps(describe(config))),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "callosal": version("callosal"),
+        },
     }
 
 

@@ -8,11 +8,11 @@ from torch.nn.functional import cross_entropy, pad
 
 from callosal.memory.processes import everyone, pooled
 from callosal.models import Memories, Session
+from callosal.tasks.episodes import UNSCORED
 
-# A turn as lists of equal length; what is not to be scored has this label, as in transformers.
+# A turn as lists of equal length; what is not to be scored has the label that it has in transformers.
 Turn = Mapping[str, Sequence[int]]
 Batch = list[dict[str, Tensor]]
-NOT_SCORED = -100
 
 
 def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int = 0) -> Batch:
@@ -48,7 +48,7 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
             if len(turn["input_ids"]) != len(turn["labels"]):
                 raise ValueError(
                     f"turn {number} of conversation {row} has {len(turn['input_ids'])} input_ids and "
-                    f"{len(turn['labels'])} labels; give each token one, {NOT_SCORED} if it is not scored"
+                    f"{len(turn['labels'])} labels; give each token one, {UNSCORED} if it is not scored"
                 )
     nothing: Turn = {"input_ids": (), "labels": ()}
     batch = []
@@ -59,7 +59,7 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
             {
                 "input_ids": _filled([row["input_ids"] for row in rows], time, pad_id),
                 "attention_mask": _filled([[1] * len(row["input_ids"]) for row in rows], time, 0),
-                "labels": _filled([row["labels"] for row in rows], time, NOT_SCORED),
+                "labels": _filled([row["labels"] for row in rows], time, UNSCORED),
             }
         )
     return batch
@@ -67,7 +67,7 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
 
 def num_scored(turns: Batch) -> int:
     """Return how many tokens of these turns have a label that counts."""
-    return sum(int((turn["labels"][:, 1:] != NOT_SCORED).sum()) for turn in turns)
+    return sum(int((turn["labels"][:, 1:] != UNSCORED).sum()) for turn in turns)
 
 
 def evened(turns: Batch) -> Batch:
@@ -134,7 +134,7 @@ class Conversations(nn.Module):
         return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
 
 
-_NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": NOT_SCORED}
+_NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": UNSCORED}
 
 
 def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
@@ -143,7 +143,7 @@ def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over the scored tokens; only their logits leave half precision."""
-    where = labels[:, 1:] != NOT_SCORED
+    where = labels[:, 1:] != UNSCORED
     foretold = logits[:, :-1][where]
     exact = foretold.to(torch.promote_types(foretold.dtype, torch.float32))
     return cross_entropy(exact, labels[:, 1:][where], reduction="sum")

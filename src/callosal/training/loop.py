@@ -5,7 +5,7 @@ from collections.abc import Callable
 from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from torch import Tensor, nn
@@ -29,12 +29,11 @@ class TrainingDivergedError(RuntimeError):
 
 
 @dataclass(frozen=True, kw_only=True)
-class TrainingConfig:
-    """How a model is trained.
+class DescentConfig:
+    """How a loss is minimised, whatever the model and its data: AdamW, warm-up and cosine.
 
     Attributes:
-        num_steps: optimiser steps, each on fresh episodes.
-        batch_size: episodes per step.
+        num_steps: optimiser steps.
         learning_rate: its peak.
         warmup_steps: linear rise to the peak; then a cosine falls to ``final_fraction`` of it.
         final_fraction: of the peak, at the last step.
@@ -43,12 +42,10 @@ class TrainingConfig:
         clip_norm: largest gradient norm.
         log_every: steps between points of the curve.
         checkpoint_every: steps between checkpoints.
-        num_threads: torch threads; part of the configuration because it can change the last digits.
     """
 
     num_steps: int
-    batch_size: int = 32
-    learning_rate: float = 4e-3
+    learning_rate: float
     warmup_steps: int = 40
     final_fraction: float = 0.02
     beta2: float = 0.95
@@ -56,47 +53,40 @@ class TrainingConfig:
     clip_norm: float = 1.0
     log_every: int = 10
     checkpoint_every: int = 100
+
+    def __post_init__(self) -> None:
+        self._require_counts("num_steps", "log_every", "checkpoint_every")
+        for name in ("learning_rate", "clip_norm"):
+            value = getattr(self, name)
+            if not value > 0.0:
+                raise ValueError(f"{type(self).__name__}.{name} is {value}; it must be above 0")
+
+    def _require_counts(self, *names: str) -> None:
+        for name in names:
+            value = getattr(self, name)
+            if value < 1:
+                raise ValueError(f"{type(self).__name__}.{name} is {value}; it must be at least 1")
+
+
+@dataclass(frozen=True, kw_only=True)
+class TrainingConfig(DescentConfig):
+    """How a model is trained on what is drawn anew for every step.
+
+    Attributes:
+        batch_size: episodes per step.
+        num_threads: torch threads; part of the configuration because it can change the last digits.
+    """
+
+    learning_rate: float = 4e-3
+    batch_size: int = 32
     num_threads: int = 1
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "batch_size", "log_every", "checkpoint_every", "num_threads"):
-            if getattr(self, name) < 1:
-                raise ValueError(
-                    f"TrainingConfig.{name} is {getattr(self, name)}; it must be at least 1"
-                )
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(
-                    f"TrainingConfig.{name} is {getattr(self, name)}; it must be above 0"
-                )
+        super().__post_init__()
+        self._require_counts("batch_size", "num_threads")
 
 
-@runtime_checkable
-class Schedule(Protocol):
-    """A configuration that a learning rate follows from."""
-
-    @property
-    def num_steps(self) -> int:
-        """Optimiser steps."""
-        ...
-
-    @property
-    def learning_rate(self) -> float:
-        """Its peak."""
-        ...
-
-    @property
-    def warmup_steps(self) -> int:
-        """Steps of the linear rise."""
-        ...
-
-    @property
-    def final_fraction(self) -> float:
-        """What is left of the peak at the last step."""
-        ...
-
-
-def learning_rate_at(step: int, config: Schedule) -> float:
+def learning_rate_at(step: int, config: DescentConfig) -> float:
     """Return the learning rate of a step: linear warm-up, then a cosine."""
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
     fall = 0.5 * (1.0 + math.cos(math.pi * step / config.num_steps))
@@ -218,13 +208,21 @@ def _descend(
     optimiser.zero_grad(set_to_none=True)
     loss.backward()
     norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    if not (math.isfinite(loss.item()) and math.isfinite(norm.item())):
-        raise TrainingDivergedError(
-            f"step {step + 1}: the loss is {loss.item():.3g} and its gradient norm "
-            f"{norm.item():.3g}; lower the learning rate ({config.learning_rate:g}) or clip_norm "
-            f"({config.clip_norm:g})"
-        )
+    require_finite(loss.item(), norm.item(), config, step)
     optimiser.step()
+
+
+def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -> None:
+    """Stop a training whose numbers are none.
+
+    Raises:
+        TrainingDivergedError: the loss or the gradient norm is not finite.
+    """
+    if not (math.isfinite(loss) and math.isfinite(norm)):
+        raise TrainingDivergedError(
+            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
+            f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
+        )
 
 
 def _episodes_step(

@@ -18,7 +18,13 @@ from torch.utils.data import DataLoader, RandomSampler
 from callosal.models import Memories, Session
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
-from callosal.training.loop import Curve, Progress, TrainingDivergedError, learning_rate_at
+from callosal.training.loop import (
+    Curve,
+    DescentConfig,
+    Progress,
+    learning_rate_at,
+    require_finite,
+)
 
 try:
     from accelerate import Accelerator
@@ -30,43 +36,20 @@ except ImportError as error:
 
 
 @dataclass(frozen=True, kw_only=True)
-class StatefulConfig:
-    """How memories are trained on conversations.
+class StatefulConfig(DescentConfig):
+    """How memories are trained on conversations, a batch of which is a step.
 
     Attributes:
-        num_steps: optimiser steps, a batch of conversations each.
-        learning_rate: its peak.
-        warmup_steps: linear rise to the peak; then a cosine falls to ``final_fraction`` of it.
-        final_fraction: of the peak, at the last step.
-        beta2: AdamW's second moment decay; the first is 0.9.
-        weight_decay: AdamW's.
-        clip_norm: largest gradient norm.
         truncate: turns that a gradient goes back through; None goes through the whole conversation.
-        log_every: steps between points of the curve.
-        checkpoint_every: steps between checkpoints.
     """
 
-    num_steps: int
     learning_rate: float = 3e-3
-    warmup_steps: int = 40
-    final_fraction: float = 0.02
-    beta2: float = 0.95
-    weight_decay: float = 0.0
-    clip_norm: float = 1.0
     truncate: int | None = None
-    log_every: int = 10
-    checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        for name in ("num_steps", "truncate", "log_every", "checkpoint_every"):
-            value = getattr(self, name)
-            if value is not None and value < 1:
-                raise ValueError(f"StatefulConfig.{name} is {value}; it must be at least 1")
-        for name in ("learning_rate", "clip_norm"):
-            if not getattr(self, name) > 0.0:
-                raise ValueError(
-                    f"StatefulConfig.{name} is {getattr(self, name)}; it must be above 0"
-                )
+        super().__post_init__()
+        if self.truncate is not None:
+            self._require_counts("truncate")
 
 
 def train_stateful(
@@ -173,12 +156,8 @@ def _step(
     loss = _total(torch.stack(losses).sum(), accelerator).item()
     norm = float(accelerator.clip_grad_norm_(model.parameters(), config.clip_norm) or 0.0)
     # In float16 a gradient may overflow: its scale is then lowered and the step left out.
-    excused = accelerator.scaler is not None
-    if not (math.isfinite(loss) and (math.isfinite(norm) or excused)):
-        raise TrainingDivergedError(
-            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
-            f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
-        )
+    if accelerator.scaler is None or not math.isfinite(loss):
+        require_finite(loss, norm, config, step)
     optimiser.step()
     optimiser.zero_grad(set_to_none=True)
     return {
