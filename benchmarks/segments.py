@@ -15,9 +15,10 @@ from rich.progress import track
 from torch import Tensor
 
 from callosal import Transformer
-from callosal.studies.recipes import build_model, quick
-from callosal.tasks import Episodes, sample_episodes
-from callosal.training.evaluation import domain_losses
+from callosal.lab.measures.evaluation import domain_losses
+from callosal.lab.runs import build_model
+from callosal.lab.studies.benchmark.recipe import quick
+from callosal.lab.tasks import Episodes, sample_episodes
 from callosal.training.seeding import generator_for
 
 BATCHES = (1, 4, 16, 32)

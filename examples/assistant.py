@@ -22,8 +22,8 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 from transformers.utils import logging
 
 import callosal
+from callosal.hosts.session import Session
 from callosal.memory import diff, reset_banks, summarise
-from callosal.models import Session
 
 with suppress(ImportError):  # not on Windows
     import readline  # noqa: F401  (gives input() arrow keys and a history)

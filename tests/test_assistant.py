@@ -11,11 +11,11 @@ from typing import Any
 import pytest
 import torch
 from examples import assistant
-from tests.models.hosts import gpt2, trained, transformers
+from tests.hosts.hosts import gpt2, trained, transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from callosal import MemoryStore, attach, detach
-from callosal.memory.storage import read_memory
+from callosal.memory.disk.storage import read_memory
 
 ROOT = Path(__file__).parent.parent
 TEXTS = ["my name is ada and I like tea", "hello what do I like ?", "user assistant : you"]

@@ -13,13 +13,14 @@ from shutil import copytree
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import tiny
+from tests.lab.tiny import tiny
 
 from callosal.cli import main, parse_seeds
-from callosal.studies.recipes import RECIPES, override
-from callosal.studies.records import ARMS, FILE_NAME, read_records
-from callosal.studies.runner import run
-from callosal.training.evaluation import Evaluation
+from callosal.lab.measures.evaluation import Evaluation
+from callosal.lab.report.records import ARMS, FILE_NAME, read_records
+from callosal.lab.runner import run
+from callosal.lab.runs import override
+from callosal.lab.studies.benchmark.recipe import RECIPES
 
 PROGRAM = [sys.executable, "-c", "import sys; from callosal.cli import main; sys.exit(main())"]
 

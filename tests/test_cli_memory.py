@@ -10,7 +10,7 @@ from tests.laws import assert_same_bits
 
 from callosal import MemoryConfig, MemoryStore, load_memory, save_memory
 from callosal.cli import main
-from callosal.report.memory_figure import draw_norms
+from callosal.lab.report.memory_figure import draw_norms
 
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 A, B = fill(MEMORY, (2, 5), seed=1).state, fill(MEMORY, (2, 5), seed=2).state

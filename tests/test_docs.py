@@ -11,7 +11,7 @@ from pathlib import Path
 import pytest
 
 from callosal import cli
-from callosal.studies.claims import CLAIMS
+from callosal.lab.report.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
 TABLES = (ROOT / "docs" / "paper-to-code.md").read_text()

@@ -8,8 +8,11 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
     from callosal.contract import check_memory
-    from callosal.measures.recording import record_shares
-    from callosal.measures.specialization import Specialization, specialization
+    from callosal.hosts.attach import attach, attach_pretrained, detach
+    from callosal.lab.measures.recording import record_shares
+    from callosal.lab.measures.specialization import Specialization, specialization
+    from callosal.lab.models.transformer import Transformer, TransformerConfig
+    from callosal.lab.tasks import EpisodeConfig, sample_episodes
     from callosal.memory import (
         LateralMemory,
         MemoryConfig,
@@ -18,29 +21,27 @@ if TYPE_CHECKING:
         load_memory,
         save_memory,
     )
-    from callosal.models import Transformer, TransformerConfig, attach, attach_pretrained, detach
-    from callosal.tasks import EpisodeConfig, sample_episodes
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "EpisodeConfig": "callosal.tasks",
+    "EpisodeConfig": "callosal.lab.tasks",
     "LateralMemory": "callosal.memory",
     "MemoryConfig": "callosal.memory",
     "MemoryState": "callosal.memory",
     "MemoryStore": "callosal.memory",
-    "Specialization": "callosal.measures.specialization",
-    "Transformer": "callosal.models",
-    "TransformerConfig": "callosal.models",
-    "attach": "callosal.models",
-    "attach_pretrained": "callosal.models",
+    "Specialization": "callosal.lab.measures.specialization",
+    "Transformer": "callosal.lab.models.transformer",
+    "TransformerConfig": "callosal.lab.models.transformer",
+    "attach": "callosal.hosts.attach",
+    "attach_pretrained": "callosal.hosts.attach",
     "check_memory": "callosal.contract",
-    "detach": "callosal.models",
+    "detach": "callosal.hosts.attach",
     "load_memory": "callosal.memory",
-    "record_shares": "callosal.measures.recording",
-    "sample_episodes": "callosal.tasks",
+    "record_shares": "callosal.lab.measures.recording",
+    "sample_episodes": "callosal.lab.tasks",
     "save_memory": "callosal.memory",
-    "specialization": "callosal.measures.specialization",
+    "specialization": "callosal.lab.measures.specialization",
 }
 
 __all__ = [

@@ -12,12 +12,9 @@ from rich.console import Console
 
 from callosal.cli_memory import add_memory_verbs
 from callosal.contract import contract_table
-from callosal.report.build import PAGE_FILE, build_report, fill_tables, show_report
-from callosal.studies.catalog import STUDIES
-from callosal.studies.recipes import RECIPES, load_config, override
-from callosal.studies.records import ARMS
-from callosal.studies.rivals import check_contenders
-from callosal.studies.runner import (
+from callosal.lab.report.build import PAGE_FILE, build_report, fill_tables, show_report
+from callosal.lab.report.records import ARMS
+from callosal.lab.runner import (
     Run,
     evaluate_held_out,
     load_trained,
@@ -25,6 +22,10 @@ from callosal.studies.runner import (
     run,
     run_all,
 )
+from callosal.lab.runs import load_config, override
+from callosal.lab.studies.benchmark.recipe import RECIPES
+from callosal.lab.studies.catalog import STUDIES
+from callosal.lab.studies.rivals.recipe import check_contenders
 
 
 class _Parser(argparse.ArgumentParser):

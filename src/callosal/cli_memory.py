@@ -9,11 +9,11 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
+from callosal.lab.report.memory_figure import draw_norms
+from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
+from callosal.memory.disk.storage import StoredMemory, read_memory
 from callosal.memory.editing import PARENTS, bank_name
-from callosal.memory.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.inspection import slot_norms, summarise
-from callosal.memory.storage import StoredMemory, read_memory
-from callosal.report.memory_figure import draw_norms
 
 
 def add_memory_verbs(verbs: Any) -> None:

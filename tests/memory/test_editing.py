@@ -27,8 +27,8 @@ from callosal.memory import (
     save_memory,
     summarise,
 )
+from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.editing import bank_name, bank_number
-from callosal.memory.files import diff_files, fork_file, merge_files, reset_file
 
 CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
 MEMORY = build_memory(CONFIG)

@@ -3,12 +3,12 @@
 from typing import Any
 
 import torch
-from tests.models.hosts import VOCABULARY, make, trained
+from tests.hosts.hosts import VOCABULARY, make, trained
 from torch import Generator
 from torch.utils.data import DataLoader
 
 from callosal import MemoryConfig, attach
-from callosal.models import Memories
+from callosal.hosts.attach import Memories
 from callosal.training.conversations import Turn, collate_conversations
 
 # Everything that a commit in training mode moves.

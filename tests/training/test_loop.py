@@ -10,21 +10,21 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.tiny import EPISODES, tiny
+from tests.lab.tiny import EPISODES, tiny
 from torch import Tensor
 
-from callosal.studies.recipes import Arm, RunConfig, build_model
-from callosal.studies.records import ARMS
-from callosal.tasks import Episodes, arithmetic, sample_episodes
+from callosal.lab.measures.evaluation import domain_losses
+from callosal.lab.report.records import ARMS, Arm
+from callosal.lab.runs import RunConfig, build_model
+from callosal.lab.tasks import Episodes, arithmetic, sample_episodes
+from callosal.lab.training import train
 from callosal.training import loop
 from callosal.training.checkpoint import load_checkpoint
-from callosal.training.evaluation import domain_losses
 from callosal.training.loop import (
     Curve,
     TrainingConfig,
     TrainingDivergedError,
     learning_rate_at,
-    train,
 )
 
 

@@ -12,20 +12,20 @@ import pytest
 import torch
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
-from tests.tiny import tiny
+from tests.lab.tiny import tiny
 
-from callosal.studies.recipes import build_model
+from callosal.lab.runs import build_model
+from callosal.lab.training import train
 from callosal.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
-from callosal.training.loop import train
 
 ROOT = Path(__file__).parents[2]
 PROGRAM = """
 import sys
 from pathlib import Path
 import torch
-from tests.tiny import tiny
-from callosal.studies.recipes import build_model
-from callosal.training.loop import train
+from tests.lab.tiny import tiny
+from callosal.lab.runs import build_model
+from callosal.lab.training import train
 
 torch.set_num_threads(1)
 config = tiny(num_steps=int(sys.argv[2]), log_every=1, checkpoint_every=2)

@@ -15,7 +15,7 @@ from accelerate import Accelerator
 from accelerate.data_loader import SeedableRandomSampler
 from accelerate.state import AcceleratorState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
-from tests.models.hosts import VOCABULARY
+from tests.hosts.hosts import VOCABULARY
 from tests.training.conversations import conversations, frozen, loader
 from torch import nn
 

@@ -1,14 +1,14 @@
 """Memory layers: modules with parameters, their state passed in and handed back."""
 
 from callosal.memory.config import MemoryConfig
+from callosal.memory.disk.format import Header, MemoryFileError, read_header
+from callosal.memory.disk.storage import load_memory, save_memory
+from callosal.memory.disk.store import MemoryStore
 from callosal.memory.editing import fork, merge, reset_banks
-from callosal.memory.format import Header, MemoryFileError, read_header
 from callosal.memory.inspection import diff, summarise
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.protocol import Memory, Penalised, Routes, State
 from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, RowState
-from callosal.memory.storage import load_memory, save_memory
-from callosal.memory.store import MemoryStore
 
 __all__ = [
     "CarriedContext",

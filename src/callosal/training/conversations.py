@@ -6,9 +6,10 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy, pad
 
+from callosal.hosts.attach import Memories
+from callosal.hosts.session import Session
 from callosal.memory.processes import everyone, pooled
-from callosal.models import Memories, Session
-from callosal.tasks.episodes import UNSCORED
+from callosal.training import UNSCORED
 
 # A turn as lists of equal length; what is not to be scored has the label that it has in transformers.
 Turn = Mapping[str, Sequence[int]]

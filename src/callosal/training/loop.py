@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Callable
-from contextlib import nullcontext
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -10,13 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callosal.measures.recording import record_shares
-from callosal.memory import LateralMemory, Penalised
-from callosal.models import Transformer
-from callosal.tasks import EpisodeConfig, sample_episodes
 from callosal.training.checkpoint import load_checkpoint, save_checkpoint
-from callosal.training.evaluation import batch_specialization, by_kind, domain_losses
-from callosal.training.seeding import generator_for
 
 Curve = list[dict[str, Any]]
 Progress = Callable[[int, dict[str, Any]], None]
@@ -94,49 +87,6 @@ def learning_rate_at(step: int, config: DescentConfig) -> float:
     return config.learning_rate * rise * (floor + (1.0 - floor) * fall)
 
 
-def train(
-    model: Transformer,
-    episodes_config: EpisodeConfig,
-    config: TrainingConfig,
-    seed: int,
-    *,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    on_progress: Progress = lambda step, point: None,
-) -> Curve:
-    """Train a model in place and return its curve.
-
-    Interrupted at any moment and called again with the same arguments, it continues from the last
-    checkpoint and gives the same curve to the digit on the same machine: the episodes of a step
-    depend on the seed and the step alone.
-
-    Args:
-        model: freshly initialised; overwritten by the checkpoint if there is one.
-        episodes_config: what to train on.
-        config: how to train.
-        seed: of the run.
-        checkpoint: where to keep one; None keeps none.
-        fingerprint: says which configuration a checkpoint belongs to.
-        on_progress: called with the step and the newest point of the curve, at every such point.
-
-    Raises:
-        TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
-        CheckpointError: a checkpoint is there but damaged or of another configuration.
-    """
-
-    def prepare(step: int) -> Step:
-        return _episodes_step(model, episodes_config, config, seed, step)
-
-    return optimise(
-        model,
-        prepare,
-        config,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint,
-        on_progress=on_progress,
-    )
-
-
 def optimise(
     model: nn.Module,
     prepare: Callable[[int], Step],
@@ -146,16 +96,19 @@ def optimise(
     fingerprint: str = "",
     on_progress: Progress = lambda step, point: None,
 ) -> Curve:
-    """Minimise what ``prepare`` gives for each step: the loop itself, whatever the model and its data.
+    """Minimise what ``prepare`` gives for each step, and return the curve.
+
+    Interrupted at any moment and called again with the same arguments, it continues from the last
+    checkpoint and gives the same curve to the digit on the same machine.
 
     Args:
         model: trained in place; overwritten by the checkpoint if there is one.
         prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of
             the curve, called after the step where one is due.
         config: how to train.
-        checkpoint: as in :func:`train`, like all that follows.
-        fingerprint: see there.
-        on_progress: see there.
+        checkpoint: where to keep one; None keeps none.
+        fingerprint: says which configuration a checkpoint belongs to.
+        on_progress: called with the step and the newest point of the curve, at every such point.
 
     Raises:
         TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
@@ -223,36 +176,3 @@ def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -
             f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
             f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
         )
-
-
-def _episodes_step(
-    model: Transformer,
-    episodes_config: EpisodeConfig,
-    config: TrainingConfig,
-    seed: int,
-    step: int,
-) -> Step:
-    """Draw a step's episodes and return its loss."""
-    generator = generator_for(seed, "training", step)
-    episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
-    due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
-    blank = model.blank(config.batch_size)
-    with record_shares(model) if due else nullcontext([]) as shares:
-        logits, states = model(episodes.tokens, blank)
-    losses = domain_losses(logits, episodes)
-    # A memory may ask for a term of its own, such as a mixture's load balance.
-    penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
-
-    def make_point() -> dict[str, Any]:
-        cipher_loss, arithmetic_loss = by_kind([loss.item() for loss in losses], episodes_config)
-        point: dict[str, Any] = {"cipher_loss": cipher_loss, "arithmetic_loss": arithmetic_loss}
-        measured = batch_specialization(shares, episodes)
-        if measured is not None:
-            point["separation"] = measured.separation
-            point["cross_talk"] = measured.cross_talk
-        coupled = [module for module in model.modules() if isinstance(module, LateralMemory)]
-        if coupled:
-            point["coupling"] = coupled[0].coupling.detach().tolist()
-        return point
-
-    return torch.stack([*losses, *penalties]).sum(), make_point

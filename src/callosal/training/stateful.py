@@ -15,7 +15,8 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
-from callosal.models import Memories, Session
+from callosal.hosts.attach import Memories
+from callosal.hosts.session import Session
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
 from callosal.training.loop import (

@@ -1,0 +1,371 @@
+"""Runs recipes: skips what is done, two at a time, and puts every run on record."""
+
+import json
+import os
+import platform
+import signal
+import tempfile
+import threading
+import time
+from collections.abc import Callable, Iterator, Sequence
+from concurrent.futures import Future, ProcessPoolExecutor
+from concurrent.futures.process import BrokenProcessPool
+from contextlib import contextmanager
+from dataclasses import asdict
+from importlib.metadata import version
+from multiprocessing import get_context, parent_process
+from multiprocessing.managers import SyncManager
+from pathlib import Path
+from queue import Empty, Queue
+from typing import Any
+
+import torch
+from filelock import FileLock, Timeout
+from rich.console import Console
+from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
+
+from callosal.lab.measures.evaluation import Evaluation, evaluate
+from callosal.lab.measures.interventions import measure_interventions
+from callosal.lab.measures.retention import measure_retention
+from callosal.lab.measures.snapshot import take_snapshot
+from callosal.lab.models.transformer import Transformer
+from callosal.lab.report.records import FILE_NAME, RunRecord, append_record, read_records
+from callosal.lab.runs import RunConfig, build_model, describe, fingerprint
+from callosal.lab.training import train
+from callosal.training.checkpoint import load_checkpoint
+from callosal.training.loop import Curve, TrainingDivergedError
+from callosal.training.seeding import generator_for
+
+
+class WorkerLostError(ValueError):
+    """A worker was ended from outside, by the system when memory ran out, say."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(
+            f"the worker of {name} was ended from outside (was there enough memory?); run the same "
+            "command again, with --workers 1 if need be: it goes on from the last checkpoints"
+        )
+
+
+Report = Callable[[str, float, str], None]
+# What a worker does: a configuration, the study's folder and a reporter make a record.
+Run = Callable[[Any, Path, Report], RunRecord]
+
+# The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
+HELD_OUT_SEED = 0
+INTERVENED_EPISODES = 256
+
+
+def run(
+    config: RunConfig, folder: Path, report: Report = lambda name, share, text: None
+) -> RunRecord:
+    """Train, evaluate and measure one run; its checkpoint stays in ``folder / runs / name``.
+
+    Args:
+        config: the complete configuration.
+        folder: the study's folder.
+        report: called with the run's name, the share done in [0, 1] and a line of text.
+
+    Raises:
+        TrainingDivergedError: the loss is no longer a number.
+        CheckpointError: an earlier part of this run is damaged.
+    """
+    begun = time.monotonic()
+    torch.set_num_threads(config.training.num_threads)
+    place = open_place(config, folder)
+    model = build_model(config)
+    curve = _train(model, config, place / "checkpoint.pt", report)
+    trained = time.monotonic()
+    report(config.name, 1.0, "evaluating")
+    evaluation = evaluate_held_out(model, config)
+
+    def on_retention(done: int, total: int) -> None:
+        report(config.name, 1.0, f"retention, {done} of {total} segments")
+
+    retention = measure_retention(
+        model,
+        config.episodes,
+        config.retention.distractors,
+        config.retention.num_episodes,
+        generator_for(HELD_OUT_SEED, "retention"),
+        on_retention,
+    )
+    return RunRecord(
+        **identity(config),
+        evaluation=asdict(evaluation),
+        retention=asdict(retention),
+        curve=curve,
+        snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
+        num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        wall_seconds=time.monotonic() - begun,
+        probes=_probe(model, config) | {"train_seconds": trained - begun},
+    )
+
+
+def open_place(config: Any, folder: Path) -> Path:
+    """Make a run's own folder, with its complete configuration in it."""
+    place = folder / "runs" / config.name
+    place.mkdir(parents=True, exist_ok=True)
+    (place / "config.json").write_text(json.dumps(describe(config), indent=1) + "\n")
+    return place
+
+
+def identity(config: Any) -> dict[str, Any]:
+    """Return the fields of a record that say which run it is, and of which versions."""
+    return {
+        "fingerprint": fingerprint(config),
+        "recipe": config.recipe,
+        "arm": config.arm,
+        "seed": config.seed,
+        "changed": list(config.changed),
+        "config": json.loads(json.dumps(describe(config))),
+        "versions": {
+            "python": platform.python_version(),
+            "torch": torch.__version__,
+            "callosal": version("callosal"),
+        },
+    }
+
+
+def _probe(model: Transformer, config: RunConfig) -> dict[str, Any]:
+    memory = model.memory_at(config.memory_behind)
+    probes: dict[str, Any] = {"state_floats": getattr(memory, "state_floats", 0)}
+    if "interventions" in config.extras:
+        stream = generator_for(HELD_OUT_SEED, "interventions")
+        measured = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
+        probes["interventions"] = asdict(measured)
+    return probes
+
+
+def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:
+    """Evaluate on the fixed held-out stream that all runs of a benchmark share."""
+    stream = generator_for(HELD_OUT_SEED, "evaluation")
+    return evaluate(model, config.episodes, config.evaluation_episodes, stream)
+
+
+def load_trained(config: RunConfig, place: Path) -> Transformer:
+    """Load the model of a run's folder.
+
+    Raises:
+        CheckpointError: its checkpoint is missing, damaged, or of another configuration.
+    """
+    saved = load_checkpoint(place / "checkpoint.pt", fingerprint(config))
+    model = build_model(config)
+    model.load_state_dict(saved["model"])
+    return model.eval()
+
+
+def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Report) -> Curve:
+    total = config.training.num_steps
+
+    def on_progress(step: int, point: dict[str, Any]) -> None:
+        loss = point["cipher_loss"] + point["arithmetic_loss"]
+        text = f"loss {loss:.3f}"
+        if "separation" in point:
+            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
+        report(config.name, step / total, text)
+
+    return train(
+        model,
+        config.episodes,
+        config.training,
+        config.seed,
+        checkpoint=checkpoint,
+        fingerprint=fingerprint(config),
+        on_progress=on_progress,
+    )
+
+
+def _work(
+    run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]"
+) -> RunRecord:
+    return run(config, folder, lambda *message: messages.put(message))
+
+
+def _end_with_parent() -> None:
+    """End this process when its parent is gone, however that happened."""
+    parent = parent_process()
+    assert parent is not None
+
+    def wait() -> None:
+        parent.join()
+        os._exit(1)
+
+    threading.Thread(target=wait, daemon=True).start()
+
+
+def _start_worker() -> None:
+    """Let an interrupt or a lost parent end a worker at once; what it did is in its checkpoint."""
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
+    if hasattr(signal, "pthread_sigmask"):
+        signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})
+    _end_with_parent()
+
+
+@contextmanager
+def _interrupts_held() -> Iterator[None]:
+    """Hold interrupts back while workers start, where the system can.
+
+    A worker inherits this and lets them through once it is up: before that, it would answer an
+    interrupt with a traceback out of an import.
+    """
+    if not hasattr(signal, "pthread_sigmask"):
+        yield
+        return
+    before = signal.pthread_sigmask(signal.SIG_BLOCK, {signal.SIGINT})
+    try:
+        yield
+    finally:
+        signal.pthread_sigmask(signal.SIG_SETMASK, before)
+
+
+@contextmanager
+def _interrupts_noted() -> Iterator[list[int]]:
+    """Keep note of interrupts: one that falls into a finaliser is dropped there by Python."""
+    noted: list[int] = []
+    if threading.current_thread() is not threading.main_thread():
+        yield noted
+        return
+    before = signal.getsignal(signal.SIGINT)
+
+    def note(number: int, frame: Any) -> None:
+        noted.append(number)
+        if callable(before):
+            before(number, frame)
+
+    signal.signal(signal.SIGINT, note)
+    try:
+        yield noted
+    finally:
+        signal.signal(signal.SIGINT, before)
+
+
+def run_all(
+    configs: Sequence[Any],
+    folder: Path,
+    *,
+    run: Run = run,
+    num_workers: int = 2,
+    console: Console | None = None,
+) -> list[str]:
+    """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
+
+    Args:
+        configs: complete configurations, with a ``name``.
+        folder: the study's folder.
+        run: turns one into a record; a function of a module, since workers import it.
+        num_workers: processes.
+        console: where to draw.
+
+    Returns:
+        One line per run that diverged; the others are on record all the same.
+
+    Raises:
+        ValueError: another process runs in this folder; or a run could not start, such as from a damaged
+            checkpoint, or lost its worker, raised when the others are done and on record.
+    """
+    if (folder / FILE_NAME).is_file():
+        read_records(folder)  # if it is damaged, before anything is made
+    with _alone_in(folder):
+        return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
+
+
+@contextmanager
+def _alone_in(folder: Path) -> Iterator[None]:
+    """Keep other processes out of a study's folder: two at once would write each other's checkpoints."""
+    folder.mkdir(parents=True, exist_ok=True)
+    try:
+        with FileLock(folder / ".lock", timeout=0):
+            yield
+    except Timeout as error:
+        raise ValueError(
+            f"another process runs in {folder}; wait until it is done, or choose another folder"
+        ) from error
+
+
+def _run_all(
+    configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console
+) -> list[str]:
+    known = read_records(folder) if (folder / FILE_NAME).is_file() else []
+    done = {record.fingerprint for record in known}
+    todo = [config for config in configs if fingerprint(config) not in done]
+    if len(todo) < len(configs):
+        console.print(f"{len(configs) - len(todo)} of {len(configs)} runs are on record already")
+    if not todo:
+        return []
+    failures: list[str] = []
+    refused: list[ValueError] = []
+    context = get_context("spawn")
+    manager = SyncManager(ctx=context)
+    with _interrupts_held():
+        manager.start(initializer=_end_with_parent)
+    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
+    columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
+    with (
+        _interrupts_noted() as interrupts,
+        manager,
+        ProcessPoolExecutor(
+            min(num_workers, len(todo)),
+            mp_context=context,
+            initializer=_start_worker,
+        ) as pool,
+        Progress(*columns, console=console) as progress,
+    ):
+        messages = manager.Queue()
+        overall = progress.add_task("all runs", total=len(todo), text="")
+        bars: dict[str, Any] = {}
+        with _interrupts_held():
+            waiting: dict[Future[RunRecord], Any] = {
+                pool.submit(_work, run, config, folder, messages): config for config in todo
+            }
+        try:
+            while waiting:
+                _show(messages, progress, bars)
+                for future in [future for future in waiting if future.done()]:
+                    config = waiting.pop(future)
+                    try:
+                        append_record(folder, future.result())
+                    except TrainingDivergedError as error:
+                        failures.append(f"{config.name}: {error}")
+                    except ValueError as error:
+                        refused.append(error)
+                    except BrokenProcessPool:
+                        refused.append(WorkerLostError(config.name))
+                    if config.name in bars:
+                        progress.remove_task(bars.pop(config.name))
+                    progress.advance(overall)
+        finally:
+            pool.shutdown(cancel_futures=True)
+    if interrupts:
+        # Its workers were lost to it, not to want of memory.
+        raise KeyboardInterrupt
+    if refused:
+        raise refused[0]
+    return failures
+
+
+def _show(messages: Any, progress: Progress, bars: dict[str, Any]) -> None:
+    """Draw what the workers said since, waiting a little for something to be said."""
+    try:
+        name, share, text = messages.get(timeout=0.5)
+    except Empty:
+        return
+    if name not in bars:
+        bars[name] = progress.add_task(name, total=1.0, text="")
+    progress.update(bars[name], completed=share, text=text)
+
+
+def require_writable(folder: Path) -> None:
+    """Make a study's folder.
+
+    Raises:
+        ValueError: it cannot be made or written to.
+    """
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        with tempfile.TemporaryFile(dir=folder):
+            pass
+    except OSError as error:
+        raise ValueError(
+            f"cannot write to {folder} ({error.strerror}); choose another folder"
+        ) from error

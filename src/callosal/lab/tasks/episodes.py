@@ -1,0 +1,306 @@
+"""Episodes: segments of several domains in turn, between which only the memory survives."""
+
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from typing import Literal, cast, get_args
+
+import torch
+from einops import rearrange
+from jaxtyping import Bool, Int
+from torch import Generator, Tensor
+
+from callosal.lab.tasks import cipher, recall, rules
+from callosal.lab.tasks.cipher import Split
+from callosal.lab.tasks.rules import Rule
+from callosal.training import UNSCORED
+
+# Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
+ADDED = {"added": True}
+
+# What must be told before it can be asked: a memory's domains. All others are rules.
+Told = Literal["cipher", "recall"]
+TOLD: tuple[Told, ...] = get_args(Told)
+
+
+@dataclass(frozen=True, kw_only=True)
+class EpisodeConfig:
+    """An episode: rounds in which every domain has its turn, distractors, then questions.
+
+    Attributes:
+        num_letters: K, the letters of a cipher (or keys and values of a recall), at least 3.
+        pairs_per_segment: pairs in a support segment; it divides K. Every segment has twice as many tokens.
+        num_rounds: rounds of supports; together they must show every letter.
+        num_distractors: segments of the rules, in turn, between the last round and the questions.
+        modulus: P of the numeric rules, at least 2 (a prime above 2 for multiplication).
+        domains: "cipher" and "recall" are told and asked; the rules are those of ``tasks.rules``. A domain
+            named twice is two domains, each with an alphabet of its own.
+        shared_alphabet: all domains use the same tokens, so that only their structure tells them apart.
+        repeats: segments of each domain in a round; empty is one each.
+        mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for
+            domain (first with second, third with fourth): 0.5 is half of each in every segment.
+    """
+
+    num_letters: int = 8
+    pairs_per_segment: int = 8
+    num_rounds: int = 2
+    num_distractors: int = 0
+    modulus: int = 11
+    domains: tuple[str, ...] = field(default=("cipher", "arithmetic"), metadata=ADDED)
+    shared_alphabet: bool = field(default=False, metadata=ADDED)
+    repeats: tuple[int, ...] = field(default=(), metadata=ADDED)
+    mixing: float = field(default=0.0, metadata=ADDED)
+
+    def __post_init__(self) -> None:
+        known = (*TOLD, *rules.RULES)
+        self._require(self.num_letters >= 3, "num_letters", "it must be at least 3")
+        self._require(
+            self.pairs_per_segment >= 1 and self.num_letters % self.pairs_per_segment == 0,
+            "pairs_per_segment",
+            f"it must divide num_letters ({self.num_letters})",
+        )
+        self._require(
+            bool(self.domains) and all(name in known for name in self.domains),
+            "domains",
+            f"it must be one or more of {', '.join(known)}",
+        )
+        self._require(
+            not self.repeats or (len(self.repeats) == len(self.domains) and min(self.repeats) >= 1),
+            "repeats",
+            f"it must be empty, or a number from 1 on for each of the {len(self.domains)} domains",
+        )
+        a_round = self.pairs_per_segment * min(self.turns)
+        self._require(
+            self.num_rounds * a_round >= self.num_letters,
+            "num_rounds",
+            f"{self.num_letters} letters at {a_round} a round need at least "
+            f"{-(-self.num_letters // a_round)}",
+        )
+        self._require(self.num_distractors >= 0, "num_distractors", "it must be at least 0")
+        self._require(
+            self.num_distractors == 0 or any(name not in TOLD for name in self.domains),
+            "num_distractors",
+            "it must be 0, since no domain is a rule",
+        )
+        least = 3 if "multiplication" in self.domains else 2
+        self._require(self.modulus >= least, "modulus", f"it must be at least {least}")
+        self._require(0.0 <= self.mixing <= 0.5, "mixing", "it must be between 0 and 0.5")
+        self._require(
+            self.mixing == 0.0 or self._can_mix(),
+            "mixing",
+            "it must be 0 unless the domains are even in number, once a round, told or numeric",
+        )
+
+    def _require(self, condition: bool, name: str, remedy: str) -> None:
+        if not condition:
+            raise ValueError(f"EpisodeConfig.{name} is {getattr(self, name)!r}; {remedy}")
+
+    def _can_mix(self) -> bool:
+        known = (*TOLD, *rules.NUMERIC)
+        in_pairs = len(self.domains) % 2 == 0 and not self.repeats
+        return in_pairs and all(name in known for name in self.domains)
+
+    @property
+    def turns(self) -> tuple[int, ...]:
+        """Segments of each domain in a round."""
+        return self.repeats or (1,) * len(self.domains)
+
+    @property
+    def segment_length(self) -> int:
+        """Tokens in every segment."""
+        return 2 * self.pairs_per_segment
+
+    @property
+    def num_questions(self) -> int:
+        """Question segments of a told domain, which together ask every letter once."""
+        return self.num_letters // self.pairs_per_segment
+
+    @property
+    def num_told_segments(self) -> int:
+        """Segments before the distractors."""
+        return self.num_rounds * sum(self.turns)
+
+    @property
+    def alphabets(self) -> tuple[int, ...]:
+        """Tokens of each domain's alphabet."""
+        sizes = []
+        for name in self.domains:
+            if name in TOLD:
+                sizes.append(self.num_letters * (2 if name == "recall" else 1))
+            else:
+                rule = cast(Rule, name)
+                sizes.append(rules.alphabet_size(rule, self.num_letters, self.modulus))
+        return tuple(sizes)
+
+    @property
+    def vocabulary(self) -> int:
+        """Number of tokens: all alphabets, and the blank that stands where an answer would."""
+        return self.blank + 1
+
+    @property
+    def blank(self) -> int:
+        """The token shown in a question where the support shows the answer."""
+        return max(self.alphabets) if self.shared_alphabet else sum(self.alphabets)
+
+
+@dataclass(frozen=True, kw_only=True)
+class Episodes:
+    """A batch of episodes.
+
+    Attributes:
+        tokens: what the model sees.
+        targets: what it should say at each token; UNSCORED where nothing is asked.
+        domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone:
+            no model or loss sees it. The same in every row.
+    """
+
+    tokens: Int[Tensor, "batch segment time"]
+    targets: Int[Tensor, "batch segment time"]
+    domains: Int[Tensor, "segment time"]
+
+
+# The tokens and targets of a domain's next segment, each [batch, time].
+_Segment = tuple[Tensor, Tensor]
+
+
+def sample_episodes(
+    config: EpisodeConfig, num_episodes: int, generator: Generator, split: Split
+) -> Episodes:
+    """Draw episodes: rounds of every domain in turn, distractors of the rules, then every question.
+
+    A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored
+    at x on f(x), every letter once, the answer never shown. A rule is scored wherever it foretells the
+    next token.
+    """
+    order = _order(config)
+    starts = _alphabet_starts(config)
+    draw = [
+        _told_segments(config, index, starts[index], num_episodes, generator, split)
+        if name in TOLD
+        else _rule_segments(
+            config, index, starts[index], (num_episodes, order.count(index)), generator
+        )
+        for index, name in enumerate(config.domains)
+    ]
+    tokens, targets = zip(*(draw[index]() for index in order), strict=True)
+    time = config.segment_length
+    episodes = Episodes(
+        tokens=torch.stack(tokens, dim=1),
+        targets=torch.stack(targets, dim=1),
+        domains=torch.tensor(order)[:, None].expand(-1, time),
+    )
+    return _mix(episodes, config) if config.mixing else episodes
+
+
+def _order(config: EpisodeConfig) -> list[int]:
+    """Say whose turn each segment is."""
+    turn = [index for index, times in enumerate(config.turns) for _ in range(times)]
+    of_rules = [index for index, name in enumerate(config.domains) if name not in TOLD]
+    distractors = [of_rules[n % len(of_rules)] for n in range(config.num_distractors)]
+    return (
+        turn * config.num_rounds
+        + distractors
+        + [*range(len(config.domains))] * (config.num_questions)
+    )
+
+
+def _alphabet_starts(config: EpisodeConfig) -> list[int]:
+    sizes = config.alphabets
+    return [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
+
+
+def _told_segments(
+    config: EpisodeConfig,
+    index: int,
+    start: int,
+    num_episodes: int,
+    generator: Generator,
+    split: Split,
+) -> Callable[[], _Segment]:
+    """Draw a mapping per episode; return what gives its supports and then its questions, one a call."""
+    letters, pairs, questions = config.num_letters, config.pairs_per_segment, config.num_questions
+    supports = config.num_rounds * config.turns[index]
+    if config.domains[index] == "recall":
+        mapping = recall.sample_functions(num_episodes, letters, letters, generator, split)
+        answers_start = start + letters
+    else:
+        mapping = cipher.sample_ciphers(num_episodes, letters, generator, split)
+        answers_start = start
+    passes = -(-supports * pairs // letters)
+    shown = cipher.sample_orders(num_episodes, letters, passes, generator)[:, : supports * pairs]
+    asked = cipher.sample_orders(num_episodes, letters, 1, generator)
+
+    told = answers_start + mapping.take_along_dim(shown, dim=1)
+    answers = answers_start + mapping.take_along_dim(asked, dim=1)
+    blanks = torch.full_like(asked, config.blank)
+    nothing = torch.full_like(answers, UNSCORED)
+    support = _interleave(start + shown, told, supports)
+    tokens = torch.cat([support, _interleave(start + asked, blanks, questions)], dim=1)
+    targets = torch.cat(
+        [torch.full_like(support, UNSCORED), _interleave(answers, nothing, questions)], dim=1
+    )
+    return zip(tokens.unbind(1), targets.unbind(1), strict=True).__next__
+
+
+def _rule_segments(
+    config: EpisodeConfig,
+    index: int,
+    start: int,
+    shape: tuple[int, int],
+    generator: Generator,
+) -> Callable[[], _Segment]:
+    """Draw a rule's segments; return what gives them one a call."""
+    rule, alphabet = cast(Rule, config.domains[index]), config.alphabets[index]
+    tokens, foretold = rules.sample_rule(rule, shape, config.segment_length, alphabet, generator)
+    tokens = start + tokens
+    targets = torch.full_like(tokens, UNSCORED)
+    targets[..., :-1] = torch.where(foretold[:-1], tokens[..., 1:], UNSCORED)
+    return zip(tokens.unbind(1), targets.unbind(1), strict=True).__next__
+
+
+def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
+    """Let neighbours exchange the ends of their segments; a rule's end starts anew, unforetold."""
+    time = config.segment_length
+    # Whole pairs, so that no letter loses its answer.
+    kept = time - 2 * round(config.mixing * time / 2)
+    segments = torch.arange(len(episodes.domains))
+    # Distractors stay as they are: they have no neighbour of another domain.
+    first = config.num_told_segments
+    moved = (segments < first) | (segments >= first + config.num_distractors)
+    partner = torch.where(moved, _neighbour(segments, config), segments)
+
+    def exchanged(values: Tensor) -> Tensor:
+        return torch.cat([values[..., :kept], values[..., partner, kept:]], dim=-1)
+
+    domains, targets = exchanged(episodes.domains), exchanged(episodes.targets)
+    # What the rule foretells there rests on tokens that are now in the other segment.
+    of_rule = torch.tensor([name not in TOLD for name in config.domains])[domains]
+    restart = (domains[:, :1] != domains) & of_rule
+    restart[:, kept + 1 :] = False
+    targets = targets.masked_fill(restart, UNSCORED)
+    # The last token before the cut foretold one that has left.
+    left = (domains[:, kept - 1] != domains[:, kept]) & of_rule[:, kept - 1]
+    targets[:, left, kept - 1] = UNSCORED
+    return Episodes(tokens=exchanged(episodes.tokens), targets=targets, domains=domains)
+
+
+def _neighbour(segments: Tensor, config: EpisodeConfig) -> Tensor:
+    # Turns of single segments, an even number of domains, so a segment's place in its turn tells.
+    after = segments - config.num_told_segments - config.num_distractors
+    place = torch.where(after >= 0, after, segments)
+    return segments + torch.where(place % 2 == 0, 1, -1)
+
+
+def _interleave(
+    first: Int[Tensor, "batch shown"], second: Int[Tensor, "batch shown"], num_segments: int
+) -> Int[Tensor, "batch segment time"]:
+    """Alternate two rows of tokens, first second first second, and cut them into segments."""
+    return rearrange(
+        [first, second],
+        "side batch (segment pair) -> batch segment (pair side)",
+        segment=num_segments,
+    )
+
+
+def scored(episodes: Episodes, domain: int) -> Bool[Tensor, "batch segment time"]:
+    """Mark the tokens that a domain is scored on."""
+    return (episodes.targets != UNSCORED) & (episodes.domains == domain)

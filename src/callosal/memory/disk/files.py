@@ -1,0 +1,120 @@
+"""Memory files edited without the model that wrote them: what ``callosal memory`` does."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime
+from pathlib import Path
+
+from callosal.memory.disk.format import MemoryFileError
+from callosal.memory.disk.storage import StoredMemory, read_memory, write_memory
+from callosal.memory.editing import Bank, merge, reset_banks
+from callosal.memory.inspection import BankChange, diff
+from callosal.memory.state import MemoryState
+
+
+def diff_files(first: Path, second: Path) -> tuple[Sequence[BankChange], list[str]]:
+    """Return how the banks of two files differ, and what their headers say that matters for it.
+
+    Raises:
+        MemoryFileError: a file cannot be read.
+        ValueError: their states are of different shape or dtype.
+    """
+    a, b = read_memory(first), read_memory(second)
+    remarks = []
+    if a.checksum == b.checksum:
+        remarks.append("the files are the same")
+    if a.header.config_hash != b.header.config_hash:
+        remarks.append("their configurations differ, so that their slots do not mean the same")
+    elif a.header.parameters_hash != b.header.parameters_hash:
+        remarks.append("other weights wrote them, so that their slots do not mean the same")
+    if a.checksum in b.header.parents:
+        remarks.append("B was made of A")
+    if b.checksum in a.header.parents:
+        remarks.append("A was made of B")
+    return diff(a.state, b.state), remarks
+
+
+def merge_files(
+    first: Path, second: Path, into: Path, banks: Mapping[Bank, str] | None = None
+) -> StoredMemory:
+    """Merge two files into a new one; :func:`callosal.memory.editing.merge` says what that means.
+
+    Raises:
+        MemoryFileError: a file cannot be read, the parents are of other configurations or weights, or
+            there is a file at ``into``.
+        ValueError: the states cannot be merged as asked.
+    """
+    a, b = read_memory(first), read_memory(second)
+    if (a.header.config_hash, a.header.parameters_hash) != (
+        b.header.config_hash,
+        b.header.parameters_hash,
+    ):
+        what = "configurations" if a.header.config_hash != b.header.config_hash else "weights"
+        raise MemoryFileError(
+            f"{first} and {second} were written by other {what}, so that their slots do not mean the "
+            "same; merge memories of one model"
+        )
+    _require_free(into)
+    notes = f"merged of {first.name} and {second.name}"
+    return _write(into, a, merge(a.state, b.state, banks), [a.checksum, b.checksum], notes)
+
+
+def fork_file(path: Path, into: Sequence[Path]) -> StoredMemory:
+    """Write copies of a file that go on by their own: of no user, and with the original as their parent.
+
+    Raises:
+        MemoryFileError: the file cannot be read, a path is named twice, or a file is there already.
+    """
+    stored = read_memory(path)
+    if len(set(into)) < len(into):
+        raise MemoryFileError("a fork's path is named twice; give each copy a path of its own")
+    for place in into:
+        _require_free(place)
+    for place in into:
+        _write(place, stored, stored.state, [stored.checksum], stored.header.notes)
+    return stored
+
+
+def reset_file(
+    path: Path, banks: Sequence[Bank] | None = None, into: Path | None = None
+) -> StoredMemory:
+    """Blank banks of a file (None: all), in its place or into a new file.
+
+    A file in a :class:`callosal.MemoryStore` keeps its user; nothing else may write it meanwhile.
+
+    Raises:
+        MemoryFileError: the file cannot be read, or there is one at ``into`` already.
+        ValueError: there is no such bank.
+    """
+    stored = read_memory(path)
+    if into is not None:
+        _require_free(into)
+    state, notes = reset_banks(stored.state, banks), stored.header.notes
+    user = stored.header.user if into is None else None
+    return _write(into or path, stored, state, [stored.checksum], notes, user)
+
+
+def _write(
+    path: Path,
+    origin: StoredMemory,
+    state: MemoryState,
+    parents: Sequence[str],
+    notes: str,
+    user: str | None = None,
+) -> StoredMemory:
+    header = replace(
+        origin.header,
+        created=datetime.now(UTC),
+        parents=tuple(parents),
+        notes=notes,
+        user=user,
+    )
+    write_memory(path, header, state)
+    return read_memory(path)
+
+
+def _require_free(path: Path) -> None:
+    if path.exists():
+        raise MemoryFileError(
+            f"there is a file at {path} already; delete it or choose another path"
+        )

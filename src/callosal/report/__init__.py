@@ -1,5 +1,0 @@
-"""Rebuilds every table, figure and page from recorded runs; never imports torch."""
-
-from callosal.report.build import build_report, show_report
-
-__all__ = ["build_report", "show_report"]

@@ -1,0 +1,190 @@
+"""Answers: each condition is what its name says, on a tiny host whose memory is made up."""
+
+from collections.abc import Mapping
+from random import Random
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.hosts.hosts import SIZES, llama
+from torch import Tensor
+
+from callosal import MemoryConfig, attach
+from callosal.hosts.attach import Memories
+from callosal.lab.measures import answers
+from callosal.lab.measures.answers import Answers, measure_answers, measure_recall
+from callosal.lab.tasks.persona import PersonaConfig, sample_conversation, texts
+from callosal.lab.tasks.words import ATTRIBUTES
+
+CONFIG = PersonaConfig(num_facts=2, num_examples=1)
+
+
+def vocabulary() -> dict[str, int]:
+    source = texts(PersonaConfig(), Random(0), "training")
+    words = {word for _ in range(600) for word in next(source).split()}
+    return {word: number for number, word in enumerate(sorted(words))}
+
+
+WORDS = vocabulary()
+
+
+def encode(text: str) -> list[int]:
+    return [WORDS[word] for word in text.split()]
+
+
+@pytest.fixture
+def memories() -> Memories:
+    torch.manual_seed(0)
+    sizes: dict[str, Any] = SIZES | {"vocab_size": len(WORDS), "max_position_embeddings": 320}
+    host = llama.LlamaForCausalLM(llama.LlamaConfig(**sizes)).eval().requires_grad_(False)
+    return attach(host, layers=[0, 1], config=MemoryConfig(width=sizes["hidden_size"], num_slots=8))
+
+
+def asked(memories: Memories, number: int = 6) -> Answers:
+    return measure_answers(memories, CONFIG, encode, number, Random(1))
+
+
+def test_untrained_memories_change_no_answer(memories: Memories) -> None:
+    found = asked(memories)
+    assert found.memory == found.reset == found.others == found.no_memory
+    assert found.rule == found.rule_before
+    assert all(pair == [found.memory, found.rule] for pair in found.lesioned)
+    assert found.num_conversations == 6
+    assert set(found.by_attribute) <= set(ATTRIBUTES)
+    told = sum(pair[0] for pair in found.by_attribute.values())
+    assert (told > 0.0) == (found.memory > 0.0)
+
+
+def test_measures_are_of_every_memory_and_shares_add_up(memories: Memories) -> None:
+    found = asked(memories)
+    assert len(found.specialization) == len(found.shares) == len(memories) == 2
+    for measured, (telling, asking, rule) in zip(found.specialization, found.shares, strict=True):
+        episodic = (telling + asking) / 2
+        assert measured.shares == [
+            pytest.approx([episodic, 1 - episodic]),
+            pytest.approx([rule, 1 - rule]),
+        ]
+        assert measured.separation == pytest.approx([2 * episodic - 1, 2 * rule - 1])
+
+
+def test_measuring_leaves_everything_as_it_was(memories: Memories) -> None:
+    before = {name: value.clone() for name, value in memories.model.state_dict().items()}
+    memories.model.train()
+    first, second = asked(memories), asked(memories)
+    assert first == second
+    assert memories.model.training
+    assert memories.active is None
+    for name, value in memories.model.state_dict().items():
+        assert torch.equal(value, before[name]), name
+
+
+def test_a_memory_that_speaks_is_heard_under_the_conditions_that_have_it(
+    memories: Memories,
+) -> None:
+    """With random output maps every condition is another computation."""
+    torch.manual_seed(1)
+    for name in memories:
+        torch.nn.init.normal_(memories[name].output.weight, std=3.0)
+    heard: dict[str, Tensor] = {}
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(4)]
+    told = answers._collated([user.told for user in users], encode)
+    later = answers._collated([user.later for user in users], encode)
+    with torch.no_grad():
+        heard["alone"] = answers._logits(memories, later[0])
+        states, _ = answers._listen(memories, {}, told)
+        heard["memory"] = answers._listen(memories, states, later)[1][0]
+        heard["reset"] = answers._listen(memories, {}, later)[1][0]
+        others = {name: state[torch.arange(-1, 3)] for name, state in states.items()}
+        heard["others"] = answers._listen(memories, others, later)[1][0]
+        for bank in (0, 1):
+            heard[f"without {bank}"] = answers._listen(memories, states, later, lesion=bank)[1][0]
+    names = list(heard)
+    for number, name in enumerate(names):
+        for other in names[:number]:
+            assert not torch.allclose(heard[name], heard[other]), (name, other)
+
+
+def test_hits_are_counted_where_a_label_is() -> None:
+    logits = torch.nn.functional.one_hot(torch.tensor([[1, 2, 3, 0]]), 4).float()
+    labels = torch.tensor([[1, -100, 0]])
+    assert answers._hits(logits, labels).tolist() == [1.0, 2.0]
+
+
+def test_in_context_everything_told_comes_before_the_questions() -> None:
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(3)]
+    turn, labels = answers._whole(users, encode)
+    for row, user in enumerate(users):
+        said = " ".join(t.text for t in (*user.told, user.later[0]))
+        length = int(turn["attention_mask"][row].sum())
+        assert turn["input_ids"][row, :length].tolist() == encode(said)
+        due = labels[row][labels[row] != -100].tolist()
+        assert due == [WORDS[value] for value in user.facts.values()]
+
+
+def test_the_others_answers_are_asked_where_they_differ() -> None:
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(40)]
+    later = answers._collated([user.later for user in users], encode)
+    facts = later[0]["labels"][:, 1:]
+    others = answers._others_answers(users, facts, encode)
+    seen = 0
+    for row, user in enumerate(users):
+        theirs = users[row - 1].facts
+        places = (facts[row] != -100).nonzero().flatten().tolist()
+        for place, (name, value) in zip(places, user.facts.items(), strict=True):
+            same = theirs.get(name, value) == value
+            assert others[row, place].item() == (-100 if same else WORDS[theirs[name]])
+            seen += not same
+    assert seen
+    assert int((others != -100).sum()) == seen
+
+
+def test_answers_about_an_attribute_are_those_that_are_left() -> None:
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(12)]
+    facts = answers._collated([user.later for user in users], encode)[0]["labels"][:, 1:]
+    seen = torch.zeros_like(facts, dtype=torch.bool)
+    for name in {name for user in users for name in user.facts}:
+        labels = answers._only(name, users, facts)
+        due = labels != -100
+        assert not (due & seen).any()
+        seen |= due
+        asked_for = [WORDS[user.facts[name]] for user in users if name in user.facts]
+        assert labels[due].tolist() == asked_for
+    assert torch.equal(seen, facts != -100)
+
+
+@pytest.mark.parametrize("number", [2, 63, 64, 65, 128, 129])
+def test_no_batch_has_one_user(number: int) -> None:
+    config = PersonaConfig(num_facts=1, facts_per_turn=1, num_examples=1)
+    sizes = [len(batch) for batch in answers._batches(config, number, Random(0))]
+    assert sum(sizes) == number
+    assert min(sizes) >= 2
+    assert max(sizes) <= answers.BATCH
+
+
+def test_shares_are_summed_by_turn_and_memory() -> None:
+    mask = torch.tensor([[1, 1, 0]])
+    turns: list[Mapping[str, Any]] = [{"attention_mask": mask}, {"attention_mask": mask}]
+    shares = [torch.full((1, 3, 2), float(value)) for value in (1, 2, 3, 4)]
+    table = answers._table(shares, turns, [0, 2], num_memories=2)  # pyright: ignore[reportArgumentType]
+    assert table[:, 0].tolist() == [[2, 2, 2], [4, 4, 2]]
+    assert table[:, 2].tolist() == [[6, 6, 2], [8, 8, 2]]
+    assert not table[:, 1].any()
+
+
+def test_recall_after_nothing_is_what_the_answers_say(memories: Memories) -> None:
+    torch.manual_seed(1)
+    for name in memories:
+        torch.nn.init.normal_(memories[name].output.weight)
+    whole = measure_recall(memories, CONFIG, encode, "rule", (0, 1, 3), 5, Random(1))
+    assert whole.distractors == [0, 1, 3]
+    assert all(0.0 <= recall <= 1.0 for recall in whole.recall)
+    assert np.isfinite(whole.loss).all()
+    alone = measure_recall(memories, CONFIG, encode, "chatter", (0,), 5, Random(1))
+    # What comes between is drawn after the users, who are the same.
+    assert alone.recall == whole.recall[:1]
+
+
+def test_one_user_cannot_be_swapped(memories: Memories) -> None:
+    with pytest.raises(ValueError, match="1 conversations; at least 2 are needed"):
+        asked(memories, 1)

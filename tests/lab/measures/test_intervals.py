@@ -1,0 +1,118 @@
+"""Intervals over seeds, against formulas and tables that owe nothing to the functions they check."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import assume, given
+from hypothesis import strategies as st
+
+from callosal.lab.measures.intervals import log_ratio_interval, mean_interval, share_interval
+
+# 97.5 % points of Student's t, from a printed table, by degrees of freedom.
+STUDENT = {1: 12.7062, 2: 4.3027, 3: 3.1824, 4: 2.7764, 5: 2.5706, 9: 2.2622}
+VALUES = st.floats(-1e3, 1e3)
+LOSSES = st.floats(1e-6, 1e3)
+
+
+@given(st.sampled_from(sorted(STUDENT)), st.data())
+def test_the_mean_has_students_interval(freedom: int, data: st.DataObject) -> None:
+    n = freedom + 1
+    values = data.draw(st.lists(VALUES, min_size=n, max_size=n))
+    mean = sum(values) / n
+    variance = sum((value - mean) ** 2 for value in values) / (n - 1)
+    reach = STUDENT[n - 1] * math.sqrt(variance / n)
+    interval = mean_interval(values)
+    assert interval.estimate == pytest.approx(mean, abs=1e-9)
+    # The table has four decimals: half of one, in units of the smallest of its entries, is 2.3e-5.
+    for edge, expected in ((interval.low, mean - reach), (interval.high, mean + reach)):
+        assert edge == pytest.approx(expected, rel=1e-9, abs=2.3e-5 * reach + 1e-9)
+
+
+def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
+    """2,000 samples of five: 95 % cover the mean, give or take four standard errors of 0.5 %."""
+    samples = np.random.default_rng(0).normal(3.0, 2.0, size=(2000, 5))
+    covers = [i.low <= 3.0 <= i.high for i in map(mean_interval, samples.tolist())]
+    assert np.mean(covers) == pytest.approx(0.95, abs=0.02)
+
+
+@given(VALUES)
+def test_one_seed_says_nothing_of_the_spread(value: float) -> None:
+    interval = mean_interval([value])
+    assert (interval.estimate, interval.low, interval.high) == (value, -math.inf, math.inf)
+
+
+@given(VALUES, st.integers(2, 6))
+def test_equal_values_leave_no_doubt(value: float, count: int) -> None:
+    interval = mean_interval([value] * count)
+    for edge in (interval.estimate, interval.low, interval.high):
+        assert edge == pytest.approx(value, rel=1e-9)
+
+
+def test_no_seed_is_refused() -> None:
+    with pytest.raises(ValueError, match="at least one value"):
+        mean_interval([])
+
+
+@given(st.lists(st.tuples(LOSSES, LOSSES), min_size=2, max_size=6))
+def test_ratios_are_averaged_on_the_scale_of_logarithms(pairs: list[tuple[float, float]]) -> None:
+    numerators, denominators = map(list, zip(*pairs, strict=True))
+    interval = log_ratio_interval(numerators, denominators)
+    product = sum(math.log(a / b) for a, b in pairs)
+    assert interval.estimate == pytest.approx(math.exp(product / len(pairs)))
+    logs = mean_interval([math.log(a / b) for a, b in pairs])
+    assert interval.low == pytest.approx(math.exp(logs.low), rel=1e-6)
+    assert interval.high == pytest.approx(math.exp(logs.high), rel=1e-6)
+    # Turned upside down, the ratio and its interval turn upside down.
+    inverse = log_ratio_interval(denominators, numerators)
+    assert inverse.estimate == pytest.approx(1.0 / interval.estimate)
+    assert inverse.low * interval.high == pytest.approx(1.0)
+
+
+def test_ratios_are_paired_by_seed() -> None:
+    """A constant ratio leaves no doubt, however much the losses themselves spread."""
+    interval = log_ratio_interval([1.0, 10.0, 500.0], [0.1, 1.0, 50.0])
+    for edge in (interval.estimate, interval.low, interval.high):
+        assert edge == pytest.approx(10.0)
+
+
+def test_a_ratio_of_one_seed_has_an_interval_without_end() -> None:
+    interval = log_ratio_interval([6.0], [2.0])
+    assert interval.estimate == pytest.approx(3.0)
+    assert (interval.low, interval.high) == (0.0, math.inf)
+
+
+def test_ratios_too_far_apart_for_a_float_have_an_interval_without_end() -> None:
+    interval = log_ratio_interval([1e-60, 1e60], [1.0, 1.0])
+    assert interval.estimate == pytest.approx(1.0)
+    assert (interval.low, interval.high) == (0.0, math.inf)
+
+
+@pytest.mark.parametrize(
+    ("numerators", "denominators", "message"),
+    [
+        ([1.0], [1.0, 2.0], "1 numerators meet 2 denominators"),
+        ([0.0], [1.0], "above zero"),
+        ([1.0], [-1.0], "above zero"),
+        ([], [], "above zero"),
+    ],
+)
+def test_ratios_that_mean_nothing_are_refused(
+    numerators: list[float], denominators: list[float], message: str
+) -> None:
+    with pytest.raises(ValueError, match=message):
+        log_ratio_interval(numerators, denominators)
+
+
+@given(st.integers(1, 50), st.integers(0, 50))
+def test_a_share_has_wilsons_interval(trials: int, successes: int) -> None:
+    assume(successes <= trials)
+    share, z = successes / trials, 1.959963984540054
+    centre = (share + z**2 / (2 * trials)) / (1 + z**2 / trials)
+    reach = z / (1 + z**2 / trials)
+    reach *= math.sqrt(share * (1 - share) / trials + z**2 / (4 * trials**2))
+    interval = share_interval(successes, trials)
+    assert interval.estimate == share
+    assert interval.low == pytest.approx(centre - reach, abs=1e-9)
+    assert interval.high == pytest.approx(centre + reach, abs=1e-9)
+    assert 0.0 <= interval.low <= share <= interval.high <= 1.0

@@ -1,0 +1,86 @@
+"""Watching the banks' shares from outside changes nothing and misses no call."""
+
+import pytest
+import torch
+from hypothesis import given, settings
+from tests.cases import Case, build_memory, cases
+
+from callosal.lab.measures.recording import record_shares
+from callosal.lab.models.transformer import Transformer, TransformerConfig
+from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+
+
+@settings(max_examples=10)
+@given(cases())
+def test_every_way_to_call_is_recorded_as_bank_share_gives_it(case: Case) -> None:
+    memory, hidden, state, mask = case.memory, case.hidden, case.state, case.mask
+    with record_shares(memory) as shares:
+        memory(hidden, state)
+        memory(hidden, state, mask)
+        memory(hidden, state, mask=mask)
+        memory(hidden=hidden, state=state, mask=mask)
+        _, opened = memory(hidden, state, mask, commit=False)
+        memory(hidden, opened)
+    expected = [memory.bank_share(hidden, state), *[memory.bank_share(hidden, state, mask)] * 4]
+    expected.append(memory.bank_share(hidden, opened))
+    assert len(shares) == len(expected)
+    for one, other in zip(shares, expected, strict=True):
+        assert torch.equal(one, other)
+        assert not one.requires_grad
+
+
+@settings(max_examples=10)
+@given(cases(num_segments=3))
+def test_segments_at_once_are_recorded_with_their_axis(case: Case) -> None:
+    with record_shares(case.memory) as shares:
+        case.memory(case.hidden, case.state, case.mask)
+    assert shares[0].shape == (*case.hidden.shape[:-1], case.memory.config.num_banks)
+    assert torch.equal(shares[0].sum(-1) > 0.5, case.mask)
+
+
+def test_shares_are_those_the_call_used_even_when_it_moves_the_axes() -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3)).train()
+    hidden = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    before = memory.bank_share(hidden)
+    with record_shares(memory) as shares:
+        memory(hidden, memory.blank(2))
+    assert torch.equal(shares[0], before)
+    assert not torch.equal(memory.bank_share(hidden), before)
+
+
+def test_all_memories_of_a_model_are_recorded_in_order_and_do_not_notice() -> None:
+    config = TransformerConfig(num_tokens=7, max_time=4, width=8, num_blocks=2)
+    memories = {
+        place: LateralMemory(MemoryConfig(width=8, num_banks=place + 2)) for place in (0, 1)
+    }
+    model = Transformer(config, memories).eval()
+    tokens = torch.randint(7, (2, 3, 4), generator=torch.Generator().manual_seed(0))
+    silent, _ = model(tokens, model.blank(2))
+    with record_shares(model) as shares:
+        watched, _ = model(tokens, model.blank(2))
+    assert torch.equal(watched, silent)
+    assert [tuple(one.shape) for one in shares] == [(2, 3, 4, 2), (2, 3, 4, 3)]
+
+
+def test_a_model_without_memory_records_nothing() -> None:
+    model = Transformer(TransformerConfig(num_tokens=7, max_time=4, width=8))
+    with record_shares(model) as shares:
+        model(torch.zeros(1, 1, 4, dtype=torch.long), model.blank(1))
+    assert shares == []
+
+
+@pytest.mark.parametrize("fails", [False, True])
+def test_afterwards_nothing_is_recorded_any_more(fails: bool) -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3))
+    hidden, state = torch.zeros(1, 2, 4, dtype=torch.float64), memory.blank(1)
+    shares: list[torch.Tensor] = []
+    try:
+        with record_shares(memory) as shares:
+            memory(hidden, state)
+            if fails:
+                memory(hidden, MemoryState(trace=memory.blank(2).trace))
+    except ValueError:
+        assert fails
+    memory(hidden, state)
+    assert len(shares) == 1
+    assert not memory._forward_pre_hooks

@@ -1,0 +1,216 @@
+"""D_sep, P_ct, dominance and information: tables worked out by hand, bounds, and symmetries."""
+
+import math
+
+import numpy as np
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from callosal.lab.measures.specialization import (
+    cross_talk,
+    domain_shares,
+    dominance,
+    information,
+    own_banks,
+    separation,
+    specialization,
+)
+
+
+def bits(*shares: float) -> float:
+    """Return the entropy of some shares; two banks or domains make the unit one bit."""
+    return -sum(share * math.log2(share) for share in shares)
+
+
+@st.composite
+def tables(
+    draw: st.DrawFn, *, num_domains: int | None = None, num_banks: int | None = None
+) -> np.ndarray:
+    """Draw mean shares, [domain, bank]; rows sum to one and may hold zeros and ties."""
+    shape = (num_domains or draw(st.integers(1, 4)), num_banks or draw(st.integers(1, 4)))
+    weights = st.integers(0, 9)
+    rows = st.lists(weights, min_size=shape[1], max_size=shape[1]).filter(any)
+    table = np.array([draw(rows) for _ in range(shape[0])], dtype=float)
+    return table / table.sum(1, keepdims=True)
+
+
+@pytest.mark.parametrize(
+    ("table", "d_sep", "p_ct", "largest", "mutual"),
+    [
+        ([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0], 0.0, 0.5, 1.0),
+        ([[0.0, 1.0], [1.0, 0.0]], [-1.0, 1.0], 0.0, 0.5, 1.0),
+        ([[0.5, 0.5], [0.5, 0.5]], [0.0, 0.0], 0.5, 0.5, 0.0),
+        ([[1.0, 0.0], [1.0, 0.0]], [1.0, 1.0], 0.5, 1.0, 0.0),
+        # Own banks 0 and 1: P_ct = (0.1 + 0.3) / 2. Information: entropy of the mean less mean entropy.
+        (
+            [[0.9, 0.1], [0.3, 0.7]],
+            [0.8, -0.4],
+            0.2,
+            0.6,
+            bits(0.6, 0.4) - (bits(0.9, 0.1) + bits(0.3, 0.7)) / 2,
+        ),
+        # Both prefer bank 0, which can be own to one only: 0.8 + 0.4 is more than 0.6 + 0.2.
+        (
+            [[0.8, 0.2], [0.6, 0.4]],
+            [0.6, 0.2],
+            0.4,
+            0.7,
+            bits(0.7, 0.3) - (bits(0.8, 0.2) + bits(0.6, 0.4)) / 2,
+        ),
+        # Three banks for two domains: D_sep is own bank less the largest other.
+        (
+            [[0.7, 0.2, 0.1], [0.0, 0.8, 0.2]],
+            [0.5, 0.6],
+            0.25,
+            0.5,
+            bits(0.35, 0.5, 0.15) - (bits(0.7, 0.2, 0.1) + bits(0.8, 0.2)) / 2,
+        ),
+        # Two banks for three domains: the third has none of its own, so all of its share is cross-talk.
+        (
+            [[1.0, 0.0], [0.0, 1.0], [0.5, 0.5]],
+            [1.0, -1.0, 0.0],
+            1 / 3,
+            0.5,
+            2 / 3,
+        ),
+        # One bank: nothing to separate, and with one domain nothing is shared with another.
+        ([[1.0]], [0.0], 0.0, 1.0, 0.0),
+        ([[1.0], [1.0]], [0.0, 0.0], 0.5, 1.0, 0.0),
+        # Three banks, four domains: the last has none, which D_sep says as 0.
+        (
+            [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.4, 0.3, 0.3]],
+            [1.0, 1.0, 1.0, 0.0],
+            0.25,
+            0.35,
+            (bits(0.35, 0.325, 0.325) - bits(0.4, 0.3, 0.3) / 4) / math.log2(3),
+        ),
+    ],
+)
+def test_tables_worked_out_by_hand(
+    table: list[list[float]], d_sep: list[float], p_ct: float, largest: float, mutual: float
+) -> None:
+    shares = np.array(table)
+    assert separation(shares) == pytest.approx(d_sep)
+    assert cross_talk(shares) == pytest.approx(p_ct)
+    assert dominance(shares) == pytest.approx(largest)
+    assert information(shares) == pytest.approx(mutual, abs=1e-12)
+    every = specialization(shares)
+    assert every.shares == table
+    assert every.separation == separation(shares)
+    assert every.cross_talk == cross_talk(shares)
+    assert every.dominance == dominance(shares)
+    assert every.information == information(shares)
+
+
+@given(tables())
+def test_measures_stay_in_their_ranges(table: np.ndarray) -> None:
+    num_banks = table.shape[1]
+    assert len(separation(table)) == len(table)
+    assert all(-1.0 <= value <= 1.0 for value in separation(table))
+    assert -1e-12 <= cross_talk(table) <= 1.0
+    assert 1.0 / num_banks - 1e-12 <= dominance(table) <= 1.0 + 1e-12
+    assert 0.0 <= information(table) <= 1.0
+
+
+@given(tables(), st.randoms(use_true_random=False))
+def test_names_of_banks_and_domains_do_not_matter(table: np.ndarray, random) -> None:
+    rows, columns = (list(range(size)) for size in table.shape)
+    random.shuffle(rows)
+    random.shuffle(columns)
+    renamed = table[rows][:, columns]
+    assert cross_talk(renamed) == pytest.approx(cross_talk(table))
+    assert information(renamed) == pytest.approx(information(table), abs=1e-12)
+    assert dominance(renamed) == pytest.approx(dominance(table))
+
+
+@given(tables(num_banks=2))
+def test_swapping_two_banks_flips_the_sign_of_separation(table: np.ndarray) -> None:
+    assert separation(table[:, ::-1]) == pytest.approx([-value for value in separation(table)])
+    assert separation(table) == pytest.approx([2.0 * row[0] - 1.0 for row in table])
+
+
+@given(tables(num_domains=3, num_banks=3), st.permutations(range(3)))
+def test_separation_of_more_banks_follows_its_domain(table: np.ndarray, order: list[int]) -> None:
+    """Renaming domains renames the answers, where the best matching is the only one."""
+    totals = sorted(sum(table[d, b] for d, b in enumerate(p)) for p in _orders(3))
+    if totals[-1] - totals[-2] > 1e-9:
+        expected = [separation(table)[domain] for domain in order]
+        assert separation(table[order]) == pytest.approx(expected)
+
+
+@given(tables())
+def test_own_banks_are_the_best_matching_there_is(table: np.ndarray) -> None:
+    """Against trying every one-to-one assignment."""
+    owned = own_banks(table)
+    given_out = [bank for bank in owned if bank is not None]
+    assert len(set(given_out)) == len(given_out) == min(table.shape)
+    total = sum(table[d, bank] for d, bank in enumerate(owned) if bank is not None)
+    padded = np.zeros((max(table.shape),) * 2)
+    padded[: table.shape[0], : table.shape[1]] = table
+    best = max(sum(padded[d, b] for d, b in enumerate(p)) for p in _orders(len(padded)))
+    assert total == pytest.approx(best)
+    assert cross_talk(table) == pytest.approx(1.0 - best / len(table))
+
+
+def _orders(size: int) -> list[list[int]]:
+    if size == 0:
+        return [[]]
+    shorter = _orders(size - 1)
+    return [[*o[:i], size - 1, *o[i:]] for o in shorter for i in range(size)]
+
+
+@given(tables())
+def test_information_is_the_divergence_of_joint_from_product(table: np.ndarray) -> None:
+    """Term by term, from the definition of mutual information with domains equally likely."""
+    num_domains, num_banks = table.shape
+    total = 0.0
+    for row in table:
+        for bank, share in enumerate(row):
+            if share > 0.0:
+                joint, product = share / num_domains, table[:, bank].mean() / num_domains
+                total += joint * math.log(joint / product)
+    most = math.log(min(num_domains, num_banks))
+    expected = total / most if most else 0.0
+    assert information(table) == pytest.approx(expected, abs=1e-9)
+
+
+@given(st.integers(2, 4), st.integers(0, 3))
+def test_collapse_and_even_split_carry_no_information(size: int, bank: int) -> None:
+    even = np.full((size, size), 1.0 / size)
+    collapsed = np.eye(size)[[bank % size] * size]
+    for table in (even, collapsed):
+        assert cross_talk(table) == pytest.approx(1.0 - 1.0 / size)
+        assert information(table) == pytest.approx(0.0, abs=1e-12)
+    assert dominance(even) == pytest.approx(1.0 / size)
+    assert dominance(collapsed) == pytest.approx(1.0)
+
+
+@given(st.integers(1, 4), st.permutations(range(4)))
+def test_a_bank_each_is_full_specialization_whichever_it_is(
+    num_domains: int, order: list[int]
+) -> None:
+    table = np.eye(4)[order][:num_domains]
+    assert own_banks(table) == order[:num_domains]
+    assert cross_talk(table) == pytest.approx(0.0)
+    assert separation(table) == [1.0] * num_domains
+    assert information(table) == pytest.approx(1.0 if num_domains > 1 else 0.0)
+
+
+@given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 999))
+def test_domain_shares_are_means_over_each_domains_tokens(
+    num_domains: int, num_banks: int, seed: int
+) -> None:
+    generator = np.random.default_rng(seed)
+    labels = [*range(num_domains), *generator.integers(num_domains, size=7).tolist()]
+    shares = generator.dirichlet(np.ones(num_banks), size=len(labels))
+    table = domain_shares(shares, labels, num_domains)
+    for domain in range(num_domains):
+        mine = [row for row, label in zip(shares, labels, strict=True) if label == domain]
+        assert table[domain] == pytest.approx(sum(mine) / len(mine))
+    assert table.sum(1) == pytest.approx(np.ones(num_domains))
+
+
+def test_a_domain_without_tokens_is_refused() -> None:
+    with pytest.raises(ValueError, match="no token belongs to domain 1 of 3"):
+        domain_shares(np.full((2, 2), 0.5), [0, 2], 3)

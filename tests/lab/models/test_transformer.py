@@ -1,0 +1,176 @@
+"""The transformer: what crosses a segment, with a memory and without, and no look-ahead."""
+
+import inspect
+import re
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.laws import assert_near, assert_same_bits
+from torch import Tensor
+
+from callosal.lab.models.transformer import Transformer, TransformerConfig
+from callosal.memory import LateralMemory, MemoryConfig
+
+CONFIG = TransformerConfig(num_tokens=11, max_time=6, width=8, num_blocks=3, num_heads=2)
+NO_MEMORY: tuple[int, ...] = ()
+PLACES = st.sampled_from([(0,), (1,), (2,), (0, 1), (0, 1, 2)])
+
+
+def build(places: tuple[int, ...], *, num_banks: int = 2, seed: int = 0) -> Transformer:
+    with torch.random.fork_rng():
+        torch.manual_seed(seed)
+        settings_of_memory = MemoryConfig(width=8, num_slots=4, num_banks=num_banks)
+        memories = {place: LateralMemory(settings_of_memory) for place in places}
+        torch.manual_seed(seed)
+        return Transformer(CONFIG, memories).double().eval()
+
+
+def draw_tokens(seed: int, num_segments: int = 3, num_steps: int = 5) -> Tensor:
+    generator = torch.Generator().manual_seed(seed)
+    return torch.randint(11, (2, num_segments, num_steps), generator=generator)
+
+
+def change(tokens: Tensor, *place: int) -> Tensor:
+    changed = tokens.clone()
+    changed[:, *place] = (changed[:, *place] + 3) % 11
+    return changed
+
+
+@given(seed=st.integers(0, 100))
+def test_without_memories_nothing_crosses_a_segment(seed: int) -> None:
+    model, tokens = build(NO_MEMORY), draw_tokens(seed)
+    assert model.blank(2) == {}
+    before, states = model(tokens, {})
+    assert states == {}
+    after, _ = model(change(tokens, 0), {})
+    assert_same_bits(after[:, 1:], before[:, 1:])
+    assert (after[:, 0] - before[:, 0]).abs().max() > 1e-6
+    # So the order of segments does not matter either.
+    assert_near(model(tokens.flip(1), {})[0].flip(1), before)
+
+
+@given(seed=st.integers(0, 100), places=PLACES)
+def test_with_a_memory_something_crosses_and_nothing_goes_back(
+    seed: int, places: tuple[int, ...]
+) -> None:
+    model, tokens = build(places), draw_tokens(seed)
+    before, _ = model(tokens, model.blank(2))
+    after, _ = model(change(tokens, 1), model.blank(2))
+    assert_same_bits(after[:, 0], before[:, 0])
+    assert (after[:, 2] - before[:, 2]).abs().max() > 1e-6
+
+
+@given(seed=st.integers(0, 100), places=PLACES, step=st.integers(1, 4))
+def test_no_look_ahead_inside_a_segment(seed: int, places: tuple[int, ...], step: int) -> None:
+    model, tokens = build(places), draw_tokens(seed)
+    before, _ = model(tokens, model.blank(2))
+    after, _ = model(change(tokens, 2, step), model.blank(2))
+    assert_near(after[:, :2], before[:, :2])
+    assert_near(after[:, 2, :step], before[:, 2, :step])
+
+
+@given(seed=st.integers(0, 100), places=PLACES, num_banks=st.integers(1, 3))
+def test_an_episode_at_once_is_its_segments_in_turn(
+    seed: int, places: tuple[int, ...], num_banks: int
+) -> None:
+    model, tokens = build(places, num_banks=num_banks), draw_tokens(seed)
+    logits, after = model(tokens, model.blank(2))
+    states, in_turn = model.blank(2), []
+    for index in range(3):
+        one, states = model(tokens[:, index : index + 1], states)
+        in_turn.append(one)
+    assert_near(torch.cat(in_turn, dim=1), logits)
+    assert after.keys() == states.keys() == set(places)
+    for place in places:
+        assert_near(after[place].trace, states[place].trace)
+
+
+@given(seed=st.integers(0, 100), places=PLACES)
+@settings(max_examples=8)
+def test_rows_do_not_leak_and_states_are_not_changed(seed: int, places: tuple[int, ...]) -> None:
+    model, tokens = build(places), draw_tokens(seed)
+    states = model.blank(2)
+    kept = {place: state.clone() for place, state in states.items()}
+    before, _ = model(tokens, states)
+    changed = tokens.clone()
+    changed[0] = (changed[0] + 1) % 11
+    after, _ = model(changed, states)
+    assert_same_bits(after[1], before[1])
+    for place, state in states.items():
+        assert_same_bits(state.trace, kept[place].trace)
+
+
+def test_with_and_without_memory_the_trunk_is_the_same() -> None:
+    """The baseline differs by the memory alone: from one seed the rest starts the same."""
+    bare, full = build(NO_MEMORY), build((1,))
+    trunk = {name: p for name, p in full.named_parameters() if not name.startswith("memories.")}
+    assert trunk.keys() == dict(bare.named_parameters()).keys()
+    for name, parameter in bare.named_parameters():
+        assert_same_bits(trunk[name].detach(), parameter.detach())
+
+
+def test_gradient_reaches_every_parameter() -> None:
+    model, tokens = build((0, 1)).train(), draw_tokens(0)
+    model(tokens, model.blank(2))[0].square().mean().backward()
+    for name, parameter in model.named_parameters():
+        assert parameter.grad is not None, name
+        assert parameter.grad.isfinite().all(), name
+
+
+def test_memory_at_says_where_memories_are() -> None:
+    model = build((1,))
+    assert isinstance(model.memory_at(1), LateralMemory)
+    assert model.memory_at(0) is None
+
+
+@pytest.mark.parametrize(
+    ("field", "value", "message"),
+    [
+        *[
+            (name, 0, f"TransformerConfig.{name} is 0; it must be at least 1")
+            for name in ("num_tokens", "max_time", "width", "num_blocks", "num_heads")
+        ],
+        ("feed_forward", -1, "TransformerConfig.feed_forward is -1; it must be at least 1"),
+        ("width", 9, "TransformerConfig.width is 9; it must be a multiple of num_heads (2)"),
+    ],
+)
+def test_a_size_out_of_range_is_named(field: str, value: int, message: str) -> None:
+    fields = {"num_tokens": 11, "max_time": 6, "width": 8, "num_heads": 2} | {field: value}
+    with pytest.raises(ValueError, match=re.escape(message)):
+        TransformerConfig(**fields)
+
+
+@pytest.mark.parametrize("place", [-1, 3])
+def test_a_memory_behind_no_block_is_named(place: int) -> None:
+    memory = LateralMemory(MemoryConfig(width=8, num_slots=2))
+    with pytest.raises(ValueError, match=f"behind block {place}; blocks are 0 to 2"):
+        Transformer(CONFIG, {place: memory})
+
+
+def test_a_memory_of_another_width_is_named() -> None:
+    memory = LateralMemory(MemoryConfig(width=4, num_slots=2))
+    with pytest.raises(ValueError, match="memory of width 4 in a transformer of width 8"):
+        Transformer(CONFIG, {0: memory})
+
+
+def test_a_segment_that_is_too_long_is_named() -> None:
+    model = build(NO_MEMORY)
+    with pytest.raises(ValueError, match="segments of 7 tokens; this transformer takes at most 6"):
+        model(draw_tokens(0, num_steps=7), {})
+
+
+def test_states_of_another_model_are_named() -> None:
+    with_memory = Transformer(CONFIG, memories={1: LateralMemory(MemoryConfig(width=CONFIG.width))})
+    tokens = torch.zeros(2, 1, 3, dtype=torch.long)
+    with pytest.raises(ValueError, match=r"places \[\]; the memories stand at \[1\].*model\.blank"):
+        with_memory(tokens, {})
+    with pytest.raises(ValueError, match=r"places \[1\]; the memories stand at \[\]"):
+        Transformer(CONFIG)(tokens, with_memory.blank(2))
+
+
+def test_tokens_without_a_segment_axis_are_named() -> None:
+    forward = inspect.unwrap(Transformer.forward)
+    with pytest.raises(ValueError, match=r"\(2, 3\).*tokens\[:, None\]"):
+        forward(Transformer(CONFIG), torch.zeros(2, 3, dtype=torch.long), {})

@@ -1,0 +1,201 @@
+"""The persona study: hosts taught once and frozen, runs that go on where they stopped, complete records."""
+
+import json
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pytest
+import torch
+from tests.hosts import hosts as _quiet  # noqa: F401  (imports transformers without its warnings)
+from torch import Tensor
+
+from callosal import MemoryConfig
+from callosal.lab.runs import fingerprint
+from callosal.lab.studies.persona import base_models as hosts
+from callosal.lab.studies.persona import run as persona_run
+from callosal.lab.studies.persona.base_models import (
+    HostConfig,
+    build_host,
+    persona_tokenizer,
+    text_step,
+)
+from callosal.lab.studies.persona.claims import CELLS, HOSTS, MAIN, Host
+from callosal.lab.studies.persona.recipe import PersonaRun, configs
+from callosal.lab.tasks.persona import CHANCE, PersonaConfig
+from callosal.lab.tasks.words import ATTRIBUTES, SPELLED
+from callosal.memory.config import describe
+from callosal.training.loop import TrainingConfig
+from callosal.training.stateful import StatefulConfig
+
+TOKENIZER = persona_tokenizer()
+
+
+def encode(text: str) -> list[int]:
+    return TOKENIZER.encode(text).ids
+
+
+def tiny_run(kind: Host = "Llama", **changes: Any) -> PersonaRun:
+    fields: dict[str, Any] = {
+        "arm": MAIN[kind],
+        "seed": 0,
+        "episodes": PersonaConfig(num_facts=2, num_examples=1),
+        "host": HostConfig(kind=kind, width=16, num_layers=2, num_heads=2),
+        "pretraining": TrainingConfig(num_steps=2, batch_size=2, log_every=1, checkpoint_every=1),
+        "layers": (1,),
+        "memory": MemoryConfig(width=16, num_slots=8),
+        "training": StatefulConfig(num_steps=2, log_every=1, checkpoint_every=1),
+        "batch_size": 2,
+        "evaluation_conversations": 2,
+        "marks": (0, 1),
+    }
+    return PersonaRun(**(fields | changes))
+
+
+@pytest.fixture(autouse=True)
+def small(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(persona_run, "RECALLED_CONVERSATIONS", 2)
+    monkeypatch.setattr(persona_run, "TEXT", PersonaConfig(num_facts=2, num_examples=1))
+
+
+def numbers(record: Any) -> dict[str, Any]:
+    """Return what may not differ between two runs of one configuration."""
+    return {
+        "evaluation": record.evaluation,
+        "retention": record.retention,
+        "after_chatter": record.probes["after_chatter"],
+        "curve": record.curve,
+        "pretraining": record.probes["pretraining"],
+    }
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Path) -> None:
+    told: list[str] = []
+    config = tiny_run(kind)
+    record = persona_run.run(config, tmp_path, lambda name, share, text: told.append(text))
+    assert (record.recipe, record.arm, record.seed) == ("persona", MAIN[kind], 0)
+    assert record.fingerprint == fingerprint(config)
+    assert record.config == json.loads(json.dumps(describe(config)))
+    assert [point["step"] for point in record.curve] == [1, 2]
+    assert record.retention["distractors"] == [0, 1]
+    assert record.evaluation["num_conversations"] == 2
+    assert len(record.evaluation["specialization"]) == 1
+    assert record.probes["chance"] == CHANCE
+    assert np.shape(record.probes["coupling"]) == (1, 2, 2)
+    assert record.probes["state_floats"] == 2 * 8 * 16
+    assert record.probes["vocabulary"] == TOKENIZER.get_vocab_size()
+    host = build_host(config.host, TOKENIZER, 0)
+    assert record.probes["host_parameters"] == sum(p.numel() for p in host.parameters())
+    assert [point["step"] for point in record.probes["pretraining"]] == [1, 2]
+    assert json.loads((tmp_path / "runs" / config.name / "config.json").read_text())["seed"] == 0
+    assert told[0].startswith("host")
+    assert told[-1] == "chatter, 1 of 1 turns"
+
+
+class StoppedError(Exception):
+    """Somebody stopped it."""
+
+
+def test_a_run_that_was_stopped_goes_on_to_the_digit(tmp_path: Path) -> None:
+    whole = persona_run.run(tiny_run(), tmp_path / "whole")
+
+    def stop_at(where: str) -> Any:
+        def report(name: str, share: float, text: str) -> None:  # noqa: ARG001
+            if text.startswith(where):
+                raise StoppedError
+
+        return report
+
+    for where in ("host", "loss", "asking"):
+        with pytest.raises(StoppedError):
+            persona_run.run(tiny_run(), tmp_path / "parts", stop_at(where))
+    assert numbers(persona_run.run(tiny_run(), tmp_path / "parts")) == numbers(whole)
+
+
+def test_cells_share_a_host_and_leave_it_as_it_was_taught(tmp_path: Path) -> None:
+    persona_run.run(tiny_run(), tmp_path)
+    (kept,) = (tmp_path / "hosts").glob("*.pt")
+    before = kept.read_bytes()
+    other = tiny_run(arm="Llama, layer 0", layers=(0,))
+    told: list[str] = []
+    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
+    assert not any(text.startswith("host") for text in told)
+    assert kept.read_bytes() == before
+    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
+
+
+def test_training_the_memories_moves_nothing_of_the_host(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    seen: dict[str, dict[str, Tensor]] = {}
+    train = persona_run.train_stateful
+
+    def watched(memories: Any, *args: Any, **kwargs: Any) -> Any:
+        def state() -> dict[str, Tensor]:
+            return {n: v.clone() for n, v in memories.model.state_dict().items()}
+
+        seen["before"] = state()
+        curve = train(memories, *args, **kwargs)
+        seen["after"] = state()
+        return curve
+
+    monkeypatch.setattr(persona_run, "train_stateful", watched)
+    persona_run.run(tiny_run(), tmp_path)
+    moved = {n for n, v in seen["after"].items() if not torch.equal(v, seen["before"][n])}
+    assert moved
+    assert all(name.startswith("callosal.") for name in moved)
+
+
+def test_conversations_to_train_on_are_a_function_of_their_number() -> None:
+    config = tiny_run()
+    data = persona_run.PersonaData(config, encode)
+    assert len(data) == 4
+    assert data[3] == data[3] != data[2]
+    assert data[0] != persona_run.PersonaData(replace(config, seed=1), encode)[0]
+
+
+@pytest.mark.parametrize("kind", HOSTS)
+def test_a_host_starts_from_its_seed_alone(kind: Host) -> None:
+    config = HostConfig(kind=kind, width=16, num_layers=1, num_heads=2)
+    one, same, other = (build_host(config, TOKENIZER, seed).state_dict() for seed in (0, 0, 1))
+    assert all(torch.equal(one[name], same[name]) for name in one)
+    assert any(not torch.equal(one[name], other[name]) for name in one)
+
+
+def test_the_tokenizer_is_the_same_every_time_and_keeps_answers_whole() -> None:
+    assert persona_tokenizer().get_vocab() == TOKENIZER.get_vocab()
+    values = {value for attribute in ATTRIBUTES.values() for value in attribute.values}
+    assert all(len(encode(value)) == 1 for value in values | set(SPELLED))
+    assert len({encode(value)[0] for value in values}) == len(values)
+    # Spelled letter by letter, or there would be nothing to spell.
+    assert len(encode("r e v i r")) == 5
+
+
+def test_an_answer_in_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(hosts, "TOKENIZER_TEXTS", 1)
+    with pytest.raises(ValueError, match="the tokenizer cuts answers in pieces: "):
+        persona_tokenizer()
+
+
+@pytest.mark.parametrize("step", range(8))
+def test_every_reading_gives_a_loss_and_is_drawn_from_the_step_alone(step: int) -> None:
+    host = build_host(HostConfig(kind="Llama", width=16, num_layers=1, num_heads=2), TOKENIZER, 0)
+    training = TrainingConfig(num_steps=8, batch_size=2)
+    (loss, make_point), (again, _) = (
+        text_step(host, PersonaConfig(), training, encode, 0, step) for _ in range(2)
+    )
+    assert loss.item() == again.item()
+    point = make_point()
+    assert point["text_loss"] + point["answer_loss"] == pytest.approx(loss.item())
+
+
+def test_the_cells_are_those_that_are_reported() -> None:
+    assert {config.arm for config in configs([0])} <= set(CELLS)
+    assert {config.arm for config in configs([0])[:2]} == set(MAIN.values())
+
+
+def test_a_host_that_cannot_be_is_refused() -> None:
+    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
+        HostConfig(kind="Llama", width=30)

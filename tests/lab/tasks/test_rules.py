@@ -1,0 +1,86 @@
+"""Rules: every segment says itself how it goes on, exactly where it is said to."""
+
+import pytest
+import torch
+from hypothesis import given
+from hypothesis import strategies as st
+from tests.cases import SEEDS
+from torch import Generator, Tensor
+
+from callosal.lab.tasks.rules import NUMERIC, RULES, Rule, alphabet_size, sample_rule
+
+ALPHABET = 7
+
+
+def draw_rule(rule: Rule, seed: int, num_tokens: int = 12) -> tuple[Tensor, Tensor]:
+    alphabet = alphabet_size(rule, ALPHABET, ALPHABET)
+    return sample_rule(rule, (5, 3), num_tokens, alphabet, Generator().manual_seed(seed))
+
+
+def successor(rule: Rule, so_far: list[int], num_tokens: int) -> int:
+    """Say by hand what comes next, from the tokens so far alone."""
+    half = num_tokens // 2
+    match rule:
+        case "arithmetic":
+            return (2 * so_far[-1] - so_far[-2]) % ALPHABET
+        case "counting":
+            return (so_far[-1] + 1) % ALPHABET
+        case "multiplication":
+            factor = so_far[-1] * pow(so_far[-2], -1, ALPHABET)
+            return so_far[-1] * factor % ALPHABET
+        case "reversal":
+            return so_far[num_tokens - 1 - len(so_far)]
+        case "copying":
+            return so_far[len(so_far) - half]
+        case "parity":
+            return sum(so_far[0::2]) % 2
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(seed=SEEDS, half=st.integers(2, 8))
+def test_what_is_foretold_follows_from_the_tokens_so_far(rule: Rule, seed: int, half: int) -> None:
+    tokens, foretold = draw_rule(rule, seed, 2 * half)
+    assert foretold.any()
+    assert not foretold[-1], "the last token's successor is not in the segment"
+    for row in tokens.flatten(0, 1).tolist():
+        for place in foretold.nonzero().flatten().tolist():
+            assert row[place + 1] == successor(rule, row[: place + 1], 2 * half)
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_what_is_not_foretold_cannot_be_known(rule: Rule) -> None:
+    """Behind one and the same beginning, more than one token comes."""
+    tokens, foretold = sample_rule(
+        rule, (4000, 1), 4, alphabet_size(rule, 5, 5), Generator().manual_seed(0)
+    )
+    for place in (~foretold[:-1]).nonzero().flatten().tolist():
+        begun = tokens[:, 0, : place + 1]
+        alike = (begun == begun[0]).all(-1)
+        assert len(tokens[alike, 0, place + 1].unique()) > 1
+
+
+@pytest.mark.parametrize("rule", RULES)
+@given(seed=SEEDS)
+def test_tokens_stay_in_their_alphabet_and_fill_it(rule: Rule, seed: int) -> None:
+    tokens, _ = draw_rule(rule, seed)
+    size = alphabet_size(rule, ALPHABET, ALPHABET)
+    assert int(tokens.min()) >= 0
+    assert int(tokens.max()) < size
+    many, _ = sample_rule(rule, (200, 2), 12, size, Generator().manual_seed(seed))
+    least = 1 if rule == "multiplication" else 0
+    assert many.unique().tolist() == list(range(least, size))
+
+
+@pytest.mark.parametrize("rule", RULES)
+def test_equal_seeds_give_equal_segments(rule: Rule) -> None:
+    assert torch.equal(draw_rule(rule, 1)[0], draw_rule(rule, 1)[0])
+    assert not torch.equal(draw_rule(rule, 1)[0], draw_rule(rule, 2)[0])
+
+
+def test_alphabets() -> None:
+    assert {rule: alphabet_size(rule, 8, 11) for rule in RULES} == {
+        **dict.fromkeys(NUMERIC, 11),
+        "reversal": 8,
+        "copying": 8,
+        "parity": 2,
+    }
