@@ -12,7 +12,8 @@ from rich.console import Console
 
 from callosal.cli_memory import add_memory_verbs
 from callosal.contract import contract_table
-from callosal.lab.report.build import PAGE_FILE, build_report, fill_tables, show_report
+from callosal.lab import studies
+from callosal.lab.report.build import PAGE_FILE
 from callosal.lab.report.records import ARMS
 from callosal.lab.runner import (
     Run,
@@ -24,7 +25,6 @@ from callosal.lab.runner import (
 )
 from callosal.lab.runs import load_config, override
 from callosal.lab.studies.benchmark.recipe import RECIPES
-from callosal.lab.studies.catalog import STUDIES
 from callosal.lab.studies.rivals.recipe import check_contenders
 
 
@@ -100,8 +100,7 @@ def make_parser() -> argparse.ArgumentParser:
     verb = verbs.add_parser("study", help="run a study, or what is left of it, and report on it")
     verb.add_argument(
         "name",
-        choices=list(STUDIES),
-        help="; ".join(f"{name}: {study.question}" for name, study in STUDIES.items()),
+        choices=studies.names(),
     )
     verb.add_argument("--seeds", type=parse_seeds, help="0-4 or 101,102 (default: the study's own)")
     verb.add_argument("--out", type=Path, help="folder of the study (default: runs/NAME)")
@@ -171,10 +170,9 @@ def _reproduce(parsed: argparse.Namespace) -> int:
 
 
 def _study(parsed: argparse.Namespace) -> int:
-    study = STUDIES[parsed.name]
     parsed.out = parsed.out or Path("runs") / parsed.name
-    seeds = study.seeds if parsed.seeds is None else parsed.seeds
-    failed = _run(study.configs(seeds), parsed, study.run)
+    configs = studies.configs(parsed.name, parsed.seeds)
+    failed = _run(configs, parsed, studies.run_of(parsed.name) or run)
     parsed.folder, parsed.into = parsed.out, []
     return _report(parsed) or failed
 
@@ -211,9 +209,10 @@ def _report(parsed: argparse.Namespace) -> int:
     if not parsed.folder.is_dir():
         raise ValueError(f"there is no folder {parsed.folder}; make one with callosal reproduce")
     require_writable(parsed.folder)
-    build_report(parsed.folder)
+    report = studies.read_report(parsed.folder)
+    report.write()
     for page in parsed.into:
-        fill_tables(page, parsed.folder)
-    show_report(parsed.folder, Console())
+        report.fill(page)
+    report.show(Console())
     print(f"The page, with pictures: {parsed.folder / PAGE_FILE}")
     return 0

@@ -9,7 +9,7 @@ from rich.console import Console
 from rich.table import Table
 from rich.text import Text
 
-from callosal.lab.report.memory_figure import draw_norms
+from callosal.lab.report.memory_picture import draw_norms
 from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.disk.storage import StoredMemory, read_memory
 from callosal.memory.editing import PARENTS, bank_name

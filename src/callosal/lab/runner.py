@@ -7,7 +7,7 @@ import signal
 import tempfile
 import threading
 import time
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import Future, ProcessPoolExecutor
 from concurrent.futures.process import BrokenProcessPool
 from contextlib import contextmanager
@@ -29,7 +29,15 @@ from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
 from callosal.lab.models.transformer import Transformer
-from callosal.lab.report.records import FILE_NAME, RunRecord, append_record, read_records
+from callosal.lab.report.records import FILE_NAME, RunRecord, Value, append_record, read_records
+from callosal.lab.report.upgrade import (
+    domain_names,
+    evaluation_values,
+    factors_of,
+    intervention_values,
+    retention_values,
+    single_values,
+)
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint
 from callosal.lab.training import train
 from callosal.training.checkpoint import load_checkpoint
@@ -90,15 +98,24 @@ def run(
         generator_for(HELD_OUT_SEED, "retention"),
         on_retention,
     )
-    return RunRecord(
-        **identity(config),
-        evaluation=asdict(evaluation),
-        retention=asdict(retention),
-        curve=curve,
-        snapshot=take_snapshot(model, config.episodes) if "snapshot" in config.extras else None,
+    names = domain_names(describe(config))
+    values = [
+        *evaluation_values(asdict(evaluation), names),
+        *retention_values(asdict(retention)),
+        *single_values(train_seconds=trained - begun, state_floats=_state_floats(model, config)),
+    ]
+    if "interventions" in config.extras:
+        stream = generator_for(HELD_OUT_SEED, "interventions")
+        found = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
+        values += intervention_values(asdict(found), names)
+    snapshot = take_snapshot(model, config.episodes) if "snapshot" in config.extras else None
+    return record_of(
+        config,
+        values,
+        curve,
         num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
-        probes=_probe(model, config) | {"train_seconds": trained - begun},
+        extras={} if snapshot is None else {"snapshot": snapshot},
     )
 
 
@@ -110,31 +127,38 @@ def open_place(config: Any, folder: Path) -> Path:
     return place
 
 
-def identity(config: Any) -> dict[str, Any]:
-    """Return the fields of a record that say which run it is, and of which versions."""
-    return {
-        "fingerprint": fingerprint(config),
-        "recipe": config.recipe,
-        "arm": config.arm,
-        "seed": config.seed,
-        "changed": list(config.changed),
-        "config": json.loads(json.dumps(describe(config))),
-        "versions": {
+def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: Any) -> RunRecord:
+    """Make the record of a run of any study, with its factors and of which versions it is.
+
+    Args:
+        config: the complete configuration.
+        values: tidy rows, as ``report.upgrade`` makes them.
+        curve: of the training.
+        measured: the fields that are left.
+    """
+    plain = json.loads(json.dumps(describe(config)))
+    return RunRecord(
+        fingerprint=fingerprint(config),
+        recipe=config.recipe,
+        arm=config.arm,
+        seed=config.seed,
+        changed=list(config.changed),
+        factors=factors_of(plain) | getattr(config, "labels", {}),
+        config=plain,
+        values=list(values),
+        curve=curve,
+        versions={
             "python": platform.python_version(),
             "torch": torch.__version__,
             "callosal": version("callosal"),
         },
-    }
+        **measured,
+    )
 
 
-def _probe(model: Transformer, config: RunConfig) -> dict[str, Any]:
-    memory = model.memory_at(config.memory_behind)
-    probes: dict[str, Any] = {"state_floats": getattr(memory, "state_floats", 0)}
-    if "interventions" in config.extras:
-        stream = generator_for(HELD_OUT_SEED, "interventions")
-        measured = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
-        probes["interventions"] = asdict(measured)
-    return probes
+def _state_floats(model: Transformer, config: RunConfig) -> float | None:
+    """Return the numbers in a row's state; None without bound."""
+    return getattr(model.memory_at(config.memory_behind), "state_floats", 0)
 
 
 def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:
@@ -159,7 +183,7 @@ def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Repo
     total = config.training.num_steps
 
     def on_progress(step: int, point: dict[str, Any]) -> None:
-        loss = point["cipher_loss"] + point["arithmetic_loss"]
+        loss = point["episodic_loss"] + point["rule_loss"]
         text = f"loss {loss:.3f}"
         if "separation" in point:
             text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])

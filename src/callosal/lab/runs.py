@@ -28,12 +28,12 @@ from callosal.lab.models.baselines import (
 from callosal.lab.models.transformer import Transformer, TransformerConfig
 from callosal.lab.tasks import EpisodeConfig
 from callosal.memory import LateralMemory, MemoryConfig
-from callosal.memory.config import ADDED, describe
+from callosal.memory.config import ADDED, LABEL, describe
 from callosal.training.loop import TrainingConfig
 from callosal.training.seeding import seeded
 
 # What a run is called is not changed by hand; which arm it is follows from its memory.
-FIXED = ("recipe", "arm", "changed", "memory_kind")
+FIXED = ("recipe", "arm", "changed", "memory_kind", "labels")
 SMALL_WIDTH = 32
 
 # What may stand behind a block: its configuration and its module, by kind.
@@ -94,6 +94,8 @@ class RunConfig:
         changed: what was set by hand; a run with changes is off its recipe and not evidence.
         memory_kind: what the memory is: "lateral", or one of the rivals.
         extras: what is measured besides.
+        labels: factors of the study that no field holds, such as the name of a memory; recorded with the
+            run, and no part of its fingerprint.
     """
 
     recipe: str
@@ -109,6 +111,7 @@ class RunConfig:
     changed: tuple[str, ...] = ()
     memory_kind: str = field(default="lateral", metadata=ADDED)
     extras: tuple[Extra, ...] = field(default=("snapshot",), metadata=ADDED)
+    labels: dict[str, Any] = field(default_factory=dict, metadata=LABEL)
 
     def __post_init__(self) -> None:
         if self.seed < 0:
@@ -203,6 +206,7 @@ def small(
     learning_rate: float = 4e-3,
     distractors: tuple[int, ...] = (0, 30, 300),
     extras: tuple[Extra, ...] = (),
+    labels: dict[str, Any] | None = None,
 ) -> RunConfig:
     """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core.
 
@@ -231,6 +235,7 @@ def small(
         evaluation_episodes=512,
         retention=RetentionConfig(distractors=distractors, num_episodes=32),
         extras=extras,
+        labels=labels or {},
     )
 
 

@@ -77,8 +77,8 @@ def _episodes_step(
     penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
 
     def make_point() -> dict[str, Any]:
-        cipher_loss, arithmetic_loss = by_kind([loss.item() for loss in losses], episodes_config)
-        point: dict[str, Any] = {"cipher_loss": cipher_loss, "arithmetic_loss": arithmetic_loss}
+        episodic_loss, rule_loss = by_kind([loss.item() for loss in losses], episodes_config)
+        point: dict[str, Any] = {"episodic_loss": episodic_loss, "rule_loss": rule_loss}
         measured = batch_specialization(shares, episodes)
         if measured is not None:
             point["separation"] = measured.separation

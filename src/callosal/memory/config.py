@@ -10,6 +10,8 @@ WriteRule = Literal["bounded", "additive", "delta"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
+# Fields that name a run and change no number of it.
+LABEL = {"label": True}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -116,7 +118,7 @@ def describe(config: Any) -> dict[str, Any]:
     for item in dataclasses.fields(config):
         value = getattr(config, item.name)
         known = item.default if item.default is not MISSING else None
-        if item.metadata.get("added") and value == known:
+        if item.metadata.get("label") or (item.metadata.get("added") and value == known):
             continue
         described[item.name] = describe(value) if dataclasses.is_dataclass(value) else value
     return described

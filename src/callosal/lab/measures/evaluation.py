@@ -22,21 +22,21 @@ class Evaluation:
 
     Attributes:
         num_episodes: how many episodes were drawn.
-        cipher_loss: cross-entropy of the answers of what was told, in nats, averaged over such domains;
-            ln K for a cipher without a memory.
-        arithmetic_loss: cross-entropy of what the rules foretell, in nats, averaged over the rules.
-        cipher_recall: share of questions answered rightly.
-        arithmetic_accuracy: share of the rules' tokens predicted rightly.
+        episodic_loss: cross-entropy of the answers that must be remembered, in nats, averaged over such
+            domains; ln K for a cipher without a memory.
+        rule_loss: cross-entropy of what the rules predict, in nats, averaged over the rules.
+        episodic_accuracy: share of questions answered rightly, averaged over such domains.
+        rule_accuracy: share of the rules' tokens predicted rightly.
         losses: cross-entropy of each domain, in the order of ``EpisodeConfig.domains``.
         accuracies: share of right answers of each domain.
         specialization: the banks' measures; None for a model without banks.
     """
 
     num_episodes: int
-    cipher_loss: float
-    arithmetic_loss: float
-    cipher_recall: float
-    arithmetic_accuracy: float
+    episodic_loss: float
+    rule_loss: float
+    episodic_accuracy: float
+    rule_accuracy: float
     losses: list[float]
     accuracies: list[float]
     specialization: Specialization | None
@@ -98,14 +98,14 @@ def evaluate(
         drawn += size
     model.train(was_training)
     losses, accuracies = (sums / drawn).tolist()
-    cipher_loss, arithmetic_loss = by_kind(losses, config)
-    recall, accuracy = by_kind(accuracies, config)
+    episodic_loss, rule_loss = by_kind(losses, config)
+    episodic_accuracy, rule_accuracy = by_kind(accuracies, config)
     return Evaluation(
         num_episodes=drawn,
-        cipher_loss=cipher_loss,
-        arithmetic_loss=arithmetic_loss,
-        cipher_recall=recall,
-        arithmetic_accuracy=accuracy,
+        episodic_loss=episodic_loss,
+        rule_loss=rule_loss,
+        episodic_accuracy=episodic_accuracy,
+        rule_accuracy=rule_accuracy,
         losses=losses,
         accuracies=accuracies,
         specialization=specialization(np.sum(tables, axis=0) / drawn) if tables else None,

@@ -2,18 +2,25 @@
 
 import json
 import os
-from dataclasses import asdict
+from collections.abc import Callable, Iterable
+from dataclasses import asdict, dataclass
 from pathlib import Path
 
 from rich.console import Console
 
 from callosal.lab.report.claims import Verdict, judge
-from callosal.lab.report.layout import Layout
-from callosal.lab.report.layouts import layout_of
-from callosal.lab.report.page import write_page
-from callosal.lab.report.pictures import draw_pictures
-from callosal.lab.report.study import Study, load_study
-from callosal.lab.report.tables import Table, markdown_body, print_tables, to_markdown
+from callosal.lab.report.layout import FigureKind, Layout
+from callosal.lab.report.plots import style, to_png
+from callosal.lab.report.records import read_records
+from callosal.lab.report.render import (
+    Picture,
+    markdown_body,
+    print_tables,
+    to_markdown,
+    write_page,
+)
+from callosal.lab.report.study import Study, make_study
+from callosal.lab.report.tables import Table, claims_table, off_recipe_table
 
 CLAIMS_FILE = "claims.json"
 TABLES_FILE = "tables.md"
@@ -23,87 +30,111 @@ TABLE_START = "<!-- table: "
 TABLE_END = "<!-- end of table -->"
 
 
-def build_report(folder: Path) -> list[Verdict]:
-    """Write ``claims.json``, ``tables.md``, ``figures/`` and ``report.html`` from ``runs.jsonl``.
+@dataclass(frozen=True, kw_only=True)
+class Report:
+    """The runs of a folder, read and judged once.
 
-    The same runs give the same files. A study that lacks seeds, arms or measures gives a report of
-    what there is, with the claims it cannot speak to left undecided.
-
-    Args:
+    Attributes:
         folder: holds the runs and receives the report.
-
-    Raises:
-        RecordError: there are no runs, or their file is damaged.
-        ValueError: the runs cannot be compared, such as those of two recipes.
-        OSError: the folder cannot be written.
+        study: the runs.
+        layout: what is shown of them.
+        verdicts: on every claim.
+        tables: all of them.
     """
-    study, layout, verdicts, tables = _judged(folder)
-    pictures = draw_pictures(study, layout.figures)
 
-    figures = folder / FIGURES_FOLDER
-    figures.mkdir(exist_ok=True)
-    drawn = {picture.kind.name for picture in pictures}
-    for path in figures.glob("*.png"):
-        if path.stem not in drawn:
-            path.unlink()
-    for picture in pictures:
-        _write(figures / f"{picture.kind.name}.png", picture.png)
-    claims = [asdict(verdict) for verdict in verdicts]
-    text = json.dumps(claims, indent=1, allow_nan=False, ensure_ascii=False)
-    _write(folder / CLAIMS_FILE, f"{text}\n".encode())
-    _write(folder / TABLES_FILE, to_markdown(tables, study.notes).encode())
-    _write(folder / PAGE_FILE, write_page(study, layout, tables, pictures).encode())
-    return verdicts
+    folder: Path
+    study: Study
+    layout: Layout
+    verdicts: list[Verdict]
+    tables: list[Table]
+
+    @classmethod
+    def read(cls, folder: Path, layout_of: Callable[[str], Layout]) -> "Report":
+        """Read and judge the runs of a folder.
+
+        Args:
+            folder: holds the runs.
+            layout_of: returns the layout for a recipe's name.
+
+        Raises:
+            RecordError: there are no runs, or their file is damaged.
+            ValueError: the runs cannot be compared, such as those of two recipes.
+        """
+        name, records = folder.resolve().name, read_records(folder)
+        layout = layout_of(make_study(name, records).recipe)
+        study = make_study(name, records, layout.cells, layout.derive)
+        verdicts = judge(study, layout.claims)
+        tables = [claims_table(verdicts, layout.claims)] if verdicts else []
+        tables += layout.tables(study) if study.records else []
+        if study.off_recipe:
+            tables.append(off_recipe_table(study, layout.label, layout.off_recipe))
+        return cls(folder=folder, study=study, layout=layout, verdicts=verdicts, tables=tables)
+
+    def write(self) -> None:
+        """Write ``claims.json``, ``tables.md``, ``figures/`` and ``report.html``; the same runs give the same.
+
+        A study that lacks seeds, arms or measures gives a report of what there is, with the claims it
+        cannot speak to left undecided. Pictures of ours that are no longer drawn are removed.
+
+        Raises:
+            OSError: the folder cannot be written.
+        """
+        pictures = _draw(self.study, self.layout.figures)
+        figures = self.folder / FIGURES_FOLDER
+        figures.mkdir(exist_ok=True)
+        for kind in self.layout.figures:
+            (figures / f"{kind.name}.png").unlink(missing_ok=True)
+        for picture in pictures:
+            _write(figures / f"{picture.kind.name}.png", picture.png)
+        claims = [asdict(verdict) for verdict in self.verdicts]
+        text = json.dumps(claims, indent=1, allow_nan=False, ensure_ascii=False)
+        _write(self.folder / CLAIMS_FILE, f"{text}\n".encode())
+        _write(self.folder / TABLES_FILE, to_markdown(self.tables, self.study.notes).encode())
+        page = write_page(self.study, self.layout, self.tables, pictures)
+        _write(self.folder / PAGE_FILE, page.encode())
+
+    def show(self, console: Console) -> None:
+        """Print the tables."""
+        print_tables(self.tables, self.study.notes, console)
+
+    def fill(self, page: Path) -> None:
+        """Put the tables into a Markdown page, between the marks that name them.
+
+        The table "The arms" of the folder "paper" replaces what stands between
+        ``<!-- table: paper / The arms -->`` and the next ``<!-- end of table -->``. What belongs to other
+        folders, and the rest of the page, keeps every byte.
+
+        Raises:
+            ValueError: a mark names no table of this folder, or has no end.
+        """
+        tables = {table.title: table for table in self.tables}
+        first, *rest = page.read_text().split(TABLE_START)
+        parts = [first]
+        for block in rest:
+            mark, _, behind = block.partition(" -->")
+            owner, _, title = mark.partition(" / ")
+            if owner != self.study.name:
+                parts.append(block)
+                continue
+            _, end, after = behind.partition(TABLE_END)
+            if title not in tables or not end:
+                raise ValueError(
+                    f"{page}: the mark of the table {mark!r} has no {TABLE_END} or names none of: "
+                    f"{', '.join(tables)}"
+                )
+            parts.append(f"{mark} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
+        _write(page, TABLE_START.join(parts).encode())
 
 
-def show_report(folder: Path, console: Console) -> None:
-    """Print the tables of a folder's runs.
-
-    Raises:
-        RecordError: there are no runs, or their file is damaged.
-        ValueError: the runs cannot be compared.
-    """
-    study, _, _, tables = _judged(folder)
-    print_tables(tables, study.notes, console)
-
-
-def fill_tables(page: Path, folder: Path) -> None:
-    """Put a study's tables into a Markdown page, between the marks that name them.
-
-    The table "The arms" of the folder "paper" replaces what stands between
-    ``<!-- table: paper / The arms -->`` and the next ``<!-- end of table -->``. What belongs to other
-    folders, and the rest of the page, keeps every byte.
-
-    Raises:
-        RecordError: there are no runs, or their file is damaged.
-        ValueError: a mark names no table of this folder, or has no end.
-    """
-    name = folder.resolve().name
-    tables = {table.title: table for table in _judged(folder)[3]}
-    first, *rest = page.read_text().split(TABLE_START)
-    parts = [first]
-    for block in rest:
-        mark, _, behind = block.partition(" -->")
-        owner, _, title = mark.partition(" / ")
-        if owner != name:
-            parts.append(block)
-            continue
-        _, end, after = behind.partition(TABLE_END)
-        if title not in tables or not end:
-            raise ValueError(
-                f"{page}: the mark of the table {mark!r} has no {TABLE_END} or names none of: "
-                f"{', '.join(tables)}"
-            )
-        parts.append(f"{mark} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
-    _write(page, TABLE_START.join(parts).encode())
-
-
-def _judged(folder: Path) -> tuple[Study, Layout, list[Verdict], list[Table]]:
-    study = load_study(folder)
-    layout = layout_of(study)
-    study = study.in_order(layout.cells)
-    verdicts = judge(study.records, layout.claims)
-    return study, layout, verdicts, layout.tables(study, verdicts)
+def _draw(study: Study, kinds: Iterable[FigureKind]) -> list[Picture]:
+    """Draw every figure that the study has the runs for."""
+    pictures = []
+    with style():
+        for kind in kinds:
+            figure = kind.draw(study) if study.records else None
+            if figure is not None:
+                pictures.append(Picture(kind=kind, png=to_png(figure)))
+    return pictures
 
 
 def _write(path: Path, content: bytes) -> None:

@@ -1,28 +1,36 @@
-"""What was reported, what we hold ourselves to, and what recorded runs say to it. Imports no torch.
+"""Claims, and what recorded runs say to them. Imports no torch.
 
 A claim turns the runs of one seed into one number and says which numbers would bear it out. Each
-says whether it was reported (arXiv 2603.03355, of which the abstract is known) or is ours; the
-formulas and tolerances of all measures are ours.
+says whether it was reported or is ours; the formulas and tolerances of all measures are ours.
 """
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
 from callosal.lab.measures.intervals import Interval, log_ratio_interval, mean_interval
-from callosal.lab.report.records import ARMS, RunRecord
+from callosal.lab.report.study import LEAST_TO_KEEP, MIN_SEEDS, Quantity, Study, of
 
-MIN_SEEDS = 3
 PAPER = "arXiv 2603.03355, abstract"
+SEQUEL = "arXiv 2603.07217, abstract"
 OURS = "ours"
 
 # Single precision cannot tell a cross-entropy below this from zero, so no ratio may rest on less.
 SMALLEST_LOSS = 2.0**-23
-# A model that recalls less than this after no distractors has nothing that it could keep or lose.
-LEAST_TO_KEEP = 0.5
 
 VerdictName = Literal["reproduced", "not reproduced", "undecided"]
+# How the numbers of several arms become one: that of the only arm, the first over the second, the first
+# minus the second, or an extreme of all.
+Combine = Literal["only", "ratio", "difference", "largest", "smallest"]
+
+# Descriptions of quantities that several studies claim something of.
+SEPARATION = "the smaller |D_sep| of the two domains, made negative if their signs are equal"
+DOMINANCE = "dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)"
+KEPT = (
+    "recall of the cipher after the most distractor segments as a share of recall after none, "
+    f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -31,40 +39,46 @@ class Claim:
 
     Attributes:
         id: a short name, never reused.
-        claim: one plain sentence.
-        source: where it was reported, or "ours".
-        reported: the figure as reported, or what we ask for.
-        measure: what the number of a seed is.
-        arms: the arms whose runs of one seed ``value`` is given, in this order.
-        value: the number of a seed; NaN meets no criterion, None is no evidence.
-        least: the smallest value that bears the claim out; None is no limit.
-        most: the largest; None is no limit.
+        claim: one plain sentence that stands alone.
+        measure: what the number of a seed is, in words.
+        quantity: what of each arm's run it is made of.
+        arms: the arms or cells whose runs of one seed are needed, in this order.
+        combine: how their numbers become one. NaN meets no criterion; a run without the quantity is no
+            evidence.
+        at_least: the smallest number that bears the claim out; None is no limit.
+        at_most: the largest; None is no limit.
         strict: whether the limits themselves fail.
-        is_ratio: whether the interval is taken on logarithms.
         unit: written behind the number.
+        source: where it was reported, or "ours".
+        reported: the figure as reported; of what is ours, the limit says it.
     """
 
     id: str
     claim: str
-    source: str
-    reported: str
     measure: str
+    quantity: Quantity
     arms: tuple[str, ...]
-    value: Callable[..., float | None]
-    least: float | None = None
-    most: float | None = None
+    combine: Combine = "only"
+    at_least: float | None = None
+    at_most: float | None = None
     strict: bool = False
-    is_ratio: bool = False
     unit: str = ""
+    source: str = OURS
+    reported: str = ""
+
+    @property
+    def is_ratio(self) -> bool:
+        """Whether the interval is taken on logarithms."""
+        return self.combine == "ratio"
 
     @property
     def wanted(self) -> str:
         """The criterion in a few words, such as "at least 0.99"."""
-        if self.least is not None and self.most is not None:
-            return f"{self.least:g} to {self.most:g}{self.unit}"
-        if self.least is not None:
-            return f"{'above' if self.strict else 'at least'} {self.least:g}{self.unit}"
-        return f"{'below' if self.strict else 'at most'} {self.most:g}{self.unit}"
+        if self.at_least is not None and self.at_most is not None:
+            return f"{self.at_least:g} to {self.at_most:g}{self.unit}"
+        if self.at_least is not None:
+            return f"{'above' if self.strict else 'at least'} {self.at_least:g}{self.unit}"
+        return f"{'below' if self.strict else 'at most'} {self.at_most:g}{self.unit}"
 
     @property
     def criterion(self) -> str:
@@ -78,16 +92,16 @@ class Claim:
 
     def meets(self, value: float) -> bool:
         """Whether a seed's number bears the claim out."""
-        if math.isnan(value) or (self.strict and value in (self.least, self.most)):
+        if math.isnan(value) or (self.strict and value in (self.at_least, self.at_most)):
             return False
-        return (self.least is None or value >= self.least) and (
-            self.most is None or value <= self.most
+        return (self.at_least is None or value >= self.at_least) and (
+            self.at_most is None or value <= self.at_most
         )
 
     def excludes(self, interval: Interval) -> bool:
         """Whether an interval lies wholly on the wrong side."""
-        below = self.least is not None and interval.high < self.least
-        above = self.most is not None and interval.low > self.most
+        below = self.at_least is not None and interval.high < self.at_least
+        above = self.at_most is not None and interval.low > self.at_most
         return below or above
 
 
@@ -122,253 +136,64 @@ class Verdict:
     criterion: str
 
 
-def chance_ratio(baseline: RunRecord) -> float | None:
-    """Return the cipher loss over ln K, which is 1 for a model that knows nothing of the cipher."""
-    chance = math.log(baseline.config["episodes"]["num_letters"])
-    return baseline.evaluation["cipher_loss"] / chance
+def lateralizes(
+    name: str, claim: str, cell: str, *, source: str = OURS, reported: str = ""
+) -> Claim:
+    """Claim that in a cell each domain has a bank of its own, saturated."""
+    return _separation(name, claim, cell, source, reported, at_least=0.99)
 
 
-def signed_separation(record: RunRecord) -> float | None:
-    """Return the smaller size of the domains' D_sep, negative when the signs do not differ."""
-    measures = record.evaluation["specialization"]
-    if measures is None:
-        return None
-    separation = measures["separation"]
-    smallest = min(abs(value) for value in separation)
-    return smallest if min(separation) < 0.0 < max(separation) else -smallest
+def stays_unlateralized(
+    name: str,
+    claim: str,
+    cell: str,
+    *,
+    source: str = OURS,
+    reported: str = "",
+    at_most: float = 0.99,
+) -> Claim:
+    """Claim that in a cell the domains do not have a bank each."""
+    return _separation(name, claim, cell, source, reported, at_most=at_most, strict=at_most == 0.99)
 
 
-def cross_talk(record: RunRecord) -> float | None:
-    """Return P_ct, the mean share outside a domain's own bank."""
-    return (record.evaluation["specialization"] or {}).get("cross_talk")
+def splits_nothing(name: str, claim: str, cell: str, *, source: str = PAPER) -> Claim:
+    """Claim that in a cell the banks do not specialize at all."""
+    return Claim(
+        id=name,
+        claim=claim,
+        source=source,
+        reported="-> 0.5" if source == PAPER else "",
+        measure=f"P_ct of {cell!r}",
+        quantity=of("P_ct"),
+        arms=(cell,),
+        at_least=0.45,
+    )
 
 
-def dominance(record: RunRecord) -> float | None:
-    """Return the largest mean share of a bank over all domains."""
-    return (record.evaluation["specialization"] or {}).get("dominance")
+def judge(study: Study, claims: Sequence[Claim]) -> list[Verdict]:
+    """Judge every claim by the runs that count; one that lacks evidence is undecided."""
+    return [_judge(claim, study) for claim in claims]
 
 
-def cipher_ratio(record: RunRecord, baseline: RunRecord) -> float | None:
-    """Return how many times lower the cipher loss is than the baseline's."""
-    losses = [max(run.evaluation["cipher_loss"], SMALLEST_LOSS) for run in (baseline, record)]
-    return losses[0] / losses[1]
+def _separation(
+    name: str, claim: str, cell: str, source: str, reported: str, **limits: float | bool
+) -> Claim:
+    return Claim(
+        id=name,
+        claim=claim,
+        source=source,
+        reported=reported,
+        measure=f"{SEPARATION}, of {cell!r}",
+        quantity=of("smaller |D_sep|"),
+        arms=(cell,),
+        **limits,  # pyright: ignore[reportArgumentType]
+    )
 
 
-def arithmetic_difference(record: RunRecord, baseline: RunRecord) -> float | None:
-    """Return the arithmetic loss minus the baseline's, in nats."""
-    return record.evaluation["arithmetic_loss"] - baseline.evaluation["arithmetic_loss"]
-
-
-def task_ratio(record: RunRecord, other: RunRecord) -> float | None:
-    """Return the task loss, cipher + arithmetic, as a multiple of another run's."""
-    losses = [
-        max(run.evaluation["cipher_loss"] + run.evaluation["arithmetic_loss"], SMALLEST_LOSS)
-        for run in (record, other)
-    ]
-    return losses[0] / losses[1]
-
-
-def kept_share(record: RunRecord) -> float | None:
-    """Return recall after the most distractors over recall after none; NaN if nothing was learnt."""
-    return share_kept(record.retention)
-
-
-def share_kept(retention: dict) -> float | None:
-    """Return the same of a retention by itself; None if it was not measured after none and after some."""
-    marks, recall = retention["distractors"], retention["recall"]
-    if 0 not in marks or max(marks) == 0:
-        return None
-    none, most = (recall[marks.index(mark)] for mark in (0, max(marks)))
-    return most / none if none >= LEAST_TO_KEEP else math.nan
-
-
-KEPT = (
-    "recall of the cipher after the most distractor segments as a share of recall after none, "
-    f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
-)
-
-CLAIMS: tuple[Claim, ...] = (
-    # Ours: what no memory must give, without which no ratio means anything.
-    Claim(
-        id="baseline-at-chance",
-        claim="Without a memory the cipher loss stays at chance, ln K.",
-        source=OURS,
-        reported="1 (ln K)",
-        measure="the baseline's cipher loss over ln K",
-        arms=("no-memory",),
-        value=chance_ratio,
-        least=0.99,
-        most=1.01,
-    ),
-    # Reported: saturated specialization, D_sep = +-1.00. The tolerance is ours.
-    Claim(
-        id="inhibitory-separation",
-        claim="Inhibitory: each domain has a bank of its own, saturated.",
-        source=PAPER,
-        reported="+-1.00",
-        measure="the smaller |D_sep| of the two domains, made negative if their signs are equal",
-        arms=("inhibitory",),
-        value=signed_separation,
-        least=0.99,
-    ),
-    # Reported: P_ct ~ 0. The tolerance is ours.
-    Claim(
-        id="inhibitory-cross-talk",
-        claim="Inhibitory: hardly any activity in the other domain's bank.",
-        source=PAPER,
-        reported="~0",
-        measure="P_ct of the inhibitory arm",
-        arms=("inhibitory",),
-        value=cross_talk,
-        most=0.01,
-    ),
-    # Reported: 124x lower cipher loss than the baseline without the memory.
-    Claim(
-        id="inhibitory-cipher-ratio",
-        claim="Inhibitory: cipher loss at least 124 times below the baseline's.",
-        source=PAPER,
-        reported="124x",
-        measure="the baseline's cipher loss over the inhibitory arm's, paired by seed",
-        arms=("inhibitory", "no-memory"),
-        value=cipher_ratio,
-        least=124.0,
-        is_ratio=True,
-        unit="x",
-    ),
-    # Reported: equal on arithmetic. The tolerance is ours.
-    Claim(
-        id="inhibitory-arithmetic",
-        claim="Inhibitory: arithmetic loss equal to the baseline's.",
-        source=PAPER,
-        reported="equal",
-        measure="the inhibitory arm's arithmetic loss minus the baseline's, paired by seed",
-        arms=("inhibitory", "no-memory"),
-        value=arithmetic_difference,
-        least=-0.01,
-        most=0.01,
-        unit=" nats",
-    ),
-    # Reported: P_ct -> 0.5. The tolerance is ours.
-    Claim(
-        id="excitatory-cross-talk",
-        claim="Excitatory: the banks do not specialize, P_ct goes to 0.5.",
-        source=PAPER,
-        reported="-> 0.5",
-        measure="P_ct of the excitatory arm",
-        arms=("excitatory",),
-        value=cross_talk,
-        least=0.45,
-    ),
-    # Reported: one bank monopolises all inputs. An even split gives P_ct 0.5 too.
-    Claim(
-        id="excitatory-one-bank",
-        claim="Excitatory: one bank takes everything.",
-        source=PAPER,
-        reported="one bank monopolises all inputs",
-        measure="dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)",
-        arms=("excitatory",),
-        value=dominance,
-        least=0.9,
-    ),
-    # Reported: "although the task loss falls"; that the inhibitory arm's is meant is our reading.
-    Claim(
-        id="excitatory-task-loss",
-        claim="Excitatory: its task loss is nevertheless below the inhibitory arm's.",
-        source=PAPER + " (our reading: lower than the inhibitory arm's)",
-        reported="task loss falls",
-        measure="cipher + arithmetic loss over the inhibitory arm's, paired by seed",
-        arms=("excitatory", "inhibitory"),
-        value=task_ratio,
-        most=1.0,
-        strict=True,
-        is_ratio=True,
-        unit="x",
-    ),
-    # Ours: what lateralization is for.
-    Claim(
-        id="inhibitory-retention",
-        claim="Inhibitory: the cipher is kept through a long stream of arithmetic.",
-        source=OURS,
-        reported="at least 0.95",
-        measure=KEPT,
-        arms=("inhibitory",),
-        value=kept_share,
-        least=0.95,
-    ),
-    # Ours: what its absence costs. The uncoupled arm's figure is in the tables, without threshold.
-    Claim(
-        id="excitatory-forgetting",
-        claim="Excitatory: the cipher is lost in the same stream.",
-        source=OURS,
-        reported="below 0.5",
-        measure=KEPT,
-        arms=("excitatory",),
-        value=kept_share,
-        most=0.5,
-        strict=True,
-    ),
-)
-
-
-def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
-    """Return the runs that count: on their recipe, each once, ordered by arm and seed.
-
-    Raises:
-        ValueError: runs of several recipes, of one arm with several configurations, or on several
-            benchmarks, none of which can be compared.
-    """
-    found: dict[tuple[str, int], RunRecord] = {}
-    for record in (record for record in records if not record.changed):
-        found.setdefault((record.arm, record.seed), record)
-        if found[record.arm, record.seed].fingerprint != record.fingerprint:
-            raise ValueError(
-                f"{record.arm}, seed {record.seed}, is on record with two configurations; keep "
-                "those of one version of the recipe in runs.jsonl"
-            )
-    kept = sorted(found.values(), key=lambda record: (_place(record.arm), record.seed))
-    recipes = sorted({record.recipe for record in kept})
-    if len(recipes) > 1:
-        raise ValueError(
-            f"runs of several recipes lie together: {', '.join(recipes)}; a study is of one recipe, "
-            "so give each a folder of its own"
-        )
-    settings: dict[str, dict] = {}
-    for record in kept:
-        own = {name: value for name, value in record.config.items() if name != "seed"}
-        if settings.setdefault(record.arm, own) != own:
-            raise ValueError(
-                f"runs of the arm {record.arm} have different configurations (seed {record.seed} is "
-                "the first to differ); keep those of one version of the recipe in runs.jsonl"
-            )
-    # The cells of a study may differ in anything; its claims say which of them they compare.
-    are_arms = set(settings) <= set(ARMS)
-    if are_arms and any(o["episodes"] != kept[0].config["episodes"] for o in settings.values()):
-        raise ValueError("the arms were run on different episodes; they cannot be compared")
-    return kept
-
-
-def judge(records: Sequence[RunRecord], claims: Sequence[Claim] = CLAIMS) -> list[Verdict]:
-    """Judge every claim by the runs that count; one that lacks evidence is undecided.
-
-    ``claims`` are those of the benchmark if none are given.
-
-    Raises:
-        ValueError: see ``evidence``.
-    """
-    found = {(record.arm, record.seed): record for record in evidence(records)}
-    return [_judge(claim, found) for claim in claims]
-
-
-def _judge(claim: Claim, found: dict[tuple[str, int], RunRecord]) -> Verdict:
-    numbers: dict[int, float] = {}
-    for seed in sorted({seed for _, seed in found}):
-        if all((arm, seed) in found for arm in claim.arms):
-            value = claim.value(*(found[arm, seed] for arm in claim.arms))
-            if value is not None:
-                is_number = math.isfinite(value) and not (claim.is_ratio and value <= 0.0)
-                numbers[seed] = value if is_number else math.nan
+def _judge(claim: Claim, study: Study) -> Verdict:
+    numbers = _numbers(claim, study)
     values = list(numbers.values())
-    interval = _interval(values, claim.is_ratio)
+    interval = _interval(values, is_ratio=claim.is_ratio)
     met = [claim.meets(value) for value in values]
     verdict: VerdictName = "undecided"
     if len(met) >= MIN_SEEDS and all(met):
@@ -379,7 +204,7 @@ def _judge(claim: Claim, found: dict[tuple[str, int], RunRecord]) -> Verdict:
         id=claim.id,
         claim=claim.claim,
         source=claim.source,
-        reported=claim.reported,
+        reported=claim.reported or claim.wanted,
         measured=_finite(interval.estimate),
         low=_finite(interval.low),
         high=_finite(interval.high),
@@ -390,7 +215,34 @@ def _judge(claim: Claim, found: dict[tuple[str, int], RunRecord]) -> Verdict:
     )
 
 
-def _interval(values: list[float], is_ratio: bool) -> Interval:
+def _numbers(claim: Claim, study: Study) -> dict[int, float]:
+    """Return the number of every seed that has one; NaN where it is undefined."""
+    numbers_of = study.series(claim.quantity).to_dict()
+    by_arm = [study.where(arm=arm) for arm in claim.arms]
+    seeds = [dict(zip(runs["seed"].tolist(), runs.index, strict=True)) for runs in by_arm]
+    numbers = {}
+    for seed in study.seeds:
+        if not all(seed in known for known in seeds):
+            continue
+        found = [numbers_of[known[seed]] for known in seeds if known[seed] in numbers_of]
+        if found and (len(found) == len(seeds) or claim.combine in ("largest", "smallest")):
+            value = _combined(found, claim.combine)
+            is_number = math.isfinite(value) and not (claim.is_ratio and value <= 0.0)
+            numbers[seed] = value if is_number else math.nan
+    return numbers
+
+
+def _combined(found: list[float], how: Combine) -> float:
+    if how == "ratio":
+        # Ratios are of losses.
+        first, second = (max(loss, SMALLEST_LOSS) for loss in found)
+        return first / second
+    if how == "difference":
+        return found[0] - found[1]
+    return {"only": found[0], "largest": max(found), "smallest": min(found)}[how]
+
+
+def _interval(values: list[float], *, is_ratio: bool) -> Interval:
     if not values or any(math.isnan(value) for value in values):
         return Interval(estimate=math.nan, low=math.nan, high=math.nan)
     # The values are ratios already, paired by seed, hence the ones.
@@ -399,7 +251,3 @@ def _interval(values: list[float], is_ratio: bool) -> Interval:
 
 def _finite(value: float) -> float | None:
     return value if math.isfinite(value) else None
-
-
-def _place(arm: str) -> int:
-    return ARMS.index(arm) if arm in ARMS else len(ARMS)

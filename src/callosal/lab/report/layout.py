@@ -1,13 +1,72 @@
-"""What the report of a recipe or study consists of."""
+"""What the report of a study consists of; every folder of ``lab/studies`` declares one."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 
-from callosal.lab.report.claims import Claim, Verdict
-from callosal.lab.report.facts import episode_facts
-from callosal.lab.report.pictures import FigureKind
-from callosal.lab.report.study import Study
-from callosal.lab.report.tables import Table
+from matplotlib.figure import Figure
+
+from callosal.lab.report.claims import Claim
+from callosal.lab.report.records import RunRecord
+from callosal.lab.report.study import Derive, Study
+from callosal.lab.report.tables import Cell, Table, number_range
+from callosal.lab.report.upgrade import domain_names
+
+
+@dataclass(frozen=True, kw_only=True)
+class FigureKind:
+    """A figure that a report may hold.
+
+    Attributes:
+        name: of its file.
+        title: of its place on the page.
+        caption: how to read it.
+        draw: makes it; None where the study does not have what it shows.
+    """
+
+    name: str
+    title: str
+    caption: str
+    draw: Callable[[Study], Figure | None]
+
+
+def figure(title: str) -> Callable[[Callable[[Study], Figure | None]], FigureKind]:
+    """Make a figure of the function that draws it: its name is the file's, its docstring the caption."""
+
+    def made(draw: Callable[[Study], Figure | None]) -> FigureKind:
+        name = draw.__name__.replace("_", "-")
+        caption = " ".join((draw.__doc__ or "").split())
+        return FigureKind(name=name, title=title, caption=caption, draw=draw)
+
+    return made
+
+
+def episode_facts(study: Study) -> dict[str, str]:
+    """Say what a study of ciphers and rules was told, how it learned and how large it is."""
+    runs = study.records
+    configs = [run.config for run in runs]
+    episodes = [config["episodes"] for config in configs]
+    shown = number_range(config["pairs_per_segment"] for config in episodes)
+    if study.has_arms:
+        first = {run.arm: run.num_parameters for run in reversed(runs)}
+        parameters = "; ".join(f"{arm} {first[arm]:,}" for arm in study.arms)
+    else:
+        parameters = number_range(run.num_parameters for run in runs)
+    return {
+        "domains": _domains(runs),
+        "told": (
+            f"{number_range(config['num_letters'] for config in episodes)} letters, a fresh mapping "
+            f"per episode, {shown} pairs to a segment"
+        ),
+        "training": (
+            f"{number_range(config['training']['num_steps'] for config in configs)} steps of "
+            f"{number_range(config['training']['batch_size'] for config in configs)} fresh episodes"
+        ),
+        "evaluation": (
+            f"{number_range(config['evaluation_episodes'] for config in configs)} held-out episodes, "
+            "the same for every seed"
+        ),
+        "parameters": parameters,
+    }
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -17,21 +76,35 @@ class Layout:
     Attributes:
         title: of the page; ``{}`` stands for the recipe's name.
         lead: what was asked, in two or three sentences.
+        tables: makes the tables, beside that of the claims and that of runs off the recipe.
+        off_recipe: columns of the latter.
         claims: what the runs are held against.
-        tables: makes the tables, the claims' first.
         figures: in their order on the page; the first stands at its top.
         summary: says in one sentence what the first figure shows.
         remark: what a reader of this page must know beside the definitions.
         facts: says what was run, line by line.
+        derive: gives values that follow from those of a run, for tables, figures and claims.
         cells: in the order of every table and figure; others follow.
+        label: what an arm is called in the tables.
     """
 
     title: str
     lead: str
-    claims: tuple[Claim, ...]
-    tables: Callable[[Study, Sequence[Verdict]], list[Table]]
-    figures: tuple[FigureKind, ...]
+    tables: Callable[[Study], list[Table]]
+    off_recipe: Mapping[str, Cell]
+    claims: tuple[Claim, ...] = ()
+    figures: tuple[FigureKind, ...] = ()
     summary: Callable[[Study], str]
     remark: str = ""
     facts: Callable[[Study], dict[str, str]] = episode_facts
+    derive: Derive = lambda run: ()
     cells: tuple[str, ...] = ()
+    label: str = "cell"
+
+
+def _domains(runs: Iterable[RunRecord]) -> str:
+    """Name the domains, or say how many there are where runs differ in them."""
+    found = {tuple(domain_names(run.config)) for run in runs}
+    if len(found) == 1:
+        return ", ".join(found.pop())
+    return f"{number_range(map(len, found))}, by cell"

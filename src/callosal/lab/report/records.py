@@ -2,15 +2,23 @@
 
 import json
 import os
-from dataclasses import MISSING, asdict, dataclass, field, fields
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, field, fields
+from functools import cached_property
 from pathlib import Path
 from typing import Any, Literal, get_args
 
+from callosal.lab.report.upgrade import upgrade
+
 FILE_NAME = "runs.jsonl"
 
-# What is compared, in the order of every table.
+# What the benchmark compares, in the order of every table.
 Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
 ARMS: tuple[Arm, ...] = get_args(Arm)
+# A measured value: its measure and number, and what else of KEYS says which of its kind it is.
+Value = Mapping[str, Any]
+# What tells the values of one measure apart.
+KEYS = ("measure", "domain", "condition", "after", "bank", "place", "fact")
 
 
 class RecordError(ValueError):
@@ -24,19 +32,20 @@ class RunRecord:
     Attributes:
         fingerprint: hash of the complete configuration.
         recipe: its name.
-        arm: which of the compared models.
+        arm: which of the compared models, or the name of a study's cell.
         seed: of the run.
         changed: what was set by hand; if anything, the run is off its recipe and not evidence.
+        factors: what the runs of a study may differ in, by name (see ``upgrade.factors_of``).
         config: the complete configuration.
-        evaluation: see ``training.evaluation.Evaluation``.
-        retention: see ``measures.retention.Retention``.
+        values: what was measured, one tidy row each: ``measure``, ``value``, and of the other ``KEYS``
+            those that apply: ``domain`` (or the kind of domain that is averaged over: "episodic", "rule"),
+            ``condition``, ``after`` (further segments or turns), ``bank``, ``place`` (which memory
+            of several), ``fact``.
         curve: points of the training curve.
-        snapshot: one memory before and after a write; None for a model without memory.
+        extras: what is no number: "snapshot", one memory before and after a write; "pretraining", a curve.
         num_parameters: of the model, those that are trained.
         wall_seconds: training and measuring, this session's part.
         versions: of python, torch and callosal.
-        probes: what else was measured: ``train_seconds``, wall time of the training alone; ``state_floats``,
-            numbers in a row's state, None without bound; what ``RunConfig.extras`` asked for, by its name.
     """
 
     fingerprint: str
@@ -44,15 +53,26 @@ class RunRecord:
     arm: str
     seed: int
     changed: list[str]
+    factors: dict[str, Any]
     config: dict[str, Any]
-    evaluation: dict[str, Any]
-    retention: dict[str, Any]
+    values: list[Value]
     curve: list[dict[str, Any]]
-    snapshot: dict[str, Any] | None
     num_parameters: int
     wall_seconds: float
     versions: dict[str, str]
-    probes: dict[str, Any] = field(default_factory=dict)
+    extras: dict[str, Any] = field(default_factory=dict)
+
+    @cached_property
+    def _found(self) -> dict[tuple[Any, ...], float]:
+        return {tuple(row.get(key) for key in KEYS): row["value"] for row in self.values}
+
+    def get(self, measure: str, **where: Any) -> float | None:
+        """Return a measured value, whose other keys are exactly ``where``; None if it was not measured."""
+        return self._found.get((measure, *(where.get(key) for key in KEYS[1:])))
+
+    def rows(self, measure: str) -> list[Value]:
+        """Return all values of a measure, in the order of the record."""
+        return [row for row in self.values if row["measure"] == measure]
 
 
 def read_records(folder: Path) -> list[RunRecord]:
@@ -64,19 +84,14 @@ def read_records(folder: Path) -> list[RunRecord]:
     path = folder / FILE_NAME
     if not path.is_file():
         raise RecordError(f"there is no {FILE_NAME} in {folder}; make one with callosal reproduce")
-    names = {item.name for item in fields(RunRecord)}
-    needed = {item.name for item in fields(RunRecord) if item.default_factory is MISSING}
     records = []
     for number, line in enumerate(_whole_lines(path.read_bytes()), start=1):
         try:
-            content = json.loads(line)
-        except ValueError:
-            content = None
-        if not isinstance(content, dict) or not needed <= set(content) <= names:
+            records.append(_record(json.loads(line)))
+        except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
             raise RecordError(
                 f"line {number} of {path} is not a run; delete that line and run again"
-            )
-        records.append(RunRecord(**content))
+            ) from error
     return records
 
 
@@ -91,6 +106,37 @@ def append_record(folder: Path, record: RunRecord) -> None:
         file.write(json.dumps(asdict(record)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
+
+
+# What each field of a record has to be, or the report would fail somewhere far from the cause.
+_KINDS = {
+    "fingerprint": str,
+    "recipe": str,
+    "arm": str,
+    "seed": int,
+    "changed": list,
+    "factors": dict,
+    "config": dict,
+    "values": list,
+    "curve": list,
+    "num_parameters": int,
+    "wall_seconds": (int, float),
+    "versions": dict,
+    "extras": dict,
+}
+
+
+def _record(content: Any) -> RunRecord:
+    content = upgrade(content)
+    if set(content) != {item.name for item in fields(RunRecord)}:
+        raise ValueError(f"fields {sorted(content)}")
+    wrong = [name for name, kind in _KINDS.items() if not isinstance(content[name], kind)]
+    rows = content["values"]
+    if wrong or not all(isinstance(row["value"], int | float) for row in rows):
+        raise TypeError(f"{wrong or 'values'} of another type")
+    if not all(isinstance(row["measure"], str) and set(row) <= {*KEYS, "value"} for row in rows):
+        raise ValueError("a value of unknown keys")
+    return RunRecord(**content)
 
 
 def _whole_lines(content: bytes) -> list[bytes]:

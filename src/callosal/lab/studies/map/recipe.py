@@ -9,11 +9,8 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from callosal.lab.runs import RunConfig, small, small_memory
+from callosal.lab.studies.map.cells import GAINS, SIGNS, VARIANTS, cell_name, plane_cell
 from callosal.lab.tasks import EpisodeConfig
-
-SIGNS = (-1.0, -0.5, 0.0, 0.5, 1.0)
-ENDS = (-1.0, 0.0, 1.0)
-GAINS = (0.5, 1.0, 2.0, 4.0, 8.0)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -55,37 +52,20 @@ def run_of(cell: Cell, seed: int) -> RunConfig:
     )
 
 
-def _cell(sign: float, note: str = "", *, episodes: dict | None = None, **memory: Any) -> Cell:
-    name = f"s={sign:+g} {note}".strip()
-    return Cell(name=name, memory={"sign": sign, **memory}, episodes=episodes or {})
+def _cell(sign: float, note: str = "", **factors: Any) -> Cell:
+    pairs = factors.pop("pairs_per_segment", None)
+    # As many pairs are shown in all, however many a segment has.
+    episodes = {} if pairs is None else {"pairs_per_segment": pairs, "num_rounds": 16 // pairs}
+    return Cell(name=cell_name(sign, note), memory={"sign": sign, **factors}, episodes=episodes)
 
 
 def _planes() -> Iterator[Cell]:
     # Sign against gain. Gain 4 is the default: its cells belong to every plane.
     for sign in SIGNS:
         for gain in GAINS:
-            yield _cell(sign, "" if gain == 4.0 else f"gain={gain:g}", gain=gain)
-    # W_s frozen where the sign put it, against learned.
-    for sign in SIGNS:
-        yield _cell(sign, "frozen", learn_crosstalk=False)
-    # What moves the banks: signed plasticity (the default), the gradient, or the slots.
-    for drive in ("gradient", "slots"):
-        for sign in SIGNS:
-            yield _cell(sign, drive, drive=drive)
-    for sign in ENDS:
-        yield _cell(sign, "slots gain=8", drive="slots", gain=8.0)
-    # Homeostasis off, at the default gain and at a low one.
-    for sign in SIGNS:
-        yield _cell(sign, "no-homeostasis", homeostasis=False)
-    for sign in ENDS:
-        yield _cell(sign, "no-homeostasis gain=1", homeostasis=False, gain=1.0)
-    # Context: the token alone; the slow buffer, at two speeds.
-    for sign in ENDS:
-        yield _cell(sign, "token", context="token")
-        for carry in (0.5, 0.9):
-            yield _cell(sign, f"carry={carry:g}", carry=carry)
-    # Segment length: how well one segment shows its domain. As many pairs are shown in all.
-    for pairs in (2, 4):
-        for sign in ENDS:
-            episodes = {"pairs_per_segment": pairs, "num_rounds": 16 // pairs}
-            yield _cell(sign, f"pairs={pairs}", episodes=episodes)
+            yield Cell(name=plane_cell(sign, gain), memory={"sign": sign, "gain": gain})
+    # W_s frozen where the sign put it; what moves the banks; homeostasis off; the context; how well one
+    # segment shows its domain.
+    for note, variant in VARIANTS.items():
+        for sign in variant.signs if note else ():
+            yield _cell(sign, note, **variant.factors)

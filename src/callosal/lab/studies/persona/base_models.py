@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callosal.lab.studies.persona.claims import HOSTS, Host
+from callosal.lab.studies.persona.cells import HOSTS, Host
 from callosal.lab.tasks.persona import PersonaConfig, Turn, sample_conversation, texts, tokenized
 from callosal.lab.tasks.words import ATTRIBUTES
 from callosal.training import UNSCORED

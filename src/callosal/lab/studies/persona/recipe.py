@@ -2,11 +2,14 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from typing import Any
 
+from callosal.lab.report.records import RunRecord
+from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
 from callosal.lab.studies.persona.base_models import HostConfig
-from callosal.lab.studies.persona.claims import (
+from callosal.lab.studies.persona.cells import (
     HOSTS,
     LAYER,
     LAYERS,
@@ -63,6 +66,15 @@ class PersonaRun:
     def name(self) -> str:
         """A readable, unique folder name."""
         return run_name(self)
+
+
+def run(
+    config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None
+) -> RunRecord:
+    """Run one; see :func:`callosal.lab.studies.persona.run.run`, which needs transformers."""
+    from callosal.lab.studies.persona import run as persona  # noqa: PLC0415
+
+    return persona.run(config, folder, report)
 
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:

@@ -15,7 +15,13 @@ from torch.utils.data import DataLoader, Dataset
 from callosal.hosts.attach import Memories, attach
 from callosal.lab.measures.answers import Encode, measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
-from callosal.lab.runner import HELD_OUT_SEED, Report, identity, open_place
+from callosal.lab.report.upgrade import (
+    answer_values,
+    coupling_values,
+    retention_values,
+    single_values,
+)
+from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun
@@ -90,24 +96,25 @@ def run(
         Random(derive_seed(HELD_OUT_SEED, "answers")),
     )
     kept = {domain: _recall(memories, config, encode, domain, report) for domain in BETWEEN}
-    return RunRecord(
-        **identity(config),
-        evaluation=asdict(answers),
-        retention=kept["rule"],
-        curve=curve,
-        snapshot=None,
+    return record_of(
+        config,
+        [
+            *answer_values(asdict(answers)),
+            *retention_values(kept["rule"], "rules"),
+            *retention_values(kept["chatter"], "chatter"),
+            *single_values(
+                train_seconds=trained - started,
+                state_floats=sum(memories[name].state_floats for name in memories),
+                vocabulary=tokenizer.get_vocab_size(),
+                chance=CHANCE,
+                base_parameters=sum(p.numel() for p in host.parameters()) - _size(memories),
+            ),
+            *coupling_values([memories[name].coupling.tolist() for name in memories]),
+        ],
+        curve,
         num_parameters=sum(p.numel() for p in memories.parameters() if p.requires_grad),
         wall_seconds=time.monotonic() - begun,
-        probes={
-            "train_seconds": trained - started,
-            "state_floats": sum(memories[name].state_floats for name in memories),
-            "coupling": [memories[name].coupling.tolist() for name in memories],
-            "host_parameters": sum(p.numel() for p in host.parameters()) - _size(memories),
-            "vocabulary": tokenizer.get_vocab_size(),
-            "pretraining": taught,
-            "chance": CHANCE,
-            "after_chatter": kept["chatter"],
-        },
+        extras={"pretraining": taught},
     )
 
 

@@ -22,9 +22,6 @@ from callosal.training.seeding import seeded
 # trunk has learned to: in 500 steps none of them did (results/rates-as-published).
 LAGS = 3
 
-# The learning rates that every memory is tried at, on a seed that no result is reported of.
-RATES = (2e-3, 4e-3, 8e-3)
-RATE_SEED = 100
 DISTRACTORS = (0, 1, 3, 10, 30, 100, 300, 1000)
 NUM_STEPS = 500
 
@@ -76,7 +73,7 @@ CONTENDERS: dict[str, Contender] = {
     ),
 }
 
-# The best of RATES for each by the total loss of the recorded grid (results/rates).
+# The best for each by the total loss of the recorded grid (results/rates).
 LEARNING_RATES: dict[str, float] = {
     "no memory": 0.008,
     "full history": 0.008,
@@ -97,20 +94,34 @@ LEARNING_RATES: dict[str, float] = {
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs at its own learning rate, seed by seed."""
     return [
-        _run("rivals", name, seed, contender, LEARNING_RATES[name])
+        run_at(
+            "rivals",
+            name,
+            seed,
+            name,
+            LEARNING_RATES[name],
+            distractors=DISTRACTORS,
+            extras=("interventions",),
+        )
         for seed in seeds
-        for name, contender in CONTENDERS.items()
+        for name in CONTENDERS
     ]
 
 
-def rate_configs(seeds: Sequence[int] = (RATE_SEED,)) -> list[RunConfig]:
-    """Return the grid that the learning rates are chosen from."""
-    return [
-        _run("rates", f"{name} at {rate:g}", seed, contender, rate)
-        for seed in seeds
-        for name, contender in CONTENDERS.items()
-        for rate in RATES
-    ]
+def run_at(study: str, cell: str, seed: int, name: str, rate: float, **measured: Any) -> RunConfig:
+    """Return a contender's run at a learning rate; ``measured`` says what is measured of it."""
+    contender = CONTENDERS[name]
+    return small(
+        study,
+        cell,
+        seed,
+        memory=contender.memory,
+        memory_kind=contender.kind,
+        num_steps=NUM_STEPS,
+        learning_rate=rate,
+        labels={"memory": name},
+        **measured,
+    )
 
 
 def check_contenders() -> dict[str, ContractReport]:
@@ -122,17 +133,3 @@ def check_contenders() -> dict[str, ContractReport]:
         # Segments as long as the study's: titans-pytorch takes whole chunks only.
         reports[name] = check_memory(memory, width=WIDTH, num_segments=2, num_tokens=16)
     return reports
-
-
-def _run(study: str, cell: str, seed: int, contender: Contender, rate: float) -> RunConfig:
-    return small(
-        study,
-        cell,
-        seed,
-        memory=contender.memory,
-        memory_kind=contender.kind,
-        num_steps=NUM_STEPS,
-        learning_rate=rate,
-        distractors=DISTRACTORS if study == "rivals" else (0,),
-        extras=("interventions",) if study == "rivals" else (),
-    )

@@ -1,0 +1,226 @@
+"""The tables of the rivals: who remembers what, at what cost, and whether the memory is doing it."""
+
+import math
+from collections.abc import Mapping
+
+import numpy as np
+import pandas as pd
+
+from callosal.lab.report.study import Quantity, Study, of
+from callosal.lab.report.tables import (
+    NOTHING,
+    Table,
+    by_arm,
+    columns,
+    every_run,
+    grid,
+    mean,
+    recall_columns,
+    retention_table,
+)
+from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
+from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
+from callosal.lab.studies.rivals.measures import ANSWERS, BANKS, CIPHER
+
+BASELINE = "no memory"
+SIGNED_ARMS = ("inhibitory", "uncoupled", "excitatory")
+LONG = 1000
+MARKS = (0, 30, LONG)
+# Recalls that are printed alike count as a tie.
+DIGITS = 3
+_LOSS = of("loss", "episodic")
+
+
+def by_recall(study: Study) -> list[str]:
+    """Order the memories by recall after 1,000 distractors, best first, and ties by cipher loss.
+
+    Those that were not measured, or are not a number, stand last.
+    """
+
+    def place(arm: str) -> tuple[float, float]:
+        runs = study.where(arm=arm)
+        recall, loss = (mean_of(study, q, runs) for q in (of("recall", after=LONG), _LOSS))
+        return (
+            -round(recall, DIGITS) if recall is not None and math.isfinite(recall) else math.inf,
+            loss if loss is not None and math.isfinite(loss) else math.inf,
+        )
+
+    return sorted(study.arms, key=place)
+
+
+def mean_of(study: Study, quantity: Quantity, runs: pd.DataFrame) -> float | None:
+    """Average a number over the runs that have it; None if none has."""
+    values = study.values(quantity, runs)
+    return float(np.mean(values)) if values else None
+
+
+def time_ratio(study: Study, runs: pd.DataFrame) -> float | None:
+    """Return the mean training time of runs as a multiple of that without a memory."""
+    both = [runs, study.where(arm=BASELINE)]
+    own, base = (mean_of(study, of("train_seconds"), some) for some in both)
+    return own / base if own is not None and base else None
+
+
+def state_size(study: Study, runs: pd.DataFrame) -> str:
+    """Write how many floats a row's state holds."""
+    sizes = study.values(of("state_floats"), runs)
+    if not sizes:
+        return NOTHING
+    return f"{sizes[0]:,.0f}" if math.isfinite(sizes[0]) else "grows"
+
+
+def tables(study: Study) -> list[Table]:
+    """Return what is kept at what cost, then whether the memory is doing it, then every seed."""
+    arms = by_recall(study)
+    order = {arm: place for place, arm in enumerate(arms)}
+    ordered = study.runs.sort_values(
+        ["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c
+    )
+    made = [
+        grid(
+            study,
+            "The memories",
+            ["memory"],
+            by_arm(study, arms),
+            recall_columns(study, mean, "recall after {:,}", MARKS)
+            | {"cipher loss": mean(_LOSS), "state floats": state_size, "training time": _time},
+            "Ordered by recall after 1,000 further segments, then by cipher loss, so what beats the "
+            "inhibitory memory stands above it. Mean and half its 95 % interval over seeds; losses in "
+            "nats. State floats are held for each row between segments; the mixture's only count its "
+            "tokens. Training time is the mean over seeds as a multiple of that without a memory, at "
+            "equal steps: two runs shared two cores, so it is a rough figure.",
+        ),
+        grid(
+            study,
+            "The memories: size, arithmetic, banks",
+            ["memory"],
+            by_arm(study, arms),
+            {"parameters": _parameters, "learning rate": _rate}
+            | columns(
+                mean,
+                {
+                    "arithm. loss": of("loss", "rule"),
+                    "smaller |D_sep|": of("smaller |D_sep|", condition="of several banks"),
+                    "P_ct": of("P_ct", condition="of several banks"),
+                },
+            ),
+            "Parameters are the whole model's; the learning rate is the best of a grid on another "
+            "seed. Mean and half its 95 % interval over seeds; losses in nats. The smaller |D_sep| is "
+            "that of the two domains, made negative if both lean to one bank or expert; a memory "
+            "without banks or experts has none, and neither has one bank alone.",
+        ),
+        _doing_table(study, arms),
+        _by_lesion(
+            study,
+            "Double dissociation",
+            "lesion",
+            {"none": "intact"}
+            | {f"{b} {how}": f"{b} {how}" for how in ("zeroed", "silenced") for b in BANKS},
+            {
+                "cipher accuracy": ("accuracy", CIPHER),
+                "arithm. accuracy": ("accuracy", BENCHMARK_DOMAINS[1]),
+            },
+            "Mean and half its 95 % interval over seeds. The cipher's bank is the one with the larger "
+            "share of its tokens in that seed. Zeroed: its trace is set to zero once, before the "
+            "questions. Silenced: it is taken out altogether from the first segment on, what it "
+            "learned and what it writes. No memory was trained with a lesion. A double dissociation "
+            "needs each domain to fall with its own bank and not with the other.",
+        ),
+        _by_lesion(
+            study,
+            "Swapped memories",
+            "what is swapped",
+            {"the whole memory": "swapped"} | {bank: f"{bank} swapped" for bank in BANKS},
+            {"own answers": (ANSWERS[0], None), "the neighbour's answers": (ANSWERS[1], None)},
+            "Share of the cipher's questions, mean and half its 95 % interval over seeds, after two "
+            "episodes exchanged what they were told.",
+        ),
+        grid(
+            study,
+            "Every seed: losses and banks",
+            ["memory", "seed"],
+            every_run(study, ordered),
+            RUN_COLUMNS,
+            "No seed is dropped. The sign of D_sep says which bank or expert: + the first, - the second.",
+            num_labels=1,
+        ),
+        retention_table(
+            study,
+            "memory",
+            "Share of the cipher's letters answered rightly after so many arithmetic segments.",
+            ordered,
+        ),
+    ]
+    return [table for table in made if table.rows]
+
+
+def _doing_table(study: Study, arms: list[str]) -> Table:
+    """Ask of every memory that has a state whether the answers come out of it."""
+    rows = []
+    for arm in arms:
+        runs = study.where(arm=arm)
+        if (
+            not study.values(of("accuracy", CIPHER, "intact"), runs)
+            or state_size(study, runs) == "0"
+        ):
+            continue
+        for domain in BENCHMARK_DOMAINS:
+            kept = [of("accuracy", domain, how) for how in ("intact", "reset", "unwritten")]
+            swaps = [of(measure, condition="swapped") for measure in ANSWERS]
+            cells = [mean(quantity)(study, runs) for quantity in (*kept, *swaps)]
+            # Only what was told can be told by a neighbour.
+            rows.append(
+                [arm, domain, *(cells if domain == CIPHER else [*cells[:3], NOTHING, NOTHING])]
+            )
+    return Table(
+        title="Is the memory doing it?",
+        headers=[
+            "memory",
+            "domain",
+            "told",
+            "reset",
+            "unwritten",
+            "swapped, own",
+            "swapped, neighbour's",
+        ],
+        rows=rows,
+        num_labels=2,
+        note=(
+            "Accuracy at the questions, mean and half its 95 % interval over seeds. Told: the memory as "
+            "it was told. Reset: a blank memory before the questions. Unwritten: nothing was ever "
+            "written. Swapped: every episode is asked with its neighbour's memory; how often the "
+            "cipher's answers are then its own, and how often its neighbour's. Chance for the cipher "
+            "is 1/K, and the ciphers of two neighbours agree by chance as often."
+        ),
+    )
+
+
+def _by_lesion(
+    study: Study,
+    title: str,
+    label: str,
+    conditions: Mapping[str, str],
+    measures: Mapping[str, tuple[str, str | None]],
+    note: str,
+) -> Table:
+    """Give a row for each signed arm and condition, of the runs of which lesions are recorded."""
+    rows = []
+    for arm in SIGNED_ARMS:
+        runs = study.having(of("accuracy", CIPHER, f"{BANKS[0]} zeroed"), study.where(arm=arm))
+        for name, condition in conditions.items() if len(runs) else ():
+            quantities = [of(measure, domain, condition) for measure, domain in measures.values()]
+            rows.append([arm, name, *(mean(quantity)(study, runs) for quantity in quantities)])
+    return Table(title=title, headers=["arm", label, *measures], rows=rows, num_labels=2, note=note)
+
+
+def _time(study: Study, runs: pd.DataFrame) -> str:
+    ratio = time_ratio(study, runs)
+    return NOTHING if ratio is None else f"{ratio:.1f}x"
+
+
+def _parameters(study: Study, runs: pd.DataFrame) -> str:
+    return f"{study.records_of(runs)[0].num_parameters:,}"
+
+
+def _rate(_: Study, runs: pd.DataFrame) -> str:
+    return f"{runs['learning_rate'].iloc[0]:g}"
