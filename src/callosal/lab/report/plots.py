@@ -332,6 +332,7 @@ def _label(axes: Axes, lines: Sequence[Line]) -> None:
     lines = [line for line in lines if np.isfinite(line.end)]
     if not lines:
         return
+    axes.get_ylim()  # limits that are left to the data are settled when somebody asks for them
     to_part = axes.transLimits.transform(
         axes.transScale.transform([(1.0, line.end) for line in lines])
     )
