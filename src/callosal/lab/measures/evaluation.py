@@ -24,7 +24,7 @@ class Evaluation:
         num_episodes: how many episodes were drawn.
         cipher_loss: cross-entropy of the answers of what was told, in nats, averaged over such domains;
             ln K for a cipher without a memory.
-        arithmetic_loss: cross-entropy of what the rules foretell, in nats, averaged over the rules.
+        arithmetic_loss: cross-entropy of what the rules predict, in nats, averaged over the rules.
         cipher_recall: share of questions answered rightly.
         arithmetic_accuracy: share of the rules' tokens predicted rightly.
         losses: cross-entropy of each domain, in the order of ``EpisodeConfig.domains``.
