@@ -49,7 +49,8 @@ bench: .venv/ready  ## speed and stability: what is compared is measured in one 
 	done
 
 docs: .venv/ready  ## build the documentation into site/; a broken link is an error
-	$(BIN)/mkdocs build --quiet
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'open site/index.html (search wants a server: $(PYTHON) -m http.server --directory site)'
 
 clean:  ## remove the environment and caches, never a result
 	rm -rf site .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
