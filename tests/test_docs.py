@@ -16,6 +16,7 @@ from pathlib import Path
 
 import pytest
 
+import callosal
 from callosal import cli
 from callosal.lab.report.claims import CLAIMS
 
@@ -187,6 +188,11 @@ def test_docstrings_are_plain() -> None:
         if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
     ]
     assert [words for words in found if len(words) > 1] == []
+
+
+def test_the_page_of_the_door_lists_every_name_there() -> None:
+    door = (ROOT / "docs" / "api" / "callosal.md").read_text()
+    assert sorted(re.findall(r"\[`(\w+)`\]\[", door)) == sorted(callosal.__all__)
 
 
 def test_every_page_is_in_the_site_s_navigation() -> None:
