@@ -31,7 +31,7 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
 
     Args:
         conversations: of each, its turns: ``input_ids``, and ``labels`` of the same length: the token itself
-            where it is scored, -100 elsewhere. As in transformers a label is predicted from the token before
+            where it is scored, -100 elsewhere. As in transformers a label is foretold by the token before
             it, so the first label of a turn never counts.
         pad_id: the token to pad with; what it means does not matter, since it is masked.
 
