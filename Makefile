@@ -5,10 +5,10 @@ STUDY ?= runs/quick
 SEEDS ?= 0-2
 STUDIES := map sequel hard banks capacity rates rivals persona
 REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES)
-PAGES := README.md docs/lateralization.md docs/rivals.md docs/persona.md
+PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies test check bench report clean
+.PHONY: help reproduce paper studies test check bench report docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -48,5 +48,9 @@ bench: .venv/ready  ## speed and stability: what is compared is measured in one 
 	  $(BIN)/python benchmarks/$$name.py | tee /dev/stderr | tail -n 1 > results/benchmarks/$$name.json; \
 	done
 
+docs: .venv/ready  ## build the documentation into site/; a broken link is an error
+	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet
+	@echo 'open site/index.html (search wants a server: $(PYTHON) -m http.server --directory site)'
+
 clean:  ## remove the environment and caches, never a result
-	rm -rf .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache

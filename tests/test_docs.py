@@ -1,21 +1,43 @@
-"""What the documentation says is so: pointers lead somewhere, code runs, tables are the record's."""
+"""What the documentation says is so: pointers lead somewhere, code runs, figures are the records'."""
 
 import ast
+import contextlib
 import importlib
+import importlib.util
+import io
+import json
+import os
 import re
 import runpy
 import shlex
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
 
+import callosal
 from callosal import cli
 from callosal.lab.report.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
 TABLES = (ROOT / "docs" / "paper-to-code.md").read_text()
-PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *sorted((ROOT / "docs").glob("*.md"))]
+README = (ROOT / "README.md").read_text()
+REPRODUCTION = (ROOT / "docs" / "reproduction.md").read_text()
+SITE = sorted((ROOT / "docs").rglob("*.md"))
+PAGES = [ROOT / "README.md", ROOT / "CONTRIBUTING.md", *SITE]
+MODULES = sorted((ROOT / "src").rglob("*.py"))
+BLOCK = re.compile(r"```(\w*)\n(.*?)```", flags=re.DOTALL)
+
+
+def blocks(text: str, language: str) -> list[str]:
+    """Return a page's blocks of code in this language."""
+    return [code for name, code in BLOCK.findall(text) if name == language]
+
+
+def prose(page: Path) -> str:
+    """Return a page without the tables that `make report` fills, and their notes."""
+    return re.sub(r"<!-- table: .*?<!-- end of table -->", "", page.read_text(), flags=re.DOTALL)
 
 
 def rows(first_header: str) -> list[list[str]]:
@@ -56,7 +78,7 @@ def test_every_claim_has_its_row_and_every_row_its_claim() -> None:
     assert [row[2].strip("`") for row in FIGURES] == [claim.id for claim in CLAIMS]
 
 
-@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
 def test_every_link_and_picture_leads_to_a_file(page: Path) -> None:
     targets = re.findall(r"\]\(([^)#]+)[^)]*\)|src=\"([^\"]+)\"", page.read_text())
     for target in (first or second for first, second in targets):
@@ -64,10 +86,9 @@ def test_every_link_and_picture_leads_to_a_file(page: Path) -> None:
             assert (page.parent / target).exists(), f"{page.name} points at {target}"
 
 
-README = (ROOT / "README.md").read_text()
 COMMANDS = [
     line.partition("#")[0].strip()
-    for block in re.findall(r"```sh\n(.*?)```", README, flags=re.DOTALL)
+    for block in blocks(README, "sh") + blocks(REPRODUCTION, "sh")
     for line in block.splitlines()
 ]
 
@@ -77,7 +98,7 @@ def test_the_readme_has_its_two_commands_and_others() -> None:
     assert len(COMMANDS) > 4
 
 
-@pytest.mark.parametrize("command", COMMANDS)
+@pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_command_of_the_readme_is_one(command: str) -> None:
     program, *arguments = shlex.split(command)
     if program == "make":
@@ -98,6 +119,7 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         "README.md",
         "docs/attach.md",
         "docs/contract.md",
+        "docs/index.md",
         "docs/memory.md",
         "docs/memory-files.md",
         "docs/training-with-state.md",
@@ -107,8 +129,94 @@ def test_the_python_of_a_page_runs_from_top_to_bottom(
     name: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     monkeypatch.chdir(tmp_path)  # what a page saves is not the repository's
-    blocks = re.findall(r"```python\n(.*?)```", (ROOT / name).read_text(), flags=re.DOTALL)
-    assert blocks
+    codes = blocks((ROOT / name).read_text(), "python")
+    assert codes
     names: dict[str, object] = {}
-    for block in blocks:
-        exec(compile(block, name, "exec"), names)  # noqa: S102
+    for code in codes:
+        exec(compile(code, name, "exec"), names)  # noqa: S102
+
+
+def test_who_passes_124x_is_what_the_records_say(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.chdir(ROOT)
+    (code,), (wanted,) = blocks(REPRODUCTION, "python"), blocks(REPRODUCTION, "text")
+    with contextlib.redirect_stdout(io.StringIO()) as printed:
+        exec(compile(code, "docs/reproduction.md", "exec"), {})  # noqa: S102
+    assert printed.getvalue() == wanted
+    met = dict(re.findall(r"^(\w+) (\d of 5)", wanted, flags=re.MULTILINE))
+    said = re.findall(
+        r"without coupling (\d of 5) seeds pass it, with excitation (\d of 5)", README
+    )
+    assert said == [(met["uncoupled"], met["excitatory"])]
+
+
+def test_the_verdicts_of_the_readme_are_rows_of_the_report() -> None:
+    (mark,) = re.findall(r"<!-- claims: (.*?) -->\n(.*?)<!-- end of", README, flags=re.DOTALL)
+    folder, ids = mark[0].split(" / ")
+    results = ROOT / "results" / folder
+    claims = {
+        claim["id"]: claim["claim"] for claim in json.loads((results / "claims.json").read_text())
+    }
+    table = (results / "tables.md").read_text().partition("| claim |")
+    rows = {line.split(" | ")[0].strip("| "): line for line in "".join(table[1:]).splitlines()}
+    chosen = [rows[claims[name]] for name in ids.replace("\n", " ").split(", ")]
+    assert len(chosen) == 5
+    wanted = [rows["claim"], *mark[1].splitlines()[1:2], *chosen]
+    assert mark[1].splitlines() == wanted, "put into the README:\n" + "\n".join(wanted)
+
+
+def test_the_readme_is_short() -> None:
+    assert len(README.splitlines()) <= 90
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())
+def test_prose_is_plain_and_its_lines_are_short(page: Path) -> None:
+    lines = [line for line in prose(page).splitlines() if not line.startswith("|")]
+    assert [line for line in lines if len(line) > 120] == []
+    assert PRIVATE.findall(prose(page)) == []
+
+
+# Words that only this project's authors would understand.
+PRIVATE = re.compile(r"\b(?:[Ff]oretell\w*|[Ff]oretold|Seated|[Ll]ived|whose a token)\b")
+
+
+def test_docstrings_are_plain() -> None:
+    assert len(MODULES) > 50
+    found = [
+        (path.name, *PRIVATE.findall(ast.get_docstring(node) or ""))
+        for path in MODULES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Module | ast.ClassDef | ast.FunctionDef)
+    ]
+    assert [words for words in found if len(words) > 1] == []
+
+
+def test_the_page_of_the_door_lists_every_name_there() -> None:
+    door = (ROOT / "docs" / "api" / "callosal.md").read_text()
+    assert sorted(re.findall(r"\[`(\w+)`\]\[", door)) == sorted(callosal.__all__)
+
+
+def test_every_page_is_in_the_site_s_navigation() -> None:
+    navigation = (ROOT / "mkdocs.yml").read_text().partition("nav:")[2].partition("\n\n")[0]
+    listed = re.findall(r": (\S+\.md)$", navigation, flags=re.MULTILINE)
+    pages = [page.relative_to(ROOT / "docs").as_posix() for page in SITE]
+    assert sorted(listed) == sorted([*pages, "CONTRIBUTING.md", "LOG.md", "CHANGELOG.md"])
+
+
+BUILDER = ("mkdocs", "material", "mkdocstrings", "latex2mathml")
+
+
+@pytest.mark.skipif(
+    not all(map(importlib.util.find_spec, BUILDER)), reason='needs pip install "callosal[docs]"'
+)
+def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
+    build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)]
+    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
+    done = subprocess.run(build, cwd=ROOT, env=quiet, check=False, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    built = {
+        page: page.read_text() for page in tmp_path.rglob("*.html") if "results" not in page.parts
+    }
+    assert len(built) > len(SITE)
+    for page, text in built.items():
+        assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)=\"?https?:", text), page.name
+        assert "arithmatex" not in text, f"an equation of {page.name} was not rendered"

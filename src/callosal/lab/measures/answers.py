@@ -234,7 +234,7 @@ def _logits(memories: Memories, turn: Mapping[str, Tensor]) -> Tensor:
 
 
 def _hits(logits: Tensor, labels: Tensor) -> np.ndarray:
-    """Return how many tokens were foretold rightly, and how many were asked; labels are a step ahead."""
+    """Return how many tokens were predicted rightly, and how many were scored; labels are a step ahead."""
     due = labels != UNSCORED
     right = logits[:, :-1].argmax(-1) == labels
     return np.array([(right & due).sum().item(), due.sum().item()], dtype=float)
