@@ -1,4 +1,4 @@
-"""What a memory layer owes the code that uses it, to be checked on a memory of your own."""
+"""The laws that code using a memory layer relies on, to be checked on a memory of your own."""
 
 from callosal.contract.check import (
     LAWS,

@@ -25,12 +25,12 @@ class ContractError(AssertionError):
 
 @dataclass(frozen=True)
 class Law:
-    """One thing that a memory owes, or may have.
+    """A law that a memory must keep, or a property that it may have.
 
     Attributes:
         name: a few words.
-        sentence: what is so where the law is kept.
-        check: takes memory, hidden states, state and mask; raises AssertionError where it is not so,
+        sentence: what holds where the law is kept.
+        check: takes memory, hidden states, state and mask; raises AssertionError where it is broken,
             and may return a figure.
         needs: what a memory may not offer: "segments" (4-D input), "mask", "pieces" (``commit=``).
         required: False for a property that a memory may well lack.

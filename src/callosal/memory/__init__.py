@@ -33,3 +33,7 @@ __all__ = [
     "save_memory",
     "summarise",
 ]
+
+
+def __dir__() -> list[str]:
+    return list(__all__)

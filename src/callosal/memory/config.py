@@ -31,7 +31,7 @@ class MemoryConfig:
         write_scale: the transforms W start as an orthogonal matrix times this.
         drive: what moves a bank: "axis" (its context axis, signed plasticity), "gradient" (its context
             axis, learned from the loss alone) or "slots" (how well the token matches its slots).
-        plasticity_rate: r in [0, 1], per training step; 0 freezes the axes.
+        plasticity_rate: r in [0, 1], per training step; 0 keeps the axes where they started.
         homeostasis: take a slow running mean away from the drive's input.
         momentum: of that running mean, in [0, 1).
         learn_crosstalk: let the gradient move the cross-talk matrix from where the sign put it.
@@ -100,7 +100,7 @@ class MemoryConfig:
             (self.context == "segment" and self.contrast == 0.0) or self.num_lags > 1,
             "num_lags",
             self.num_lags,
-            'at least 2 with context="token" or a contrast, whose token is kept among the lags',
+            'at least 2 with context="token" or a contrast, which need the latest token kept',
         )
         for name in ("contrast", "balance"):
             value = getattr(self, name)
@@ -110,7 +110,7 @@ class MemoryConfig:
 
 
 def describe(config: Any) -> dict[str, Any]:
-    """Return a configuration as plain values; fields added since only where they are not at their default.
+    """Return a configuration as plain values; fields added later only where they differ from their default.
 
     So what is recorded of a run, or in a memory's file, does not change when a later version can do more.
     """

@@ -96,7 +96,7 @@ def merge(
 
 
 def fork(state: MemoryState, num_copies: int) -> MemoryState:
-    """Return copies of every row, each of which goes on by its own: rows 0, 0, ..., 1, 1, ...
+    """Return copies of every row, each of which continues independently: rows 0, 0, ..., 1, 1, ...
 
     Raises:
         ValueError: ``num_copies`` is below 1.

@@ -5,16 +5,17 @@ import math
 import torch
 from einops import rearrange
 from jaxtyping import Bool, Float
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
-from callosal.memory.competition import Competition
+from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
+from callosal.memory.processes import gathered
 from callosal.memory.state import MemoryState, OpenSegment
 from callosal.ops import address, gram
 
 
-class LateralMemory(Competition):
+class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
     Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention
@@ -27,14 +28,37 @@ class LateralMemory(Competition):
     when it is committed. In training mode a commit also moves the running mean and the banks' axes
     (buffers, like those of a batch norm), once per call; in evaluation mode nothing on the module moves.
 
+    Args:
+        config: sizes and dynamics.
+
+    Attributes:
+        process_group: whose rows move the buffers in training mode, with those of this process; None, the
+            default, for these alone. All processes of it must commit alike: as often, as many rows.
+
+    Raises:
+        TypeError: ``config`` is something else.
+
     >>> memory = LateralMemory(MemoryConfig(width=8, num_slots=16)).eval()
-    >>> state = memory.blank(batch_size=3)
+    >>> y, state = memory(torch.randn(3, 5, 8))
     >>> y, state = memory(torch.randn(3, 5, 8), state)
     >>> y.shape, state.trace.shape
     (torch.Size([3, 5, 8]), torch.Size([3, 2, 16, 8]))
     """
 
+    axes: Tensor
+    slow_mean: Tensor
+    slow_norm: Tensor
+    slow_weight: Tensor
+    slow_scatter: Tensor | None
+    excitability: Tensor | None
+    process_group: "distributed.ProcessGroup | None" = None
+
     def __init__(self, config: MemoryConfig) -> None:
+        if not isinstance(config, MemoryConfig):
+            raise TypeError(
+                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); "
+                f"it was given {config!r}"
+            )
         super().__init__()
         self.config = config
         banks, slots, width = config.num_banks, config.num_slots, config.width
@@ -54,19 +78,39 @@ class LateralMemory(Competition):
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.output = nn.Linear(heads * width, width, bias=False)
-        self._start_competition(config)
+
+        initial = Competition.initial(config)
+        self.coupling = nn.Parameter(initial.coupling, requires_grad=config.learn_crosstalk)
+        if config.drive == "gradient":
+            self.axes = nn.Parameter(initial.axes)
+        else:
+            self.register_buffer("axes", initial.axes)
+        for name in ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability"):
+            self.register_buffer(name, getattr(initial, name))
+
+    @property
+    def competition(self) -> Competition:
+        """How the banks compete for tokens now: a view of the parameters and buffers it takes."""
+        return Competition(
+            config=self.config,
+            coupling=self.coupling,
+            axes=self.axes,
+            slow_mean=self.slow_mean,
+            slow_norm=self.slow_norm,
+            slow_weight=self.slow_weight,
+            slow_scatter=self.slow_scatter,
+            excitability=self.excitability,
+        )
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
-        banks, slots, width = self.prototypes.shape
-        carried = self._no_context(batch_size) if self.config.carry > 0.0 else None
-        trace = self.prototypes.new_zeros(batch_size, banks, slots, width)
-        return MemoryState(trace=trace, context=carried)
+        trace = self.prototypes.new_zeros(batch_size, *self.prototypes.shape)
+        return MemoryState(trace=trace, context=self.competition.blank_context(batch_size))
 
     def forward(
         self,
         hidden: Float[Tensor, "batch *segment time width"],
-        state: MemoryState,
+        state: MemoryState | None = None,
         mask: Bool[Tensor, "batch *segment time"] | None = None,
         *,
         commit: bool = True,
@@ -77,7 +121,7 @@ class LateralMemory(Competition):
             hidden: [batch, time, width], one segment or a piece of one; or
                 [batch, segment, time, width], segments one after another, which gives what the
                 calls one by one give (in evaluation mode; in training mode the buffers move once per call).
-            state: the memory before the segment.
+            state: the memory before the segment; None starts from a blank one.
             mask: True where a token exists. A masked token is as if it were not there: it neither
                 reads, writes nor counts, and its output is zero.
             commit: False leaves the segment open, so that more of it can follow.
@@ -88,14 +132,16 @@ class LateralMemory(Competition):
         Raises:
             ValueError: a shape does not fit, or several segments meet an open one or ``commit=False``.
         """
+        state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, one_segment=not commit)
         packed = Packed.pack(hidden, mask)
         opened = state.segment or self._new_segment(len(state))
+        competition = self.competition
 
         seen = address.rms_norm(packed.hidden)
         logits = self._logits(seen, opened)
-        past, carried = self._faded(state.context, seen.sum(-2), packed.count)
-        signal, shares = self._compete(seen, logits, opened, past)
+        past, carried = competition.faded(state.context, seen.sum(-2), packed.count)
+        signal, shares = competition.compete(seen, logits, opened, past)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         touch = rearrange(weights.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
         if packed.present is not None:
@@ -129,7 +175,7 @@ class LateralMemory(Competition):
         if segment is None:
             return state
         sums, counts = segment.signal_sum[:, None], segment.num_tokens[:, None]
-        past, carried = self._faded(state.context, sums, counts)
+        past, carried = self.competition.faded(state.context, sums, counts)
         if self.training:
             self._adapt(sums, counts, past, segment.tail[:, -1:])
         trace = self._write(state.trace, segment.consolidated, segment.usage)
@@ -152,8 +198,8 @@ class LateralMemory(Competition):
         opened = state.segment or self._new_segment(len(state))
         seen = address.rms_norm(packed.hidden)
         logits = self._logits(seen, opened) if self.config.drive == "slots" else None
-        past, _ = self._faded(state.context, seen.sum(-2), packed.count)
-        return packed.restore(self._compete(seen, logits, opened, past)[1])
+        past, _ = self.competition.faded(state.context, seen.sum(-2), packed.count)
+        return packed.restore(self.competition.compete(seen, logits, opened, past)[1])
 
     def values(
         self, trace: Float[Tensor, "batch bank slot width"]
@@ -176,6 +222,24 @@ class LateralMemory(Competition):
         """The norm that no slot of the bounded rule exceeds: sqrt(width) * largest ||W||_2."""
         spectral = torch.linalg.matrix_norm(self.maps.detach().float(), ord=2)
         return math.sqrt(self.config.width) * spectral.max().item()
+
+    @torch.no_grad()
+    def _adapt(
+        self,
+        signal_sum: Float[Tensor, "batch seg signal"],
+        num_tokens: Float[Tensor, "batch seg"],
+        past: Past | None,
+        newest: Float[Tensor, "batch kept width"],
+    ) -> None:
+        """Move the buffers by one training step, in place, by the rows of the whole process group."""
+        group = self.process_group
+        # The rows and not the sums over them: they are few numbers.
+        signal_sum, num_tokens = gathered(signal_sum, group), gathered(num_tokens, group)
+        newest = gathered(newest, group)
+        past = past and (gathered(past[0], group), gathered(past[1], group))
+        adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
+        for name, buffer in self.named_buffers():
+            buffer.copy_(getattr(adapted, name))
 
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool

@@ -2,10 +2,18 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
+from typing import Protocol, runtime_checkable
 
-from torch import distributed
+import torch
+from jaxtyping import Float
+from torch import Tensor, distributed
 
-from callosal.memory.competition import Competition
+
+@runtime_checkable
+class Pooling(Protocol):
+    """A module whose buffers may move by the rows of several processes."""
+
+    process_group: "distributed.ProcessGroup | None"
 
 
 def everyone() -> "distributed.ProcessGroup | None":
@@ -14,10 +22,19 @@ def everyone() -> "distributed.ProcessGroup | None":
     return None if alone else distributed.group.WORLD
 
 
+def gathered(
+    rows: Float[Tensor, "batch *rest"], group: "distributed.ProcessGroup | None"
+) -> Float[Tensor, "pool *rest"]:
+    """Return the rows of all processes of a group, in the same order on each; None is this one alone."""
+    if group is None:
+        return rows
+    pool = [torch.empty_like(rows) for _ in range(group.size())]
+    distributed.all_gather(pool, rows.contiguous(), group)
+    return torch.cat(pool)
+
+
 @contextmanager
-def pooled(
-    memories: Iterable[Competition], group: "distributed.ProcessGroup | None"
-) -> Iterator[None]:
+def pooled(memories: Iterable[Pooling], group: "distributed.ProcessGroup | None") -> Iterator[None]:
     """Let the buffers of these memories move, while inside, by the rows of all processes of a group."""
     memories = list(memories)
     before = [memory.process_group for memory in memories]

@@ -59,7 +59,7 @@ class Routes(Protocol):
 
 @runtime_checkable
 class Penalised(Protocol):
-    """A state that asks the training loss for a term of its own."""
+    """A state that adds a term of its own to the training loss."""
 
     @property
     def penalty(self) -> Float[Tensor, ""]:

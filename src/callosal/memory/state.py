@@ -1,4 +1,4 @@
-"""What a memory remembers, as a value: nothing of it lives on the module."""
+"""What a memory remembers, as a value: nothing of it is kept on the module."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, fields, replace
@@ -15,7 +15,7 @@ class RowState:
     """A value made of tensors whose first axis is the batch. Methods return new values.
 
     Fields are tensors, values of this kind themselves, or None; the first is a tensor. A memory of
-    your own gets its state by adding fields (``callosal.contract`` says what else is asked of it).
+    your own gets its state by adding fields (``callosal.contract`` checks what else it must keep).
     """
 
     def __len__(self) -> int:

@@ -70,7 +70,7 @@ def slot_logits(
 def slot_drive(
     logits: Float[Tensor, "*batch head bank slot"],
 ) -> Float[Tensor, "*batch bank"]:
-    r"""Say how well a token matches a bank's slots: the drive of the variant without context axes.
+    r"""Return how well a token matches a bank's slots: the drive of the variant without context axes.
 
     $$u_k = \frac{1}{H} \sum_h \log \sum_j e^{\ell_{h,k,j}}$$   Ours.
     """

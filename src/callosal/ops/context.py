@@ -41,7 +41,7 @@ def contrast_metric(
     r"""Weigh down the directions in which tokens differ within a segment.
 
     $$\Lambda = (I + \kappa \, \Sigma \, \text{width} / \mathrm{tr} \Sigma)^{-1}$$   Ours, after Fisher:
-    what differs within a segment does not say what the segment is about.
+    what differs within a segment does not tell segments apart.
 
     Args:
         scatter: Sigma, the mean of (x - m)(x - m)^T within segments; zero gives the identity.

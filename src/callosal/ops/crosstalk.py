@@ -13,8 +13,8 @@ def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
     initialisation a sign controls; this form for B banks is ours.
 
     Its common mode has eigenvalue 1 + s (B - 1), its B - 1 differential modes have 1 - s whatever B is:
-    2 with inhibition, 0 with excitation, so that the sign decides alike for any number of banks. One
-    bank has nobody to talk to: the matrix is the number one.
+    2 with inhibition, 0 with excitation, so that the sign decides alike for any number of banks. With
+    one bank the matrix is the number one.
 
     >>> coupling_matrix(2, -1.0)
     tensor([[ 1., -1.],
@@ -28,7 +28,7 @@ def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
 def bank_shares(
     drive: Float[Tensor, "*batch bank"], coupling: Float[Tensor, "bank bank"], gain: float
 ) -> Float[Tensor, "*batch bank"]:
-    r"""Let the banks compete for a token.
+    r"""Divide a token among the banks, which compete for it.
 
     $$p = \mathrm{softmax}(g\, W_s u)$$   Ours (the paper reports suppression of the other bank).
 
@@ -47,7 +47,7 @@ def signed_plasticity(
     rate: float,
     usual: Float[Tensor, "bank"] | None = None,
 ) -> Float[Tensor, "bank width"]:
-    r"""Draw each bank's axis to the segments it won and push the others away, as the sign says.
+    r"""Move each bank's axis towards the segments it won and away from the others, as the sign says.
 
     $$c_k \leftarrow (1 - r)\, c_k + r \,\langle (W_s q)_k \, m \rangle, \qquad q_k = p_k / \bar p_k$$   Ours: a
     saturating form of Oja's rule. With s = -1 what the banks share is rejected and only differences are

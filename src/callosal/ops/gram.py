@@ -23,7 +23,7 @@ def read(
 def co_activation(
     weights: Float[Tensor, "*batch time slot"],
 ) -> Float[Tensor, "*batch slot slot"]:
-    r"""Say which slots the same tokens touched: the Gram matrix $G = A^\top A$ (arXiv 2603.03355).
+    r"""Return how often the same tokens touched two slots: the Gram matrix $G = A^\top A$ (arXiv 2603.03355).
 
     It is a sum over tokens: the Gram matrices of a segment's pieces add up to the segment's.
     """

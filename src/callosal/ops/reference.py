@@ -1,7 +1,7 @@
-r"""The slow, obvious twin of every operation, one line per equation: the oracle of the tests.
+r"""The slow, obvious reference of every operation, one line per equation, for the tests to compare with.
 
 Everything here is for one row, without batch axes, and entry by entry, to be read beside the
-equations; nothing of the fast functions is used. A memory's parameters and buffers come as a
+equations; none of the fast functions is used. A memory's parameters and buffers come as a
 mapping with the names of its ``state_dict()``.
 """
 

@@ -60,7 +60,7 @@ def merge_files(
 
 
 def fork_file(path: Path, into: Sequence[Path]) -> StoredMemory:
-    """Write copies of a file that go on by their own: of no user, and with the original as their parent.
+    """Write copies of a file that continue independently: of no user, with the original as their parent.
 
     Raises:
         MemoryFileError: the file cannot be read, a path is named twice, or a file is there already.

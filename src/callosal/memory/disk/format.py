@@ -15,8 +15,6 @@ import safetensors.torch
 import torch
 from torch import Tensor
 
-from callosal.memory.disk.migrations import MIGRATIONS
-
 FORMAT_VERSION = 1
 # Keys of the metadata that safetensors keeps as text beside the tensors.
 _HEADER, _CHECKSUM = "callosal", "sha256"
@@ -36,16 +34,16 @@ class Header:
 
     Attributes:
         config_hash: of the memory's configuration.
-        config: the configuration itself, as plain values; empty where an old format did not keep it.
+        config: the configuration itself, as plain values.
         parameters_hash: of the weights that wrote the memory.
         shapes: of each tensor, by name.
         created: when the file was written, UTC.
         package_version: the callosal that wrote it.
         notes: free-form text.
-        user: whose memory it is, in a store; else None.
+        user: the id of the user that the memory belongs to, in a store; else None.
         max_slot_norm: what no slot's norm exceeds; None where the write has no such bound.
         parents: checksums of the files it was made of (merged, forked or reset), if any.
-        format_version: of the file, before it was migrated.
+        format_version: of the file.
     """
 
     config_hash: str
@@ -71,12 +69,11 @@ class Header:
             "created": self.created.astimezone(UTC).isoformat(),
             "user": user,
             "parents": list(self.parents),
-            "format_version": FORMAT_VERSION,
         }
 
     @classmethod
-    def from_plain(cls, plain: Mapping[str, Any], format_version: int) -> "Header":
-        """Read the header of the newest format.
+    def from_plain(cls, plain: Mapping[str, Any]) -> "Header":
+        """Read a header from values that JSON has.
 
         Raises:
             KeyError, TypeError, ValueError: a field is missing or not what it should be.
@@ -100,7 +97,6 @@ class Header:
             user=None if user is None else unquote(_checked(user, str), errors="surrogatepass"),
             max_slot_norm=None if bound is None else float(_checked(bound, (int, float))),
             parents=tuple(_checked(parent, str) for parent in _checked(plain["parents"], list)),
-            format_version=format_version,
         )
 
 
@@ -130,28 +126,26 @@ def unpack(data: bytes, path: Path) -> tuple[Header, dict[str, Tensor], str]:
     """Return header, tensors and checksum of a memory file's bytes; ``path`` is for the messages.
 
     Raises:
-        MemoryFileError: it is no memory file, or truncated, altered, or of a newer format.
+        MemoryFileError: it is no memory file, or truncated, altered, or of another format.
     """
     container = _read_container(data, len(data), path)
-    version, plain = _read_plain(container, path)
+    header = _header_in(container, path)
     stored = container["__metadata__"].get(_CHECKSUM)
-    header = _parse_header(version, plain, path)
     try:
         tensors = safetensors.torch.load(data)
-        # Format 0 took its checksum over the tensors alone.
-        computed = checksum_of_tensors(tensors) if version == 0 else checksum_of(data)
+        computed = checksum_of(data)
     except Exception as error:  # altered bytes can break a reader in any way
         raise _altered(path, f"{type(error).__name__} while reading its tensors") from error
     if computed != stored:
         raise _altered(path, "its checksum does not fit its content")
-    return header, {_renamed(name, version): t for name, t in tensors.items()}, stored
+    return header, tensors, stored
 
 
 def read_header(path: str | Path) -> Header:
     """Read the header of a memory file without its tensors; their checksum is therefore not looked at.
 
     Raises:
-        MemoryFileError: there is no such file, or it is no memory file, or truncated, or newer.
+        MemoryFileError: there is no such file, or it is no memory file, or truncated, or of another format.
     """
     path = Path(path)
     try:
@@ -161,8 +155,7 @@ def read_header(path: str | Path) -> Header:
             start += file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
         raise _missing(path) from error
-    version, plain = _read_plain(_read_container(start, size, path), path)
-    return _parse_header(version, plain, path)
+    return _header_in(_read_container(start, size, path), path)
 
 
 def read_bytes(path: Path) -> bytes:
@@ -264,37 +257,23 @@ def _read_container(start: bytes, size: int, path: Path) -> dict[str, Any]:
     return container
 
 
-def _read_plain(container: Mapping[str, Any], path: Path) -> tuple[int, dict[str, Any]]:
-    """Return the version of the header and the header."""
+def _header_in(container: Mapping[str, Any], path: Path) -> Header:
+    """Return the header among a file's metadata."""
     try:
         plain = json.loads(container["__metadata__"][_HEADER])
         version = _checked(plain["format_version"], int)
     except (ValueError, TypeError, LookupError, RecursionError) as error:
         raise _altered(path, "its header cannot be read") from error
-    if version > FORMAT_VERSION:
+    if version != FORMAT_VERSION:
+        remedy = "upgrade it" if version > FORMAT_VERSION else "no release wrote an older one"
         raise MemoryFileError(
             f"{path} is of format {version}, written by callosal {plain.get('package_version')}; "
-            f"this callosal reads formats up to {FORMAT_VERSION}: upgrade it"
+            f"this callosal reads format {FORMAT_VERSION} only: {remedy}"
         )
-    if version < 0:
-        raise _altered(path, f"there is no format {version}")
-    return version, plain
-
-
-def _parse_header(version: int, plain: dict[str, Any], path: Path) -> Header:
     try:
-        for old in range(version, FORMAT_VERSION):
-            plain = MIGRATIONS[old].header(plain)
-        return Header.from_plain(plain, version)
+        return Header.from_plain(plain)
     except (KeyError, TypeError, ValueError, AttributeError, OverflowError) as error:
         raise _altered(path, f"its header is not whole ({error})") from error
-
-
-def _renamed(name: str, version: int) -> str:
-    """Return what a tensor of an old format is called in the newest."""
-    for old in range(version, FORMAT_VERSION):
-        name = MIGRATIONS[old].names.get(name, name)
-    return name
 
 
 def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:

@@ -5,13 +5,13 @@ import json
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from importlib.metadata import version
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
 import torch
 from torch import Tensor
 
-import callosal
 from callosal.memory.config import MemoryConfig, describe
 from callosal.memory.disk.format import (
     Header,
@@ -28,6 +28,8 @@ from callosal.memory.state import CarriedContext, MemoryState
 # What a file may hold, and how many axes each has.
 _AXES = {"trace": 4, "context.signal_sum": 2, "context.num_tokens": 1}
 _BOUNDS: WeakKeyDictionary[LateralMemory, tuple[str, float]] = WeakKeyDictionary()
+# Read from the package's metadata, so that nothing here imports what stands above it.
+_VERSION = version("callosal")
 _DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
 
 
@@ -79,22 +81,22 @@ def save_memory(
 def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True) -> MemoryState:
     """Read a memory from a file, if it belongs to this memory module.
 
-    A trace is only a memory to the weights that wrote it: addresses decide which slot a token asks,
+    A trace is only a memory to the weights that wrote it: addresses decide which slot a token reads,
     prototypes what a slot held before anything was written, and the output map what a slot's content
-    means to the model. With other weights of the same configuration the same numbers read as noise, and
+    means to the model. To other weights of the same configuration the same numbers are noise, and
     nothing would show it. So the file keeps a hash of all parameters, and another hash is an error.
 
     Args:
         path: of a file that :func:`save_memory` wrote.
         memory: the module that will read it. It is not changed.
-        strict: False takes a file whose parameters' hash differs. For a model that was trained on
-            since, whose old memories are then worth as much as the weights stayed alike; measure it.
+        strict: False takes a file whose parameters' hash differs. For a model that was trained
+            further: its old memories are worth as much as the weights stayed alike; measure it.
 
     Returns:
         The state, on the memory's device; what you held before is untouched, whatever goes wrong.
 
     Raises:
-        MemoryFileError: the file is missing, truncated, altered, of a newer format, of another
+        MemoryFileError: the file is missing, truncated, altered, of another format, of another
             configuration, dtype or shape, of other parameters, or not finite.
     """
     stored = read_memory(path)
@@ -106,7 +108,7 @@ def read_memory(path: str | Path) -> StoredMemory:
     """Read a memory file without the model it belongs to, and check all that can be checked so.
 
     Raises:
-        MemoryFileError: the file is missing, truncated, altered, of a newer format, or not finite.
+        MemoryFileError: the file is missing, truncated, altered, of another format, or not finite.
     """
     path = Path(path)
     header, tensors, checksum = unpack(read_bytes(path), path)
@@ -149,7 +151,7 @@ def write_memory(
     tensors = tensors_of(state)
     _require_finite(tensors, "the state")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    header = replace(header, shapes=shapes, package_version=callosal.__version__)
+    header = replace(header, shapes=shapes, package_version=_VERSION)
     write_atomically(path, pack(header, tensors), unfinished)
 
 
@@ -179,7 +181,7 @@ def header_of(
         parameters_hash=parameters_hash,
         shapes={},
         created=datetime.now(UTC),
-        package_version=callosal.__version__,
+        package_version=_VERSION,
         notes=notes,
         user=user,
         max_slot_norm=_bound(memory, parameters_hash) if config.write == "bounded" else None,
@@ -257,7 +259,7 @@ def require_fit(
         raise MemoryFileError(
             f"{path} was written by other weights of the same configuration, to which its slots mean "
             "something else; load the weights it was saved with, or pass strict=False if this is the "
-            "same model, trained on"
+            "same model, trained further"
         )
 
 
@@ -270,14 +272,14 @@ def _bound(memory: LateralMemory, parameters_hash: str) -> float:
 
 
 def _differences(saved: Mapping[str, object], config: MemoryConfig) -> str:
-    """Say which fields differ, as far as the file tells."""
+    """Say which fields differ, and how."""
     ours = describe(config)
     differing = [
         f"{name} {saved.get(name, 'at its default')} in the file, {ours.get(name, 'at its default')} here"
         for name in dict.fromkeys([*saved, *ours])
         if saved.get(name) != ours.get(name)
     ]
-    return "; ".join(differing) if saved else "it does not say which"
+    return "; ".join(differing)
 
 
 def _require_finite(tensors: Mapping[str, Tensor], owner: str) -> None:

@@ -57,7 +57,7 @@ class MemoryStore:
         if stored.header.user != user:
             raise MemoryFileError(
                 f"{path} is where the memory of user {_short(user)} belongs and says that it is of "
-                f"user {_short(stored.header.user)}; somebody moved it: put it back"
+                f"user {_short(stored.header.user)}; it was moved: put it back"
             )
         require_fit(stored, memory, path, strict=strict)
         return stored.state.to(memory.prototypes.device)
