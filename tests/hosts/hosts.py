@@ -74,10 +74,10 @@ def trained(memories: Memories, scale: float = 0.3) -> Memories:
     return memories
 
 
-def remembering(name: str = "llama") -> tuple[Any, Memories]:
+def remembering(name: str = "llama", **settings: Any) -> tuple[Any, Memories]:
     """Return a model with memories that say something behind both layers."""
     model = make(name)
-    return model, trained(attach(model, layers=[0, -1], config=CONFIG))
+    return model, trained(attach(model, layers=[0, -1], config=CONFIG, **settings))
 
 
 def prompts(rows: int = 3, time: int = 7, seed: int = 2) -> Tensor:

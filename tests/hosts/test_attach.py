@@ -5,6 +5,7 @@ import gc
 import json
 import subprocess
 import sys
+import warnings
 import weakref
 from pathlib import Path
 from typing import Any, cast
@@ -18,7 +19,8 @@ from tests.tolerances import SINGLE
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
-from callosal import MemoryConfig, attach, attach_pretrained, detach
+from callosal import MemoryConfig, attach, attach_pretrained, unload
+from callosal.hosts.hooks import OutsideSessionWarning
 
 ALL = pytest.mark.parametrize("name", list(MODELS))
 
@@ -51,7 +53,7 @@ def test_attached_the_logits_are_the_same_bit_for_bit(name: str) -> None:
     mask = torch.ones_like(tokens)
     mask[0, :3] = 0
     before, masked = model(tokens).logits, model(tokens, attention_mask=mask).logits
-    memories = attach(model, layers=[0, -1], config=CONFIG)
+    memories = attach(model, layers=[0, -1], config=CONFIG, warn_outside_session=False)
     assert torch.equal(model(tokens).logits, before)
     with memories.session(["ada", "bob", "cy"]):
         for _ in range(2):
@@ -69,7 +71,7 @@ def test_detached_the_model_is_what_it_was(name: str) -> None:
         assert not torch.equal(model(tokens).logits, before)
         model.generate(tokens, max_new_tokens=2)
     gone = weakref.ref(memories)
-    assert detach(model) is model
+    assert unload(model) is model
     after = model.state_dict()
     assert list(after) == list(weights)
     assert all(torch.equal(after[key], weights[key]) for key in weights)
@@ -85,8 +87,17 @@ def test_detached_the_model_is_what_it_was(name: str) -> None:
 def test_outside_a_session_the_model_is_the_base_model() -> None:
     model, tokens = make(), prompts()
     before = model(tokens).logits
-    trained(attach(model, layers=-1))
-    assert torch.equal(model(tokens).logits, before)
+    memories = trained(attach(model, layers=-1))
+    with pytest.warns(OutsideSessionWarning, match=r"LlamaForCausalLM .*with memories\.session"):
+        assert torch.equal(model(tokens).logits, before)
+    assert torch.equal(model(tokens).logits, before)  # it is said once
+    memories.warn_outside_session = True
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", OutsideSessionWarning)
+        model(tokens)
+    memories.warn_outside_session = True
+    memories.warn_outside_session = False
+    assert torch.equal(model.generate(tokens, max_new_tokens=2)[:, :7], tokens)
 
 
 def test_layers_are_numbers_or_names_and_the_width_is_the_model_s() -> None:
@@ -149,7 +160,7 @@ def test_a_long_session_learns_in_steps_when_it_is_detached() -> None:
         for _ in range(3):
             model(tokens, labels=tokens).loss.backward()
             optimizer.step()
-            session.detach()
+            session.stop_gradient()
             assert all(not s.trace.requires_grad for s in session.states.values())
 
 
@@ -224,14 +235,14 @@ def test_autocast_leaves_the_memory_in_float32() -> None:
 
 
 def test_a_copy_of_the_model_has_memories_of_its_own() -> None:
-    model, memories = remembering()
+    model, memories = remembering(warn_outside_session=False)
     twin, tokens = copy.deepcopy(model), prompts()
     expected = model(tokens).logits
     with memories.session():
         assert torch.equal(twin(tokens).logits, expected)
         with twin.callosal.session():
             assert torch.equal(twin(tokens).logits, model(tokens).logits)
-    detach(twin)
+    unload(twin)
     with memories.session():
         assert not torch.equal(model(tokens).logits, expected)
 
@@ -242,13 +253,13 @@ def test_saved_memories_attach_to_another_copy_of_the_model(tmp_path: Path) -> N
         buffer.add_(0.1)
     memories.save_pretrained(tmp_path / "adapter")
     assert {p.name for p in (tmp_path / "adapter").iterdir()} == {
-        "adapter_model.safetensors",
-        "adapter_config.json",
+        "callosal_memory.safetensors",
+        "callosal_config.json",
     }
-    saved = load_file(tmp_path / "adapter" / "adapter_model.safetensors")
+    saved = load_file(tmp_path / "adapter" / "callosal_memory.safetensors")
     assert all(key.startswith(("model.layers.0.", "model.layers.1.")) for key in saved)
-    described = json.loads((tmp_path / "adapter" / "adapter_config.json").read_text())
-    assert described["peft_type"] == "CALLOSAL"
+    described = json.loads((tmp_path / "adapter" / "callosal_config.json").read_text())
+    assert described["library_name"] == "callosal"
     assert described["layers"] == list(memories)
 
     other, tokens = make(), prompts()
@@ -262,7 +273,7 @@ def test_saved_memories_attach_to_another_copy_of_the_model(tmp_path: Path) -> N
 def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path) -> None:
     _, memories = remembering()
     memories.save_pretrained(tmp_path)
-    config, weights = tmp_path / "adapter_config.json", tmp_path / "adapter_model.safetensors"
+    config, weights = tmp_path / "callosal_config.json", tmp_path / "callosal_memory.safetensors"
     described, model = json.loads(config.read_text()), make()
 
     def refused(message: str, **changes: object) -> None:
@@ -271,20 +282,20 @@ def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path) -
             attach_pretrained(model, tmp_path)
         assert not hasattr(model, "callosal")
 
-    refused("format_version 1", format_version=2)
-    refused("peft_type 'LORA'", peft_type="LORA")
+    refused("reads 'callosal', format_version 2", format_version=3)
+    refused("library_name 'peft'", library_name="peft")
     refused("missing or unknown entries", memory={**described["memory"], "colour": "red"})
     refused("no module named", layers=["model.layers.7"])
-    refused("does not fit", layers=["model.layers.0"])
-    refused("does not fit", memory={**described["memory"], "num_slots": 7})
+    refused("do not fit", layers=["model.layers.0"])
+    refused("do not fit", memory={**described["memory"], "num_slots": 7})
     refused("are 32 wide", memory={**described["memory"], "width": 16})
     weights.write_bytes(weights.read_bytes()[:-9])
-    refused("cannot be read")
+    refused("a save was interrupted")
     config.write_text("{")
     with pytest.raises(ValueError, match="cannot be read"):
         attach_pretrained(model, tmp_path)
     weights.unlink()
-    with pytest.raises(FileNotFoundError, match=r"adapter_model\.safetensors is missing"):
+    with pytest.raises(FileNotFoundError, match=r"callosal_memory\.safetensors is missing"):
         attach_pretrained(model, tmp_path)
 
 
@@ -303,9 +314,9 @@ def test_mistakes_at_attach_are_named() -> None:
     attach(model, layers=[0])
     with pytest.raises(ValueError, match="has memories attached"):
         attach(model, layers=[1])
-    detach(model)
+    unload(model)
     with pytest.raises(ValueError, match="no memories attached"):
-        detach(model)
+        unload(model)
     with pytest.raises(ValueError, match=r"pass config=MemoryConfig\(width"):
         attach(blocks(), layers=[0])
     with pytest.raises(ValueError, match="name them instead"):
@@ -318,7 +329,7 @@ def test_mistakes_at_attach_are_named() -> None:
         attach(cast(Any, torch.compile(make(), backend="eager")), layers=[0])
     memories = attach(model, layers=[0])
     with memories.session(), pytest.raises(RuntimeError, match="inside a session"):
-        detach(model)
+        unload(model)
     wrong: Any = blocks()
     memories = attach(wrong, layers=[0], config=MemoryConfig(width=4))
     with memories.session(), pytest.raises(ValueError, match=r"\[batch, time, 4\]"):
@@ -327,7 +338,7 @@ def test_mistakes_at_attach_are_named() -> None:
 
 def test_the_model_s_own_file_can_be_had_without_the_memories(tmp_path: Path) -> None:
     model, _ = remembering()
-    detach(model)
+    unload(model)
     model.save_pretrained(tmp_path)
     assert not any("callosal" in key for key in load_file(tmp_path / "model.safetensors"))
 

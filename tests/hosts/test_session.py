@@ -336,7 +336,7 @@ def test_a_call_without_a_past_begins_a_turn() -> None:
 
 
 def test_after_an_error_nothing_is_saved_and_the_model_is_free() -> None:
-    model, memories = remembering()
+    model, memories = remembering(warn_outside_session=False)
     store, tokens = DictStore(), prompts(rows=1)
     base = make()(tokens).logits
     with pytest.raises(ZeroDivisionError), memories.session("ada", store):  # noqa: PT012
@@ -374,7 +374,7 @@ def test_a_call_that_fails_half_way_leaves_all_layers_as_they_were() -> None:
 
 
 def test_caches_get_their_methods_back() -> None:
-    model, memories = remembering()
+    model, memories = remembering(warn_outside_session=False)
     cache = model(prompts()).past_key_values
     with memories.session():
         model.generate(prompts(), max_new_tokens=2, past_key_values=(mine := type(cache)()))

@@ -150,7 +150,7 @@ def _step(
             loss = model(turns[start : start + window], session, scored)["loss"]
             # The gradients of the processes are averaged, but their losses are shares of one mean.
             accelerator.backward(loss * accelerator.num_processes)
-        session.detach()
+        session.stop_gradient()
         losses.append(loss.detach())
     if accelerator.is_fsdp2:
         _average_whole(model, accelerator)
