@@ -26,8 +26,8 @@ class Memories(nn.Module):
 
     They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises
     the model does so to them. They act in a session only: outside one the model computes what it did
-    before, bit for bit, since a memory without anybody's state has nothing to say and a key-value cache
-    could not carry what it would have read. The first such call is answered with a warning.
+    before, bit for bit, since there is no user whose state could be read, and a key-value cache could not
+    carry what had been read. The first such call is answered with a warning.
     """
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
