@@ -14,8 +14,8 @@ import torch
 from rich.progress import track
 from torch import Tensor
 
-from callosal import Transformer
 from callosal.lab.measures.evaluation import domain_losses
+from callosal.lab.models.transformer import Transformer
 from callosal.lab.runs import build_model
 from callosal.lab.studies.benchmark.recipe import quick
 from callosal.lab.tasks import Episodes, sample_episodes

@@ -22,7 +22,6 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 from transformers.utils import logging
 
 import callosal
-from callosal.hosts.session import Session
 from callosal.memory import diff, reset_banks, summarise
 
 with suppress(ImportError):  # not on Windows
@@ -46,7 +45,7 @@ class Assistant:
 
     model: Any
     tokenizer: Any
-    session: Session
+    session: callosal.Session
     store: callosal.MemoryStore
     generation: dict[str, Any]
     num_turns: int = 0

@@ -1,4 +1,4 @@
-"""Train memories with `train_stateful`: a word is told, something else comes between, the word is asked for.
+"""Train memories with `train_stateful`: a word is stated, something else comes between, the word is asked for.
 
     python examples/train_with_accelerate.py --out runs/told
     accelerate launch --multi_gpu --num_processes 2 examples/train_with_accelerate.py --out runs/told
@@ -19,8 +19,7 @@ from torch.utils.data import DataLoader
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import callosal
-from callosal.training.conversations import Turn, collate_conversations
-from callosal.training.stateful import StatefulConfig, train_stateful
+from callosal.training.conversations import Turn
 
 TELL, SMALL_TALK, ASK, END = 0, 1, 2, 3
 WORDS = range(4, 24)
@@ -57,17 +56,17 @@ def main() -> None:
     memories = callosal.attach(model, layers=[-1], config=callosal.MemoryConfig(width=32))
 
     accelerator = Accelerator(log_with="tensorboard", project_dir=arguments.out)
-    told: Any = [conversation(word) for word in WORDS for _ in range(40)]
+    data: Any = [conversation(word) for word in WORDS for _ in range(40)]
     loader = DataLoader(
-        told,
+        data,
         batch_size=32 // accelerator.num_processes,
-        sampler=SeedableRandomSampler(told, data_seed=0),
-        collate_fn=collate_conversations,
+        sampler=SeedableRandomSampler(data, data_seed=0),
+        collate_fn=callosal.collate_conversations,
     )
-    curve = train_stateful(
+    curve = callosal.train_stateful(
         memories,
         loader,
-        StatefulConfig(num_steps=arguments.steps, learning_rate=1e-2, warmup_steps=10),
+        callosal.StatefulConfig(num_steps=arguments.steps, learning_rate=1e-2, warmup_steps=10),
         accelerator=accelerator,
         folder=arguments.out / "checkpoint",
         on_progress=lambda step, point: print(f"step {step}: {point['loss']:.2f} nats"),

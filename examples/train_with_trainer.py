@@ -1,4 +1,4 @@
-"""Train memories with `transformers.Trainer`: a word is told, something else comes between, it is asked for.
+"""Train memories with `transformers.Trainer`: a word is stated, something else comes between, it is asked for.
 
 python examples/train_with_trainer.py --out runs/told
 """
@@ -12,7 +12,7 @@ import torch
 from transformers import LlamaConfig, LlamaForCausalLM, Trainer, TrainingArguments
 
 import callosal
-from callosal.training.conversations import Conversations, Turn, collate_conversations
+from callosal.training.conversations import Turn
 
 TELL, SMALL_TALK, ASK, END = 0, 1, 2, 3
 WORDS = range(4, 24)
@@ -30,7 +30,7 @@ def conversation(word: int) -> list[Turn]:
 
 def collate(conversations: list[list[Turn]]) -> dict[str, Any]:
     """Make a batch: the Trainer calls the model with these names."""
-    return {"turns": collate_conversations(conversations)}
+    return {"turns": callosal.collate_conversations(conversations)}
 
 
 def main() -> None:
@@ -53,9 +53,9 @@ def main() -> None:
     model = LlamaForCausalLM(config).requires_grad_(False)
     memories = callosal.attach(model, layers=[-1], config=callosal.MemoryConfig(width=32))
 
-    told: Any = [conversation(word) for word in WORDS for _ in range(40)]
+    data: Any = [conversation(word) for word in WORDS for _ in range(40)]
     trainer = Trainer(
-        model=Conversations(memories),
+        model=callosal.Conversations(memories),
         args=TrainingArguments(
             output_dir=str(arguments.out),
             max_steps=arguments.steps,
@@ -70,8 +70,8 @@ def main() -> None:
             label_names=["turns"],
         ),
         data_collator=collate,
-        train_dataset=told,
-        eval_dataset=told[::40],
+        train_dataset=data,
+        eval_dataset=data[::40],
     )
     trainer.train()
     loss = trainer.evaluate()["eval_loss"]

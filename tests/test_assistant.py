@@ -14,7 +14,7 @@ from examples import assistant
 from tests.hosts.hosts import gpt2, trained, transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
-from callosal import MemoryStore, attach, detach
+from callosal import MemoryStore, attach, unload
 from callosal.memory.disk.storage import read_memory
 
 ROOT = Path(__file__).parent.parent
@@ -49,7 +49,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     model.save_pretrained(folder / "chat")
     for name, layers in (("adapter", [0, -1]), ("one", [-1])):
         trained(attach(model, layers), scale=1.0).save_pretrained(folder / name)
-        detach(model)
+        unload(model)
     return folder
 
 
@@ -288,7 +288,7 @@ def test_what_goes_wrong_before_the_talk_is_one_line(
     for options, message in (
         (str(tmp_path / "nowhere"), "no model and tokenizer in"),
         (str(damaged), "no model and tokenizer in"),
-        (f"--memory {damaged}", "adapter_config.json is missing"),
+        (f"--memory {damaged}", "callosal_config.json is missing"),
         (f"--memory {folder / 'one'}", "was written by other weights"),
         (f"--store {damaged / 'config.json'}", "Not a directory"),
     ):

@@ -29,7 +29,7 @@ def run(example: str, out: Path, *before: str) -> str:
     )
     assert done.returncode == 0, done.stderr
     saved = {path.name for path in (out / "memories").iterdir()}
-    assert saved == {"adapter_config.json", "adapter_model.safetensors"}
+    assert saved == {"callosal_config.json", "callosal_memory.safetensors"}
     return done.stdout
 
 

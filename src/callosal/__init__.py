@@ -1,71 +1,78 @@
 """callosal: lateralized, persistent memory for transformers. This is the only door you need.
 
-The names are loaded when they are first used, so that rebuilding a report needs no torch.
+The names are loaded when they are first used: ``import callosal`` costs nothing, and what needs no torch
+never waits for it.
 """
 
+import warnings
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-if TYPE_CHECKING:
-    from callosal.contract import check_memory
-    from callosal.hosts.attach import attach, attach_pretrained, detach
-    from callosal.lab.measures.recording import record_shares
-    from callosal.lab.measures.specialization import Specialization, specialization
-    from callosal.lab.models.transformer import Transformer, TransformerConfig
-    from callosal.lab.tasks import EpisodeConfig, sample_episodes
-    from callosal.memory import (
-        LateralMemory,
-        MemoryConfig,
-        MemoryState,
-        MemoryStore,
-        load_memory,
-        save_memory,
-    )
+if TYPE_CHECKING:  # for editors and type checkers, which do not read the table below
+    from callosal.contract import check_memory as check_memory
+    from callosal.hosts.attach import Memories as Memories
+    from callosal.hosts.attach import attach as attach
+    from callosal.hosts.attach import attach_pretrained as attach_pretrained
+    from callosal.hosts.attach import unload as unload
+    from callosal.hosts.session import Session as Session
+    from callosal.memory import LateralMemory as LateralMemory
+    from callosal.memory import MemoryConfig as MemoryConfig
+    from callosal.memory import MemoryState as MemoryState
+    from callosal.memory import MemoryStore as MemoryStore
+    from callosal.memory import load_memory as load_memory
+    from callosal.memory import merge as merge
+    from callosal.memory import save_memory as save_memory
+    from callosal.training.conversations import Conversations as Conversations
+    from callosal.training.conversations import collate_conversations as collate_conversations
+    from callosal.training.stateful import StatefulConfig as StatefulConfig
+    from callosal.training.stateful import train_stateful as train_stateful
 
 __version__ = "0.1.0"
 
 _HOMES = {
-    "EpisodeConfig": "callosal.lab.tasks",
+    "Conversations": "callosal.training.conversations",
     "LateralMemory": "callosal.memory",
+    "Memories": "callosal.hosts.attach",
     "MemoryConfig": "callosal.memory",
     "MemoryState": "callosal.memory",
     "MemoryStore": "callosal.memory",
-    "Specialization": "callosal.lab.measures.specialization",
-    "Transformer": "callosal.lab.models.transformer",
-    "TransformerConfig": "callosal.lab.models.transformer",
+    "Session": "callosal.hosts.session",
+    "StatefulConfig": "callosal.training.stateful",
     "attach": "callosal.hosts.attach",
     "attach_pretrained": "callosal.hosts.attach",
     "check_memory": "callosal.contract",
-    "detach": "callosal.hosts.attach",
+    "collate_conversations": "callosal.training.conversations",
     "load_memory": "callosal.memory",
-    "record_shares": "callosal.lab.measures.recording",
-    "sample_episodes": "callosal.lab.tasks",
+    "merge": "callosal.memory",
     "save_memory": "callosal.memory",
-    "specialization": "callosal.lab.measures.specialization",
+    "train_stateful": "callosal.training.stateful",
+    "unload": "callosal.hosts.attach",
+}
+# Names of version 0.1.0 that went elsewhere. They work until the next version, with a warning.
+_MOVED = {
+    "EpisodeConfig": "callosal.lab.tasks.EpisodeConfig",
+    "Specialization": "callosal.lab.measures.specialization.Specialization",
+    "Transformer": "callosal.lab.models.transformer.Transformer",
+    "TransformerConfig": "callosal.lab.models.transformer.TransformerConfig",
+    "detach": "callosal.unload",
+    "record_shares": "callosal.lab.measures.recording.record_shares",
+    "sample_episodes": "callosal.lab.tasks.sample_episodes",
+    "specialization": "callosal.lab.measures.specialization.specialization",
 }
 
-__all__ = [
-    "EpisodeConfig",
-    "LateralMemory",
-    "MemoryConfig",
-    "MemoryState",
-    "MemoryStore",
-    "Specialization",
-    "Transformer",
-    "TransformerConfig",
-    "attach",
-    "attach_pretrained",
-    "check_memory",
-    "detach",
-    "load_memory",
-    "record_shares",
-    "sample_episodes",
-    "save_memory",
-    "specialization",
-]
+__all__ = list(_HOMES)  # pyright: ignore[reportUnsupportedDunderAll]
 
 
 def __getattr__(name: str) -> Any:
-    if name not in _HOMES:
-        raise AttributeError(f"module 'callosal' has no attribute {name!r}")
-    return getattr(import_module(_HOMES[name]), name)
+    if name in _HOMES:
+        return getattr(import_module(_HOMES[name]), name)
+    if name in _MOVED:
+        home = _MOVED[name]
+        warnings.warn(f"callosal.{name} is now {home}", DeprecationWarning, stacklevel=2)
+        module, _, name = home.rpartition(".")
+        return getattr(import_module(module), name)
+    raise AttributeError(f"module 'callosal' has no attribute {name!r}")
+
+
+def __dir__() -> list[str]:
+    return [*_HOMES, "__version__"]

@@ -4,11 +4,13 @@ import warnings
 from collections.abc import Callable
 from typing import Any
 
+import pytest
 import torch
+from tests.laws import assert_same_state
+from tests.tolerances import SINGLE
 from torch import Tensor, nn
 
-from callosal import LateralMemory, MemoryConfig, MemoryState, attach
-from callosal.hosts.attach import Memories
+from callosal import LateralMemory, Memories, MemoryConfig, MemoryState, attach
 
 with warnings.catch_warnings():
     # What transformers says of itself when it is imported is not ours to mend.
@@ -57,6 +59,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     ),
 }
 
+ALL = pytest.mark.parametrize("name", list(MODELS))
+USERS = ("ada", "bob", "cy")
+
 
 def make(name: str = "llama") -> Any:
     """Return a tiny random model of a kind, in evaluation mode, the same one each time."""
@@ -74,10 +79,10 @@ def trained(memories: Memories, scale: float = 0.3) -> Memories:
     return memories
 
 
-def remembering(name: str = "llama") -> tuple[Any, Memories]:
+def remembering(name: str = "llama", **settings: Any) -> tuple[Any, Memories]:
     """Return a model with memories that say something behind both layers."""
     model = make(name)
-    return model, trained(attach(model, layers=[0, -1], config=CONFIG))
+    return model, trained(attach(model, layers=[0, -1], config=CONFIG, **settings))
 
 
 def prompts(rows: int = 3, time: int = 7, seed: int = 2) -> Tensor:
@@ -87,12 +92,25 @@ def prompts(rows: int = 3, time: int = 7, seed: int = 2) -> Tensor:
 
 
 def tensors(state: Any) -> list[Tensor]:
-    """Return every tensor of a state, those of the open segment included."""
+    """Return every tensor of a state, or of states by their names, those of open segments included."""
     if state is None:
         return []
     if isinstance(state, Tensor):
         return [state]
-    return [t for part in vars(state).values() for t in tensors(part)]
+    parts = state if isinstance(state, dict) else vars(state)
+    return [tensor for part in parts.values() for tensor in tensors(part)]
+
+
+def same_bits(left: Any, right: Any) -> bool:
+    """Whether all tensors of two states are equal."""
+    return all(torch.equal(a, b) for a, b in zip(tensors(left), tensors(right), strict=True))
+
+
+def assert_same_states(actual: dict[str, Any], expected: dict[str, Any]) -> None:
+    """Compare the states of all layers, within the tolerance of single precision."""
+    assert list(actual) == list(expected)
+    for name, state in actual.items():
+        assert_same_state(state, expected[name], SINGLE)
 
 
 class DictStore:

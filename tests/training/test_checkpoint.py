@@ -15,10 +15,13 @@ from hypothesis import strategies as st
 from callosal.training.checkpoint import CheckpointError, load_checkpoint, save_checkpoint
 
 CONTENT = {"step": 7, "curve": [{"loss": 0.5}], "model": {"weight": torch.arange(300.0)}}
+DAMAGED = r"is damaged \(\w+\); delete it and train again"
+OTHER = "another configuration; delete it or use another"
 
 
 @pytest.fixture
 def path(tmp_path: Path) -> Path:
+    (tmp_path / "runs").mkdir()
     return tmp_path / "runs" / "checkpoint.pt"
 
 
@@ -29,16 +32,12 @@ def assert_whole(path: Path, step: int = 7) -> None:
     assert torch.equal(content["model"]["weight"], torch.arange(300.0))
 
 
-def test_what_was_saved_is_loaded(path: Path) -> None:
-    save_checkpoint(path, CONTENT, "mine")
-    assert_whole(path)
-    assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
-
-
-def test_a_later_save_replaces_an_earlier_one(path: Path) -> None:
+def test_what_was_saved_last_is_loaded(path: Path) -> None:
+    path.parent.rmdir()
     for step in (7, 8):
         save_checkpoint(path, CONTENT | {"step": step}, "mine")
-    assert_whole(path, step=8)
+        assert_whole(path, step)
+        assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
 
 
 @pytest.mark.parametrize(("owner", "name"), [(torch, "save"), (os, "fsync"), (os, "replace")])
@@ -63,44 +62,32 @@ def test_a_crash_while_writing_leaves_the_old_one_whole(
     assert [file.name for file in path.parent.iterdir()] == ["checkpoint.pt"]
 
 
-def test_a_missing_one_says_to_train(path: Path) -> None:
+@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {"step": 1}, "text"])
+def test_what_is_no_checkpoint_of_this_run_is_refused(path: Path, content: Any) -> None:
     with pytest.raises(CheckpointError, match=r"no checkpoint at .*; train the run first"):
         load_checkpoint(path, "mine")
-
-
-def test_one_of_another_run_says_so(path: Path) -> None:
     save_checkpoint(path, CONTENT, "other")
-    with pytest.raises(CheckpointError, match="another configuration; delete it or use another"):
+    with pytest.raises(CheckpointError, match=OTHER):
         load_checkpoint(path, "mine")
-
-
-@pytest.mark.parametrize("content", [[1, 2], torch.zeros(3), {"step": 1}, "text"])
-def test_a_file_of_torch_that_is_no_checkpoint_is_refused(path: Path, content: Any) -> None:
-    path.parent.mkdir()
     torch.save(content, path)
-    with pytest.raises(CheckpointError, match="another configuration"):
+    with pytest.raises(CheckpointError, match=OTHER):
         load_checkpoint(path, "mine")
 
 
 ONCE = settings(max_examples=60, suppress_health_check=[HealthCheck.function_scoped_fixture])
+JUNK = st.binary(max_size=60) | st.binary(max_size=60).map(lambda end: b"\x80\x02" + end)
 
 
 @ONCE
-@given(share=st.floats(0.0, 1.0, exclude_max=True))
-def test_a_truncated_one_says_to_delete_it(path: Path, share: float) -> None:
+@given(damage=st.floats(0.0, 1.0, exclude_max=True) | JUNK)
+def test_part_of_one_and_any_other_bytes_say_to_delete_it(
+    path: Path, damage: float | bytes
+) -> None:
     save_checkpoint(path, CONTENT, "mine")
     whole = path.read_bytes()
-    path.write_bytes(whole[: int(share * len(whole))])
-    with pytest.raises(CheckpointError, match=r"is damaged \(\w+\); delete it and train again"):
-        load_checkpoint(path, "mine")
-
-
-@ONCE
-@given(junk=st.binary(max_size=60) | st.binary(max_size=60).map(lambda end: b"\x80\x02" + end))
-def test_any_other_bytes_say_to_delete_it(path: Path, junk: bytes) -> None:
-    path.parent.mkdir(exist_ok=True)
-    path.write_bytes(junk)
-    with pytest.raises(CheckpointError, match="delete it"):
+    kept = damage if isinstance(damage, bytes) else whole[: int(damage * len(whole))]
+    path.write_bytes(kept)
+    with pytest.raises(CheckpointError, match=DAMAGED):
         load_checkpoint(path, "mine")
 
 
@@ -128,13 +115,12 @@ class Malicious:
 
 @pytest.mark.parametrize("plain", [False, True])
 def test_nothing_in_a_file_is_executed(path: Path, tmp_path: Path, plain: bool) -> None:
-    path.parent.mkdir()
     trap = {"fingerprint": "mine", "step": Malicious(tmp_path / "executed")}
     if plain:
         path.write_bytes(pickle.dumps(trap))
     else:
         torch.save(trap, path)
-    with pytest.raises(CheckpointError, match=r"damaged .*delete it"):
+    with pytest.raises(CheckpointError, match=DAMAGED):
         load_checkpoint(path, "mine")
     assert not (tmp_path / "executed").exists()
     # The trap is a real one.

@@ -111,7 +111,7 @@ def test_windows_of_one_session_have_the_loss_of_the_whole() -> None:
     for start in (0, 1, 3):
         stop = {0: 1, 1: 3, 3: 4}[start]
         parts.append(model(batch[start:stop], session, scored)["loss"])
-        session.detach()
+        session.stop_gradient()
     assert_near(torch.stack(parts).sum(), whole)
 
 

@@ -1,99 +1,88 @@
-"""The weights of attached memories as files, named as users of PEFT know them."""
+"""The weights of attached memories as files: a folder that callosal alone reads."""
 
+import hashlib
 import json
-from collections.abc import Iterator
+from collections.abc import Mapping
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, Protocol, runtime_checkable
+from typing import Any
 
 from safetensors import SafetensorError
-from safetensors.torch import load_file, save_file
+from safetensors.torch import load, save
 from torch import Tensor
 
 from callosal.memory import LateralMemory, MemoryConfig
+from callosal.memory.disk.format import write_atomically
 
-WEIGHTS = "adapter_model.safetensors"
-CONFIG = "adapter_config.json"
-KIND = "CALLOSAL"
-FORMAT = 1
+WEIGHTS = "callosal_memory.safetensors"
+CONFIG = "callosal_config.json"
+FORMAT = 2
+# Format 1 had the names that PEFT gives a LoRA's files, and PEFT tried to load it.
+OLD_WEIGHTS = "adapter_model.safetensors"
+OLD_CONFIG = "adapter_config.json"
 
-
-@runtime_checkable
-class Named(Protocol):
-    """Memories by the names of their layers."""
-
-    def __iter__(self) -> Iterator[str]:
-        """Go through the names of the layers."""
-        ...
-
-    def __getitem__(self, name: str) -> LateralMemory:
-        """Return the memory behind a layer."""
-        ...
+Memories = Mapping[str, LateralMemory]
 
 
-def save(folder: str | Path, memories: Named, base: str | None) -> None:
-    """Write the weights and what is needed to attach them again."""
+def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> None:
+    """Write the weights and what is needed to attach them again.
+
+    Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that
+    a save that is killed between the two is refused when it is loaded.
+    """
     folder = Path(folder)
-    folder.mkdir(parents=True, exist_ok=True)
-    names = list(memories)
-    described = {
-        "peft_type": KIND,
-        "format_version": FORMAT,
-        "base_model_name_or_path": base or None,
-        "layers": names,
-        "memory": asdict(memories[names[0]].config),
-    }
     weights = {
-        f"{name}.{key}": tensor.detach().contiguous()
-        for name in names
-        for key, tensor in memories[name].state_dict().items()
+        key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()
     }
-    save_file(weights, folder / WEIGHTS, metadata={"format": "pt"})
-    # Last: a folder with a configuration is a complete one.
-    (folder / CONFIG).write_text(json.dumps(described, indent=2) + "\n")
+    data = save(weights, metadata={"format": "pt"})
+    described = {
+        "library_name": "callosal",
+        "format_version": FORMAT,
+        "base_model": base or None,
+        "layers": list(memories),
+        "memory": asdict(next(iter(memories.values())).config),
+        "weights_sha256": hashlib.sha256(data).hexdigest(),
+    }
+    write_atomically(folder / WEIGHTS, data)
+    write_atomically(folder / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
 
 
-def load(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str, Tensor]]:
-    """Return the layers, the configuration and the weights that were saved.
+def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str, Tensor]]:
+    """Return the layers, the configuration and the weights that were saved, in this format or the one before.
 
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the files are damaged or not of this format.
+        ValueError: the files are damaged, not of one save, or not of a format of ours.
     """
     folder = Path(folder)
-    for name in (CONFIG, WEIGHTS):
-        if not (folder / name).is_file():
+    old = not (folder / CONFIG).is_file() and (folder / OLD_CONFIG).is_file()
+    config, weights = folder / (OLD_CONFIG if old else CONFIG), folder / _weights_name(old)
+    for path in (config, weights):
+        if not path.is_file():
             raise FileNotFoundError(
-                f"{folder / name} is missing; memories.save_pretrained(folder) writes it"
+                f"{path} is missing; memories.save_pretrained(folder) writes it"
             )
+    data = weights.read_bytes()
     try:
-        described: Any = json.loads((folder / CONFIG).read_text())
-        weights = load_file(folder / WEIGHTS)
+        described: Any = json.loads(config.read_bytes())
+        if not isinstance(described, dict):
+            described = {}
+        _require_ours(described, config, old=old)
+        _require_whole(described, data, weights, old=old)
+        return list(described["layers"]), MemoryConfig(**described["memory"]), load(data)
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
         raise ValueError(f"an adapter in {folder} cannot be read: {error}") from error
-    kind = described.get("peft_type") if isinstance(described, dict) else None
-    if kind != KIND or described.get("format_version") != FORMAT:
-        raise ValueError(
-            f"{folder / CONFIG} describes peft_type {kind!r}; this version of callosal reads "
-            f"{KIND!r}, format_version {FORMAT}"
-        )
-    try:
-        return list(described["layers"]), MemoryConfig(**described["memory"]), weights
     except (KeyError, TypeError) as error:
-        raise ValueError(f"{folder / CONFIG} has missing or unknown entries: {error}") from error
+        raise ValueError(f"{config} has missing or unknown entries: {error}") from error
 
 
-def fill(memories: Named, weights: dict[str, Tensor], folder: str | Path) -> None:
+def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:
     """Give attached memories their weights.
 
     Raises:
         ValueError: a tensor is missing, too many, or of another shape.
     """
-    wanted = {
-        f"{name}.{key}": tensor
-        for name in memories
-        for key, tensor in memories[name].state_dict().items()
-    }
+    wanted = _tensors(memories)
     wrong = sorted(
         key
         for key in wanted.keys() | weights.keys()
@@ -101,9 +90,40 @@ def fill(memories: Named, weights: dict[str, Tensor], folder: str | Path) -> Non
     )
     if wrong:
         raise ValueError(
-            f"{Path(folder) / WEIGHTS} does not fit its {CONFIG}: {wrong[0]!r} and {len(wrong) - 1} "
-            "more are missing, unknown or of another shape; save the adapter again"
+            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and "
+            f"{len(wrong) - 1} more are missing, unknown or of another shape; save the adapter again"
         )
-    for name in memories:
-        mine = {key: weights[f"{name}.{key}"] for key in memories[name].state_dict()}
-        memories[name].load_state_dict(mine)
+    for name, memory in memories.items():
+        memory.load_state_dict({key: weights[f"{name}.{key}"] for key in memory.state_dict()})
+
+
+def _tensors(memories: Memories) -> dict[str, Tensor]:
+    return {
+        f"{name}.{key}": tensor
+        for name, memory in memories.items()
+        for key, tensor in memory.state_dict().items()
+    }
+
+
+def _require_ours(described: dict[str, Any], config: Path, *, old: bool) -> None:
+    key, ours, version = (
+        ("peft_type", "CALLOSAL", 1) if old else ("library_name", "callosal", FORMAT)
+    )
+    if described.get(key) != ours or described.get("format_version") != version:
+        raise ValueError(
+            f"{config} describes {key} {described.get(key)!r}, format_version "
+            f"{described.get('format_version')!r}; this version of callosal reads {ours!r}, "
+            f"format_version {version}"
+        )
+
+
+def _require_whole(described: dict[str, Any], data: bytes, weights: Path, *, old: bool) -> None:
+    if not old and described["weights_sha256"] != hashlib.sha256(data).hexdigest():
+        raise ValueError(
+            f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the "
+            "file was altered; save the adapter again or restore both from a copy"
+        )
+
+
+def _weights_name(old: bool) -> str:
+    return OLD_WEIGHTS if old else WEIGHTS

@@ -1,17 +1,19 @@
 """Memories put into a model that exists already, and taken out again."""
 
-from collections.abc import Iterable, Iterator, Mapping
-from functools import partial
+import re
+import warnings
+from collections.abc import ItemsView, Iterable, Iterator, Mapping
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, nn
-from torch.utils.hooks import RemovableHandle
+from torch import nn
 
-from callosal.hosts import adapter
-from callosal.hosts.layers import Layers, arguments_of, calling_module, hidden_width, named_layers
+from callosal.hosts.adapter import fill, load_adapter, save_adapter
+from callosal.hosts.hooks import Hooks
+from callosal.hosts.layers import Layers, hidden_width, named_layers
+from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
 from callosal.memory import LateralMemory, MemoryConfig
 
@@ -24,21 +26,15 @@ class Memories(nn.Module):
 
     They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises
     the model does so to them. They act in a session only: outside one the model computes what it did
-    before, bit for bit, since a memory without anybody's state has nothing to say and a key-value cache
-    could not carry what it would have read.
-
-    Attributes:
-        active: the session under way, which holds all state; None between sessions.
+    before, bit for bit, since there is no user whose state could be read, and a key-value cache could not
+    carry what had been read. The first such call is answered with a warning.
     """
-
-    active: Session | None
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
         super().__init__()
-        self.active = None
         # A module's name in a ModuleDict has no dots; a layer's has nothing but dots and words.
         self.layers = nn.ModuleDict({name.replace(".", "/"): m for name, m in memories.items()})
-        self._handles: list[RemovableHandle] = []
+        self._hooks = Hooks()
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 
@@ -46,6 +42,27 @@ class Memories(nn.Module):
     def model(self) -> nn.Module:
         """The model that these memories are attached to."""
         return self._model[0]
+
+    @property
+    def base_name(self) -> str | None:
+        """The name or folder that the model was loaded from, None if it does not say."""
+        return getattr(self.model, "name_or_path", None) or None
+
+    @property
+    def active(self) -> Session | None:
+        """The session under way, which holds all state; None between sessions."""
+        session = self._hooks.session
+        assert session is None or isinstance(session, Session)
+        return session
+
+    @property
+    def warn_outside_session(self) -> bool:
+        """Whether the next call of the model outside a session warns; the warning itself ends it."""
+        return self._hooks.warn_outside_session
+
+    @warn_outside_session.setter
+    def warn_outside_session(self, warn: bool) -> None:
+        self._hooks.warn_outside_session = warn
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names of the layers."""
@@ -62,6 +79,10 @@ class Memories(nn.Module):
             raise KeyError(f"no memory behind {name!r}; there are some behind {list(self)}")
         assert isinstance(memory, LateralMemory)
         return memory
+
+    def items(self) -> ItemsView[str, LateralMemory]:
+        """Return (name of the layer, memory) pairs."""
+        return {name: self[name] for name in self}.items()
 
     def forward(self, hidden: Any) -> Any:
         """Hand on what comes: a container that calls its parts in a row, as nn.Sequential, calls this too."""
@@ -89,39 +110,57 @@ class Memories(nn.Module):
         names = named(users)
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")
-        return Session(self, self.model, names, store)
+        return Session(self._hooks, Reader(self.model, dict(self.items())), names, store)
 
     def save_pretrained(self, folder: str | Path) -> None:
-        """Save the memories' weights: ``adapter_model.safetensors`` and ``adapter_config.json``.
+        """Save the memories' weights: ``callosal_memory.safetensors`` and ``callosal_config.json``.
 
-        The model's own weights are not among them, and no user's memories.
+        The model's own weights are not among them, and no user's memories. A save that is killed leaves the
+        old adapter or the new one, or files that :func:`attach_pretrained` refuses.
         """
-        adapter.save(folder, self, getattr(self.model, "name_or_path", None))
+        save_adapter(folder, dict(self.items()), self.base_name)
+
+    def push_to_hub(
+        self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any
+    ) -> str:
+        """Upload what :meth:`save_pretrained` saves, with a model card, to the Hugging Face hub.
+
+        Args:
+            repo_id: where to, as in ``"user/name"``; made if it does not exist.
+            metadata: of the card, such as ``{"license": "apache-2.0"}``; no licence is stated otherwise.
+            options: of huggingface_hub's ``ModelHubMixin.push_to_hub``: ``private``, ``token``, ``branch``,
+                ``commit_message``, ``create_pr``.
+
+        Returns:
+            The address of the commit.
+
+        Raises:
+            ImportError: huggingface_hub is not installed (``pip install "callosal[hf]"``).
+        """
+        from callosal.hosts import hub  # an extra  # noqa: PLC0415
+
+        return hub.push(self, repo_id, dict(metadata or {}), **options)
 
     def connect(self) -> None:
         """Put the hooks on the model."""
-        host = calling_module(self.model, list(self))
-        before = partial(_before, self, arguments_of(host))
-        self._handles = [
-            host.register_forward_pre_hook(before, with_kwargs=True),
-            host.register_forward_hook(partial(_after, self)),
-        ]
-        for name in self:
-            layer = self.model.get_submodule(name)
-            self._handles.append(layer.register_forward_hook(partial(_behind, self, name)))
+        self._hooks.connect(self.model, self)
 
     def disconnect(self) -> None:
         """Take the hooks off the model."""
-        for handle in self._handles:
-            handle.remove()
-        self._handles = []
+        self._hooks.disconnect()
 
     def extra_repr(self) -> str:
         """Name the layers."""
         return f"behind {', '.join(self)}"
 
 
-def attach(model: nn.Module, layers: Layers, config: MemoryConfig | None = None) -> Memories:
+def attach(
+    model: nn.Module,
+    layers: Layers,
+    config: MemoryConfig | None = None,
+    *,
+    warn_outside_session: bool = True,
+) -> Memories:
     """Put a memory behind layers of a model: what a memory reads is added to the layer's output.
 
     For causal language models of Hugging Face transformers and for any module whose layers return hidden
@@ -137,6 +176,8 @@ def attach(model: nn.Module, layers: Layers, config: MemoryConfig | None = None)
         model: the model.
         layers: which layers, by number among the decoder layers (negative from the end) or dotted name.
         config: sizes of each memory; None for the defaults at the model's hidden width.
+        warn_outside_session: whether the first call of the model outside a session warns
+            (:class:`~callosal.hosts.hooks.OutsideSessionWarning`), since the memories do nothing there.
 
     Returns:
         The memories, whose ``session`` makes them act.
@@ -150,13 +191,13 @@ def attach(model: nn.Module, layers: Layers, config: MemoryConfig | None = None)
     >>> memories = attach(model, layers="0", config=MemoryConfig(width=8))
     >>> with memories.session():
     ...     y = model(torch.randn(2, 5, 8))
-    >>> detach(model) is model
+    >>> unload(model) is model
     True
     """
     if hasattr(model, PLACE):
         raise ValueError(
             f"{type(model).__name__} has memories attached (or something else named {PLACE!r}); call "
-            "callosal.detach(model) first, and name all layers in one call"
+            "callosal.unload(model) first, and name all layers in one call"
         )
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
         raise ValueError(
@@ -177,13 +218,14 @@ def attach(model: nn.Module, layers: Layers, config: MemoryConfig | None = None)
             f"are {width} wide: make them equal"
         )
     memories = Memories(model, {name: _new(model, name, config) for name in names})
+    memories.warn_outside_session = warn_outside_session
     memories.train(model.training)
     memories.connect()
     setattr(model, PLACE, memories)
     return memories
 
 
-def detach(model: nn.Module) -> nn.Module:
+def unload(model: nn.Module) -> nn.Module:
     """Take the memories out of a model and give it back as it was before ``attach``.
 
     Raises:
@@ -193,28 +235,49 @@ def detach(model: nn.Module) -> nn.Module:
     memories = getattr(model, PLACE, None)
     if not isinstance(memories, Memories):
         raise ValueError(  # noqa: TRY004
-            f"{type(model).__name__} has no memories attached; detach the model that attach() was given"
+            f"{type(model).__name__} has no memories attached; unload the model that attach() was given"
         )
     if memories.active is not None:
-        raise RuntimeError("detach() was called inside a session; end the session first")
+        raise RuntimeError("unload() was called inside a session; end the session first")
     memories.disconnect()
     delattr(model, PLACE)
     return model
 
 
-def attach_pretrained(model: nn.Module, folder: str | Path) -> Memories:
-    """Attach memories with the weights that ``memories.save_pretrained(folder)`` saved.
+def detach(model: nn.Module) -> nn.Module:
+    """Old name of :func:`unload`, until the next version."""
+    warnings.warn("detach(model) is now unload(model)", DeprecationWarning, stacklevel=2)
+    return unload(model)
+
+
+def attach_pretrained(
+    model: nn.Module, name: str | Path, *, warn_outside_session: bool = True, **options: Any
+) -> Memories:
+    """Attach memories with the weights that ``save_pretrained`` or ``push_to_hub`` saved.
+
+    Args:
+        model: the model that they were trained with, or one of the same layers and width.
+        name: a folder, or ``"user/name"`` on the Hugging Face hub where there is no such folder.
+        warn_outside_session: as in :func:`attach`.
+        options: of huggingface_hub's ``snapshot_download``: ``revision``, ``token``, ``cache_dir``,
+            ``local_files_only``, ``force_download``.
 
     Raises:
-        FileNotFoundError: the folder has no adapter of ours.
-        ValueError: it is of another format, or its layers or sizes are not those of this model.
+        FileNotFoundError: there is no adapter of ours.
+        ValueError: it is of another format, not whole, or its layers or sizes are not those of this model.
+        ImportError: there is no such folder, and huggingface_hub is not installed to ask the hub.
     """
-    layers, config, weights = adapter.load(folder)
-    memories = attach(model, layers, config)
+    folder = Path(name)
+    if isinstance(name, str) and not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+        from callosal.hosts import hub  # an extra  # noqa: PLC0415
+
+        folder = hub.download(name, **options)
+    layers, config, weights = load_adapter(folder)
+    memories = attach(model, layers, config, warn_outside_session=warn_outside_session)
     try:
-        adapter.fill(memories, weights, folder)
+        fill(dict(memories.items()), weights, folder)
     except BaseException:
-        detach(model)
+        unload(model)
         raise
     return memories
 
@@ -225,29 +288,3 @@ def _new(model: nn.Module, name: str, config: MemoryConfig) -> LateralMemory:
     layer = model.get_submodule(name)
     like = next((t for t in chain(layer.parameters(), model.parameters())), torch.empty(()))
     return memory.to(like.device, torch.promote_types(like.dtype, torch.float32))
-
-
-def _before(
-    memories: Memories,
-    names: list[str],
-    _: nn.Module,
-    args: tuple[Any, ...],
-    kwargs: dict[str, Any],
-) -> None:
-    if memories.active is not None:
-        memories.active.before(dict(zip(names, args, strict=False)) | kwargs)
-
-
-def _behind(memories: Memories, name: str, _: nn.Module, __: Any, output: Any) -> Any:
-    session = memories.active
-    if session is None:
-        return None
-    # Layers return their hidden states alone or, with weights or caches, first in a tuple.
-    hidden = output if isinstance(output, Tensor) else output[0]
-    added = hidden + session.behind(name, memories[name], hidden)
-    return added if isinstance(output, Tensor) else type(output)((added, *output[1:]))
-
-
-def _after(memories: Memories, _: nn.Module, __: Any, output: Any) -> None:
-    if memories.active is not None:
-        memories.active.after(output)

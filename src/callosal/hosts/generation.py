@@ -1,37 +1,10 @@
-"""What a session has to know of ``generate``: which tokens are replies, which rows are beams, what ended."""
+"""One call of ``generate``: its settings, which tokens are replies, which rows are beams, what ended."""
 
-import types
-from collections.abc import Callable
 from dataclasses import dataclass
-from typing import Any, Protocol, runtime_checkable
+from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
-
-
-@runtime_checkable
-class Rows(Protocol):
-    """What carries rows through a generation: a session."""
-
-    def select(self, rows: Any) -> None:
-        """Take these rows."""
-        ...
-
-    def start(self, generation: "Generation") -> None:
-        """Begin."""
-        ...
-
-    def abandon(self) -> None:
-        """Take everything back."""
-        ...
-
-    def finish(self, every: int) -> None:
-        """End."""
-        ...
-
-    def read_alone(self, texts: list[Tensor]) -> None:
-        """Read a text per row."""
-        ...
 
 
 @dataclass
@@ -43,21 +16,63 @@ class Generation:
     the other rows. So end tokens, and whatever follows them, count as absent.
 
     Attributes:
-        expand: rows of the batch per row of the session: beams, or samples.
+        beams: of the search; 1 without one.
+        returned: replies per row of the prompt.
         ends: the tokens that end a reply.
+        prompt: token ids [rows, time], None if only embeddings were given.
         prompt_time: length of the prompt, in tokens.
         mask: the mask that the caller gave.
         first_mask: the two-dimensional mask of the first call of the model.
         finished: rows that have ended.
+        begun: whether the model was called yet.
     """
 
-    expand: int
+    beams: int
+    returned: int
     ends: tuple[int, ...]
+    prompt: Tensor | None
     prompt_time: int
     mask: Tensor | None
     first_mask: Tensor | None = None
     finished: Tensor | None = None
     begun: bool = False
+
+    @classmethod
+    def of(cls, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+        """Read a call's settings from its arguments, its configuration, and the model's own.
+
+        Raises:
+            ValueError: beams without token ids or with a past, or stopping rules of your own that end
+                one row before another.
+        """
+        configs = [kwargs.get("generation_config"), getattr(model, "generation_config", None)]
+
+        def find(name: str) -> Any:
+            if name in kwargs:
+                return kwargs[name]
+            found = (getattr(config, name, None) for config in configs)
+            return next((value for value in found if value is not None), None)
+
+        given = args[0] if args else kwargs.get("inputs")
+        prompt = kwargs.get("input_ids") if given is None else given
+        lengths = [t.shape[1] for t in (prompt, kwargs.get("inputs_embeds")) if t is not None]
+        ends = find("eos_token_id")
+        generation = cls(
+            beams=int(find("num_beams") or 1),
+            returned=int(find("num_return_sequences") or 1),
+            ends=() if ends is None else tuple(torch.as_tensor(ends).reshape(-1).tolist()),
+            prompt=prompt,
+            prompt_time=max(lengths, default=0),
+            mask=kwargs.get("attention_mask"),
+        )
+        own_stops = find("stop_strings") is not None or bool(kwargs.get("stopping_criteria"))
+        _require_possible(generation, kwargs.get("past_key_values"), own_stops=own_stops)
+        return generation
+
+    @property
+    def expand(self) -> int:
+        """Rows of the batch per row of the session: beams, or samples."""
+        return max(self.beams, self.returned)
 
     def select(self, rows: Any) -> None:
         """Follow rows that change places."""
@@ -87,6 +102,24 @@ class Generation:
             return mask
         return self._alive(mask, tokens, past)
 
+    def texts(self, answer: Any) -> list[Tensor]:
+        """Return each row's prompt and its first reply, without padding and without the reply's last token.
+
+        That token is never fed to a model by ``generate``, with or without beams.
+        """
+        assert self.prompt is not None
+        sequences = answer if isinstance(answer, Tensor) else answer.sequences
+        ends = torch.tensor(self.ends, dtype=torch.long, device=sequences.device)
+        texts = []
+        for row, prompt in enumerate(self.prompt):
+            reply = sequences[row * self.returned, len(prompt) :]
+            last = torch.isin(reply, ends).nonzero()
+            reply = reply[: int(last[0]) if len(last) else -1]
+            if self.first_mask is not None:
+                prompt = prompt[self.first_mask[row * self.expand].bool()]  # noqa: PLW2901
+            texts.append(torch.cat([prompt, reply]))
+        return texts
+
     def _alive(self, mask: Tensor | None, tokens: Tensor, past: int) -> Tensor | None:
         time = tokens.shape[1]
         if past + time <= self.prompt_time:
@@ -109,167 +142,18 @@ class Generation:
         return torch.cat([mask, later], 1)[:, start:stop]
 
 
-def generating(model: nn.Module, session: Rows) -> Callable[[], None]:
-    """Tell the session when ``model.generate`` begins and ends, until the returned function is called.
-
-    The method is shadowed on this one object, for the time of the session: beams and ended rows cannot
-    be told from the calls of the model alone.
-    """
-    inner: Callable[..., Any] = model.generate  # pyright: ignore[reportAssignmentType]
-
-    def generate(_: nn.Module, *args: Any, **kwargs: Any) -> Any:
-        settings = _Settings(model, kwargs)
-        tokens = _prompt(args, kwargs)
-        expand = max(settings.beams, settings.returned)
-        settings.check(tokens, kwargs)
-        generation = Generation(
-            expand=expand,
-            ends=settings.ends,
-            prompt_time=_prompt_time(tokens, kwargs),
-            mask=kwargs.get("attention_mask"),
+def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) -> None:
+    if generation.beams > 1 and (
+        generation.prompt is None or (cache is not None and int(cache.get_seq_length()))
+    ):
+        raise ValueError(
+            f"num_beams={generation.beams} in a session needs the prompt as input_ids and no "
+            "past_key_values, since the text that wins is read again; or use num_beams=1"
         )
-        session.start(generation)
-        try:
-            answer = inner(*args, **kwargs)
-        except BaseException:
-            session.abandon()
-            raise
-        if settings.beams == 1:
-            session.finish(expand)
-            return answer
-        # The beams that are left at the end need not hold the text that won, so it is read again.
-        session.abandon()
-        assert tokens is not None
-        session.read_alone(_texts(answer, tokens, generation, settings))
-        return answer
-
-    before = {key: model.__dict__[key] for key in ("generate",) if key in model.__dict__}
-    model.__dict__["generate"] = types.MethodType(generate, model)
-
-    def undo() -> None:
-        model.__dict__.pop("generate", None)
-        model.__dict__.update(before)
-
-    return undo
-
-
-class _Settings:
-    """What a call of ``generate`` was told, from its arguments, its configuration, the model's own."""
-
-    def __init__(self, model: nn.Module, kwargs: dict[str, Any]) -> None:
-        configs = [kwargs.get("generation_config"), getattr(model, "generation_config", None)]
-
-        def find(name: str) -> Any:
-            if name in kwargs:
-                return kwargs[name]
-            found = (getattr(config, name, None) for config in configs)
-            return next((value for value in found if value is not None), None)
-
-        self.beams = int(find("num_beams") or 1)
-        self.returned = int(find("num_return_sequences") or 1)
-        self.stops = find("stop_strings") is not None or bool(kwargs.get("stopping_criteria"))
-        ends = find("eos_token_id")
-        ends = [] if ends is None else torch.as_tensor(ends).reshape(-1).tolist()
-        self.ends = tuple(int(end) for end in ends)
-
-    def check(self, tokens: Tensor | None, kwargs: dict[str, Any]) -> None:
-        """Refuse what would be wrong.
-
-        Raises:
-            ValueError: beams without token ids or with a past, or stopping rules of your own that end
-                one row before another.
-        """
-        if self.beams > 1:
-            cache = kwargs.get("past_key_values")
-            if tokens is None or (cache is not None and int(cache.get_seq_length())):
-                raise ValueError(
-                    f"num_beams={self.beams} in a session needs the prompt as input_ids and no "
-                    "past_key_values, since the text that wins is read again; or use num_beams=1"
-                )
-        several = tokens is None or len(tokens) > 1 or self.returned > 1
-        if self.stops and several and self.beams == 1:
-            raise ValueError(
-                "stop_strings or stopping_criteria in a session of several rows: a memory cannot "
-                "tell when a row has ended, and would read the padding behind it. Generate one row "
-                "at a time, or stop at tokens with eos_token_id"
-            )
-
-
-class CacheWatch:
-    """Follows the rows of the key-value cache that a turn of a session hands on.
-
-    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one
-    object, bound to it so that a copy of the cache moves nobody else's rows, and given back at the end.
-    """
-
-    def __init__(self) -> None:
-        self._caches: list[Any] = []
-        self._current: Any = None
-
-    def watch(self, cache: Any, rows: Rows) -> None:
-        """Follow this cache from now on; those of earlier turns may change as they like."""
-        self._current = cache
-        if any(cache is seen for seen in self._caches):
-            return
-        self._caches.append(cache)
-
-        def reorder_cache(this: Any, beam_idx: Tensor) -> None:
-            type(this).reorder_cache(this, beam_idx)
-            if this is self._current:
-                rows.select(beam_idx)
-
-        def batch_select_indices(this: Any, indices: Tensor) -> None:
-            type(this).batch_select_indices(this, indices)
-            if this is self._current:
-                rows.select(indices)
-
-        def crop(this: Any, *args: Any, **kwargs: Any) -> None:
-            if this is self._current:
-                raise ValueError(
-                    "a key-value cache is cropped in a session: tokens are taken back (assisted or "
-                    "speculative generation) that the memory has read; generate without an assistant"
-                )
-            type(this).crop(this, *args, **kwargs)
-
-        for method in (reorder_cache, batch_select_indices, crop):
-            if hasattr(type(cache), method.__name__):
-                setattr(cache, method.__name__, types.MethodType(method, cache))
-
-    def release(self) -> None:
-        """Give the methods back."""
-        for cache in self._caches:
-            for name in ("reorder_cache", "batch_select_indices", "crop"):
-                cache.__dict__.pop(name, None)
-        self._caches.clear()
-        self._current = None
-
-
-def _prompt(args: tuple[Any, ...], kwargs: dict[str, Any]) -> Tensor | None:
-    given = args[0] if args else kwargs.get("inputs")
-    return kwargs.get("input_ids") if given is None else given
-
-
-def _prompt_time(tokens: Tensor | None, kwargs: dict[str, Any]) -> int:
-    embedded = kwargs.get("inputs_embeds")
-    longest = [given.shape[1] for given in (tokens, embedded) if given is not None]
-    return max(longest, default=0)
-
-
-def _texts(
-    answer: Any, tokens: Tensor, generation: Generation, settings: _Settings
-) -> list[Tensor]:
-    """Return each row's prompt and its first reply, without padding and without the reply's last token.
-
-    That token is never fed to a model by ``generate``, with or without beams.
-    """
-    sequences = answer if isinstance(answer, Tensor) else answer.sequences
-    ends = torch.tensor(settings.ends, dtype=torch.long, device=sequences.device)
-    texts = []
-    for row, prompt in enumerate(tokens):
-        reply = sequences[row * settings.returned, len(prompt) :]
-        last = torch.isin(reply, ends).nonzero()
-        reply = reply[: int(last[0]) if len(last) else -1]
-        if generation.first_mask is not None:
-            prompt = prompt[generation.first_mask[row * generation.expand].bool()]  # noqa: PLW2901
-        texts.append(torch.cat([prompt, reply]))
-    return texts
+    several = generation.prompt is None or len(generation.prompt) > 1 or generation.returned > 1
+    if own_stops and several and generation.beams == 1:
+        raise ValueError(
+            "stop_strings or stopping_criteria in a session of several rows: a memory cannot "
+            "tell when a row has ended, and would read the padding behind it. Generate one row "
+            "at a time, or stop at tokens with eos_token_id"
+        )

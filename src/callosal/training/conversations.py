@@ -22,17 +22,17 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
     Texts are padded on the right. A conversation that is over, or an empty turn, is a row of padding
     alone: it is not scored, and leaves its memory as it was.
 
-    >>> said = {"input_ids": [5, 6, 7], "labels": [5, 6, 7]}
-    >>> asked = {"input_ids": [5, 8], "labels": [-100, 8]}
-    >>> first, second = collate_conversations([[said, asked], [asked]])
+    >>> statement = {"input_ids": [5, 6, 7], "labels": [5, 6, 7]}
+    >>> question = {"input_ids": [5, 8], "labels": [-100, 8]}
+    >>> first, second = collate_conversations([[statement, question], [question]])
     >>> second["attention_mask"]
     tensor([[1, 1],
             [0, 0]])
 
     Args:
         conversations: of each, its turns: ``input_ids``, and ``labels`` of the same length: the token itself
-            where it is scored, -100 elsewhere. As in transformers a label is foretold by the token before
-            it, so the first label of a turn never counts.
+            where it is scored, -100 elsewhere. As in transformers a label is predicted from the token
+            before it, so the first label of a turn never counts.
         pad_id: the token to pad with; what it means does not matter, since it is masked.
 
     Returns:
@@ -145,8 +145,8 @@ def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over the scored tokens; only their logits leave half precision."""
     where = labels[:, 1:] != UNSCORED
-    foretold = logits[:, :-1][where]
-    exact = foretold.to(torch.promote_types(foretold.dtype, torch.float32))
+    predicted = logits[:, :-1][where]
+    exact = predicted.to(torch.promote_types(predicted.dtype, torch.float32))
     return cross_entropy(exact, labels[:, 1:][where], reduction="sum")
 
 

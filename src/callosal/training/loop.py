@@ -166,7 +166,7 @@ def _descend(
 
 
 def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -> None:
-    """Stop a training whose numbers are none.
+    """Stop a training that has diverged.
 
     Raises:
         TrainingDivergedError: the loss or the gradient norm is not finite.

@@ -75,7 +75,7 @@ def train_stateful(
     Args:
         memories: what ``callosal.attach`` returned.
         loader: batches of conversations, collated by
-            :func:`~callosal.training.conversations.collate_conversations`.
+            :func:`callosal.collate_conversations`.
             Each process takes batches of its own.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
@@ -104,8 +104,8 @@ def train_stateful(
     )
     model, optimiser, loader = accelerator.prepare(conversations, optimiser, loader)
     if accelerator.log_with and not accelerator.trackers:
-        told = {name: value for name, value in asdict(config).items() if value is not None}
-        accelerator.init_trackers("callosal", told)
+        settings = {name: value for name, value in asdict(config).items() if value is not None}
+        accelerator.init_trackers("callosal", settings)
     was_training, done, curve = memories.model.training, 0, []
     model.train()
     if folder is not None:
@@ -150,7 +150,7 @@ def _step(
             loss = model(turns[start : start + window], session, scored)["loss"]
             # The gradients of the processes are averaged, but their losses are shares of one mean.
             accelerator.backward(loss * accelerator.num_processes)
-        session.detach()
+        session.stop_gradient()
         losses.append(loss.detach())
     if accelerator.is_fsdp2:
         _average_whole(model, accelerator)
@@ -171,7 +171,7 @@ def _step(
 
 
 def _average_whole(model: torch.nn.Module, accelerator: Accelerator) -> None:
-    """Average the gradients of parameters that FSDP was told to leave whole, and so does not care for."""
+    """Average the gradients of parameters that FSDP leaves whole, and so does not average itself."""
     for parameter in model.parameters():
         if parameter.grad is not None and not isinstance(parameter.grad, DTensor):
             parameter.grad = _total(parameter.grad, accelerator) / accelerator.num_processes

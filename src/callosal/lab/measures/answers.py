@@ -308,9 +308,11 @@ def _batches(config: PersonaConfig, number: int, random: Random) -> Iterator[lis
 
 @contextmanager
 def _evaluating(memories: Memories) -> Iterator[None]:
-    was_training = memories.model.training
+    was_training, warned = memories.model.training, memories.warn_outside_session
     memories.model.eval()
+    memories.warn_outside_session = False  # the model alone is one of the conditions
     try:
         yield
     finally:
         memories.model.train(was_training)
+        memories.warn_outside_session = warned

@@ -1,0 +1,95 @@
+"""What `test_elsewhere.py` has done in a process of its own: a memory taken up, a model compiled."""
+
+import sys
+import warnings
+from pathlib import Path
+
+import torch
+from safetensors.torch import load_file
+from tests.hosts.hosts import CONFIG, MODELS, make, prompts, trained
+from torch import Tensor
+
+from callosal import LateralMemory, MemoryState, attach, attach_pretrained
+from callosal.hosts.hooks import OutsideSessionWarning
+
+same = torch.testing.assert_close
+
+
+class Files:
+    """A store of files that another process wrote."""
+
+    def __init__(self, folder: Path) -> None:
+        self.folder = folder
+
+    def load(self, user: str, memory: LateralMemory) -> MemoryState:  # noqa: ARG002
+        """Return what a file holds."""
+        return MemoryState(**load_file(self.folder / f"{user}.safetensors"))
+
+    def save(self, *_: object) -> None:
+        """Keep nothing."""
+
+
+def go_on(folder: Path) -> None:
+    """Use the memories that were saved, in all models."""
+    for name in MODELS:
+        model = make(name)
+        with attach_pretrained(model, folder / name).session("ada", Files(folder / name)):
+            torch.save(model(prompts(rows=1)).logits, folder / name / "logits.pt")
+
+
+def compile_fully() -> None:
+    """Compile a model with a memory to one graph, in which it does what it does uncompiled."""
+    model = make().requires_grad_(False)
+    tokens, mask = torch.randint(3, 40, (3, 3, 7)), torch.ones(3, 7, dtype=torch.long)
+    mask[0, :2] = 0
+    base = model(tokens[0], attention_mask=mask, use_cache=False).logits
+    memories = trained(attach(model, [0], CONFIG))
+    memories.requires_grad_(False)
+    layer = "model.layers.0"
+    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    with warnings.catch_warnings():
+        # Outside a session: the model as it was, and nothing that could break the graph.
+        warnings.simplefilter("error", OutsideSessionWarning)
+        same(compiled(tokens[0], attention_mask=mask, use_cache=False).logits, base)
+
+    def turns(function: torch.nn.Module) -> list[Tensor]:
+        with memories.session() as session:
+            calls = [function(t, attention_mask=mask, use_cache=False).logits for t in tokens]
+            session.turn()
+            return [*calls, session.states[layer].trace]
+
+    for plain, traced in zip(turns(model), turns(compiled), strict=True):
+        same(traced, plain)
+    # Another session, longer or shorter, is another value and no other graph.
+    stats = torch._dynamo.utils.counters["stats"]
+    graphs = stats["unique_graphs"]
+    with memories.session(["ada", "bob", "cy"]):
+        for t in [*tokens, *tokens]:
+            compiled(t, attention_mask=mask, use_cache=False)
+    assert stats["unique_graphs"] - graphs <= 1, stats
+    # A search of one's own: compiled calls do not see a cache's rows move, so the session is told.
+    rows = torch.arange(tokens.shape[1]).flip(0) // 2
+    with memories.session():
+        at_once = model(tokens[0, :, :4]).logits[:, -1:]
+    with memories.session() as session:
+        cache = None
+        for piece in tokens[0, :, :4].split([1, 2, 1], 1):
+            out = compiled(piece, past_key_values=cache)
+            cache = out.past_key_values
+        same(out.logits, at_once)
+        cache.reorder_cache(rows)
+        session.select(rows)
+        out = compiled(tokens[0, rows, 4:5], past_key_values=cache)
+        states = session.states[layer]
+    with memories.session() as session:
+        same(out.logits[:, -1:], model(tokens[0, rows, :5]).logits[:, -1:])
+        expected = session.states[layer].segment
+        same(states.segment.consolidated, expected.consolidated)
+
+
+if __name__ == "__main__":
+    torch.set_num_threads(1)
+    go_on(Path(sys.argv[1]))
+    print("memories went on", flush=True)  # noqa: T201
+    compile_fully()
+    print("compiled")  # noqa: T201

@@ -1,0 +1,207 @@
+"""Adapters: saved, loaded, pushed with a card, and refused where they are not whole or not ours."""
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+import yaml
+from huggingface_hub import HfApi, constants, hub_mixin
+from safetensors.torch import load_file
+from tests.hosts.hosts import CONFIG, make, prompts, remembering
+from torch import nn
+
+from callosal import MemoryConfig, attach, attach_pretrained, unload
+from callosal.hosts import adapter, hub
+
+FILES = {"callosal_config.json", "callosal_memory.safetensors"}
+
+
+def assert_same_answers(model: Any, memories: Any, folder: str | Path) -> None:
+    """Attach the adapter to another copy of the model; what both answer in a session is the same."""
+    other, tokens = make(), prompts()
+    again = attach_pretrained(other, folder)
+    assert again["model.layers.0"].config == CONFIG
+    with memories.session(), again.session():
+        for _ in range(2):
+            assert torch.equal(other(tokens).logits, model(tokens).logits)
+
+
+def rename_to_old(folder: Path) -> None:
+    """Make of an adapter what version 0.1.0 wrote."""
+    described = json.loads((folder / adapter.CONFIG).read_text())
+    old = {"peft_type": "CALLOSAL", "format_version": 1, "base_model_name_or_path": None}
+    old |= {key: described[key] for key in ("layers", "memory")}
+    (folder / "adapter_config.json").write_text(json.dumps(old))
+    (folder / adapter.CONFIG).unlink()
+    (folder / adapter.WEIGHTS).rename(folder / "adapter_model.safetensors")
+
+
+def test_saved_memories_attach_to_another_copy_of_the_model(tmp_path: Path) -> None:
+    model, memories = remembering()
+    for buffer in memories.buffers():
+        buffer.add_(0.1)
+    memories.save_pretrained(tmp_path / "adapter")
+    assert {path.name for path in (tmp_path / "adapter").iterdir()} == FILES
+    saved = load_file(tmp_path / "adapter" / adapter.WEIGHTS)
+    assert all(key.startswith(("model.layers.0.", "model.layers.1.")) for key in saved)
+    described = json.loads((tmp_path / "adapter" / adapter.CONFIG).read_text())
+    assert described["library_name"] == "callosal"
+    assert described["layers"] == list(memories)
+    assert_same_answers(model, memories, tmp_path / "adapter")
+    rename_to_old(tmp_path / "adapter")
+    assert_same_answers(model, memories, tmp_path / "adapter")
+
+
+@pytest.mark.parametrize("old", [False, True], ids=["new names", "old names"])
+def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path, old: bool) -> None:
+    _, memories = remembering()
+    memories.save_pretrained(tmp_path)
+    if old:
+        rename_to_old(tmp_path)
+    names = (adapter.OLD_CONFIG, adapter.OLD_WEIGHTS) if old else (adapter.CONFIG, adapter.WEIGHTS)
+    (config, weights), model = (tmp_path / name for name in names), make()
+    described = json.loads(config.read_text())
+    kind, ours = ("peft_type", "CALLOSAL") if old else ("library_name", "callosal")
+
+    def refused(message: str, **changes: object) -> None:
+        config.write_text(json.dumps(described | changes))
+        with pytest.raises(ValueError, match=message):
+            attach_pretrained(model, tmp_path)
+        assert not hasattr(model, "callosal")
+
+    refused(f"reads '{ours}', format_version {1 if old else 2}", format_version=3)
+    refused(f"{kind} 'LORA'", **{kind: "LORA"})
+    refused("missing or unknown entries", memory={**described["memory"], "colour": "red"})
+    refused("no module named", layers=["model.layers.7"])
+    refused("do not fit", layers=["model.layers.0"])
+    refused("do not fit", memory={**described["memory"], "num_slots": 7})
+    refused("are 32 wide", memory={**described["memory"], "width": 16})
+    weights.write_bytes(weights.read_bytes()[:-9])
+    refused("cannot be read" if old else "a save was interrupted, or the file was altered")
+    for damaged, message in (("{", "cannot be read"), ("[1]", "None; this version")):
+        config.write_text(damaged)
+        with pytest.raises(ValueError, match=message):
+            attach_pretrained(model, tmp_path)
+    weights.unlink()
+    with pytest.raises(FileNotFoundError, match=rf"{weights.name} is missing; .*save_pretrained"):
+        attach_pretrained(model, tmp_path)
+    config.unlink()
+    with pytest.raises(FileNotFoundError, match=r"callosal_config\.json is missing"):
+        attach_pretrained(model, tmp_path)
+
+
+@pytest.mark.parametrize("survived", [0, 1, 2], ids=lambda files: f"{files} files written")
+@pytest.mark.parametrize("before", [False, True], ids=["first", "again"])
+def test_a_save_that_is_killed_leaves_the_old_the_new_or_is_refused(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, survived: int, before: bool
+) -> None:
+    model, memories = remembering()
+    if before:
+        memories.save_pretrained(tmp_path)
+    weight, replace, calls = memories["model.layers.0"].output.weight, os.replace, []
+    old = weight.detach().clone()
+    nn.init.zeros_(weight)
+
+    def killed(*paths: Any) -> None:
+        if len(calls) == survived:
+            raise KeyboardInterrupt
+        calls.append(paths)
+        replace(*paths)
+
+    with monkeypatch.context() as patch:
+        patch.setattr(os, "replace", killed)
+        try:
+            memories.save_pretrained(tmp_path)
+        except KeyboardInterrupt:
+            assert survived < 2
+    other = make()
+    if survived == 1 or (survived == 0 and not before):
+        refused = ValueError if before else FileNotFoundError
+        with pytest.raises(refused, match="save was interrupted" if before else "is missing"):
+            attach_pretrained(other, tmp_path)
+    else:
+        loaded = attach_pretrained(other, tmp_path)["model.layers.0"].output.weight
+        assert torch.equal(loaded, weight if survived else old)
+    nn.init.constant_(weight, 0.1)
+    memories.save_pretrained(tmp_path)  # what a kill left behind stops nobody
+    assert_same_answers(model, memories, tmp_path)
+
+
+def test_pushed_with_a_card_and_found_by_name(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """The hub itself is a folder here: no test reaches the real one."""
+    model, memories = remembering()
+    model.name_or_path = "somebody/tiny-llama"
+    created: list[dict[str, Any]] = []
+
+    class Api(HfApi):
+        def create_repo(self, repo_id: str, **options: Any) -> Any:
+            created.append(options)
+            return type("Address", (), {"repo_id": repo_id})
+
+        def upload_folder(self, *, repo_id: str, folder_path: Any, **_: Any) -> Any:
+            Path(folder_path).rename(tmp_path / repo_id.replace("/", "--"))
+            return f"https://hub/{repo_id}/commit/1"
+
+    def snapshot(name: str, *, allow_patterns: list[str], revision: str) -> str:
+        assert set(allow_patterns) >= FILES
+        assert revision == "v1"
+        return str(tmp_path / name.replace("/", "--"))
+
+    monkeypatch.setattr(hub_mixin, "HfApi", Api)
+    monkeypatch.setattr(hub, "snapshot_download", snapshot)
+    metadata = {"license": "mit", "datasets": ["theirs"]}
+    assert memories.push_to_hub("ada/memory", metadata=metadata, private=True).endswith("commit/1")
+    assert created == [{"private": True, "exist_ok": True}]
+    pushed = tmp_path / "ada--memory"
+    assert {path.name for path in pushed.iterdir()} == FILES | {"README.md"}
+    monkeypatch.chdir(tmp_path)
+    other = make()
+    again = attach_pretrained(other, "ada/memory", revision="v1")
+    assert all(
+        torch.equal(tensor, again.state_dict()[name])
+        for name, tensor in memories.state_dict().items()
+    )
+
+    _, head, text = (pushed / "README.md").read_text().split("---\n", 2)
+    assert yaml.safe_load(head) == {
+        "base_model": "somebody/tiny-llama",
+        "library_name": "callosal",
+        "tags": ["adapter", "memory", "model_hub_mixin"],
+        **metadata,
+    }
+    assert 'from_pretrained("somebody/tiny-llama")' in text
+    assert 'callosal.attach_pretrained(model, "ada/memory")' in text
+    memory = memories["model.layers.0"]
+    size, stored = sum(p.numel() for p in memory.parameters()), memory.state_floats
+    for layer in memories:
+        assert f"| `{layer}` | 2 | 6 | 32 | {size} | {stored} |\n" in text
+    # A base model in a folder is named to nobody, and no licence is made up.
+    model.name_or_path = str(tmp_path)
+    card = str(hub.HubAdapter(memories).generate_model_card())
+    assert str(tmp_path) not in card
+    assert "base_model" not in card.split("---")[1]
+    assert "license" not in card.split("---")[1]
+
+
+def test_a_name_that_leads_nowhere_says_so(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    monkeypatch.chdir(tmp_path)
+    for name, message in (
+        ("nobody/nothing", "no folder nobody/nothing, and the Hugging Face hub gave no adapter"),
+        ("nobody/--", "no folder nobody/--, and the Hugging Face hub gave no adapter"),
+        ("nothing", r"callosal_config\.json is missing"),
+        (Path("nobody/nothing"), r"callosal_config\.json is missing"),
+    ):
+        with pytest.raises(FileNotFoundError, match=message):
+            attach_pretrained(make(), name, cache_dir=tmp_path)
+
+
+def test_a_model_of_no_name_is_saved_too(tmp_path: Path) -> None:
+    model = nn.Sequential(nn.Linear(4, 4))
+    attach(model, "0", MemoryConfig(width=4)).save_pretrained(tmp_path)
+    assert list(attach_pretrained(unload(model), tmp_path)) == ["0"]

@@ -1,0 +1,51 @@
+"""In another process: a saved memory is used as here, and a model with memories compiles to one graph."""
+
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+import torch
+from safetensors.torch import save_file
+from tests.hosts.hosts import MODELS, DictStore, prompts, remembering
+from tests.laws import assert_near
+from tests.tolerances import SINGLE
+from torch import Tensor
+
+Answers = dict[str, tuple[Tensor, Path]]
+Done = subprocess.CompletedProcess[str]
+
+
+@pytest.fixture(scope="module")
+def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Answers]:
+    """Save memories of every kind of model, and what each answers here; then run the other process."""
+    root, answers = tmp_path_factory.mktemp("saved"), {}
+    for name in MODELS:
+        model, memories = remembering(name)
+        store, folder = DictStore(), root / name
+        memories.save_pretrained(folder)
+        with memories.session("ada", store) as session:
+            blank = model(prompts(rows=1)).logits
+            session.save()
+            for key, state in store.entries.items():
+                save_file({"trace": state.trace}, folder / f"{key}.safetensors")
+            answers[name] = model(prompts(rows=1)).logits, folder / "logits.pt"
+            assert not torch.allclose(answers[name][0], blank)
+    # Functions decorated by this suite's shape checker do not compile; there they are not.
+    command = [sys.executable, "-W", "ignore", "-m", "tests.hosts.elsewhere", str(root)]
+    top = Path(__file__).parents[2]
+    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=top)  # noqa: S603
+    return done, answers
+
+
+def test_a_memory_saved_here_is_used_in_another_process(elsewhere: tuple[Done, Answers]) -> None:
+    done, answers = elsewhere
+    assert "memories went on" in done.stdout, done.stderr
+    for expected, path in answers.values():
+        assert_near(torch.load(path), expected, SINGLE)
+
+
+def test_a_model_with_memories_compiles_to_one_graph(elsewhere: tuple[Done, Answers]) -> None:
+    done, _ = elsewhere
+    assert done.returncode == 0, done.stderr
+    assert "compiled" in done.stdout

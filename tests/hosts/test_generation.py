@@ -1,0 +1,296 @@
+"""Generation in a session: token by token as at once, padding, beams, and rows that never leak."""
+
+import copy
+from typing import Any, cast
+
+import pytest
+import torch
+from tests.hosts.hosts import (
+    ALL,
+    PAD,
+    USERS,
+    VOCABULARY,
+    DictStore,
+    assert_same_states,
+    prompts,
+    remembering,
+    same_bits,
+)
+from tests.laws import assert_near
+from tests.tolerances import SINGLE
+from torch import Tensor
+
+from callosal import Memories
+from callosal.hosts.session import entry
+
+GREEDY: dict[str, Any] = {"do_sample": False}
+
+
+@ALL
+def test_token_by_token_and_in_pieces_is_reading_at_once(name: str) -> None:
+    model, memories = remembering(name)
+    tokens = prompts()
+    with memories.session() as session:
+        model(prompts(seed=3))
+        reply = model.generate(tokens, max_new_tokens=6, **GREEDY)
+        by_token = session.states
+        after = model(prompts(seed=4)).logits
+    with memories.session() as session:
+        model(prompts(seed=3))
+        # The last token of a reply is never fed to the model.
+        whole, at_once = model(reply[:, :-1]).logits, session.states
+        assert_same_states(by_token, at_once)
+        assert torch.equal(whole[:, 6:].argmax(-1), reply[:, 7:])
+        assert_near(model(prompts(seed=4)).logits, after, SINGLE)
+    with memories.session() as session:
+        model(prompts(seed=3))
+        logits, cache = [], None
+        for piece in reply[:, :-1].split([3, 1, 1, 2, 5], 1):
+            out = model(piece, past_key_values=cache)
+            cache = out.past_key_values
+            logits.append(out.logits)
+        assert_near(torch.cat(logits, 1), whole, SINGLE)
+        assert_same_states(session.states, at_once)
+
+
+def test_a_reply_in_two_calls_that_hand_the_cache_on_is_that_of_one() -> None:
+    model, memories = remembering()
+    settings = GREEDY | {"return_dict_in_generate": True}
+    with memories.session() as session:
+        whole = model.generate(prompts(), max_new_tokens=6, **settings).sequences
+        at_once = session.states
+    with memories.session() as session:
+        first = model.generate(prompts(), max_new_tokens=3, **settings)
+        settings |= {"max_new_tokens": 3, "past_key_values": first.past_key_values}
+        assert torch.equal(model.generate(first.sequences, **settings).sequences, whole)
+        assert_same_states(session.states, at_once)
+
+
+@ALL
+def test_left_padding_is_as_if_absent(name: str) -> None:
+    model, memories = remembering(name)
+    tokens = prompts()
+    mask = torch.ones_like(tokens)
+    mask[1, :3], tokens[1, :3] = 0, PAD
+    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    with memories.session() as session:
+        model(tokens, attention_mask=mask, position_ids=positions)
+        padded = {name: state[1] for name, state in session.states.items()}
+        together = model.generate(tokens, attention_mask=mask, max_new_tokens=4, **GREEDY)
+        generated = {name: state[1] for name, state in session.states.items()}
+    with memories.session() as session:
+        model(tokens[1:2, 3:])
+        assert_same_states(padded, session.states)
+        reply = model.generate(tokens[1:2, 3:], max_new_tokens=4, **GREEDY)
+        assert torch.equal(together[1:2, 3:], reply)
+        assert_same_states(generated, session.states)
+
+
+def ending(memories: Memories, tokens: Tensor) -> tuple[int, list[int]]:
+    """Return a token that ends some greedy replies early and others late, and rows by reply length."""
+    with memories.session():
+        replies = cast(Any, memories.model).generate(tokens, max_new_tokens=8, **GREEDY)
+    for end in range(3, VOCABULARY):
+        lengths, rows = (replies[:, tokens.shape[1] :] != end).cumprod(1).sum(1).sort()
+        if lengths[1] < 7 and lengths[-1] > lengths[1]:
+            return end, rows.tolist()
+    raise AssertionError("no token ends the replies at different times")
+
+
+@ALL
+def test_a_row_that_ended_does_not_read_the_padding_behind_it(name: str) -> None:
+    model, memories = remembering(name)
+    tokens = prompts(rows=12)
+    end, _ = ending(memories, tokens)
+    settings = GREEDY | {"max_new_tokens": 8, "eos_token_id": end}
+    with memories.session() as session:
+        together = model.generate(tokens, **settings)
+        states = session.states
+    lengths = set()
+    for row in range(len(tokens)):
+        with memories.session() as session:
+            alone = model.generate(tokens[row : row + 1], **settings)
+            lengths.add(alone.shape[1])
+            assert torch.equal(together[row, : alone.shape[1]], alone[0])
+            assert_same_states({n: s[row] for n, s in states.items()}, session.states)
+    assert len(lengths) > 1
+
+
+@pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
+def test_beams_reorder_rows_and_the_memory_keeps_the_text_that_won(name: str) -> None:
+    model, memories = remembering(name)
+    tokens, mask = prompts(), torch.ones(3, 7, dtype=torch.long)
+    mask[1, :2], tokens[1, :2] = 0, PAD
+    store = DictStore()
+    with memories.session(USERS, store):
+        model(prompts(seed=9))
+    settings = GREEDY | {"max_new_tokens": 6, "num_beams": 4, "attention_mask": mask}
+    for returned in (1, 2):
+        with memories.session(USERS, copy.deepcopy(store)) as session:
+            texts = model.generate(tokens, num_return_sequences=returned, **settings)
+            states, texts = session.states, texts[::returned, :-1]
+        full = torch.cat([mask, torch.ones(3, texts.shape[1] - 7, dtype=torch.long)], 1)
+        positions = (full.cumsum(1) - 1).clamp_min(0)
+        with memories.session(USERS, copy.deepcopy(store)) as session:
+            model(texts, attention_mask=full, position_ids=positions)
+            assert_same_states(states, session.states)
+
+
+def test_beams_are_those_of_a_search_that_reads_everything_again_for_each_token() -> None:
+    # An oracle of its own: beam search by hand, in which no memory is ever reordered.
+    model, memories = remembering()
+    beams, steps, tokens = 3, 5, prompts(rows=1)
+
+    def scores(texts: Tensor) -> Tensor:
+        with memories.session():
+            return model(texts).logits[:, -1].log_softmax(-1)
+
+    first = scores(tokens)[0].topk(beams)
+    texts = torch.cat([tokens.expand(beams, -1), first.indices[:, None]], 1)
+    total, changed = first.values, False
+    for _ in range(steps - 1):
+        joint = (total[:, None] + scores(texts)).reshape(-1).topk(beams)
+        rows, total = joint.indices // VOCABULARY, joint.values
+        changed |= rows.tolist() != list(range(beams))
+        texts = torch.cat([texts[rows], joint.indices[:, None] % VOCABULARY], 1)
+    assert changed
+    settings = GREEDY | {"num_beams": beams, "num_return_sequences": beams}
+    with memories.session():
+        assert torch.equal(model.generate(tokens, max_new_tokens=steps, **settings), texts)
+
+
+def test_of_several_samples_the_memory_keeps_the_first() -> None:
+    model, memories = remembering()
+    with memories.session(USERS) as session:
+        torch.manual_seed(0)
+        sampled = {"do_sample": True, "num_return_sequences": 3}
+        replies = model.generate(prompts(), max_new_tokens=4, **sampled)
+        states = session.states
+    with memories.session() as session:
+        model(replies[::3, :-1])
+        assert_same_states(states, session.states)
+
+
+def test_a_static_cache_is_as_good() -> None:
+    model, memories = remembering()
+    mask = torch.ones(3, 7, dtype=torch.long)
+    mask[0, :3] = 0
+    settings, answers = GREEDY | {"attention_mask": mask, "max_new_tokens": 4}, []
+    for kind in (None, "static"):
+        with memories.session() as session:
+            reply = model.generate(prompts(), cache_implementation=kind, **settings)
+            answers.append((reply, session.states))
+    assert torch.equal(answers[0][0], answers[1][0])
+    assert_same_states(answers[1][1], answers[0][1])
+
+
+def talk(memories: Memories, texts: Tensor, users: list[str], end: int) -> tuple[Any, DictStore]:
+    """Let users talk in one batch, two turns and a generation; return the outputs and the store."""
+    store, model = DictStore(), cast(Any, memories.model)
+    with memories.session(users, store):
+        outputs = [model(texts).logits, model(texts.flip(1)).logits]
+        settings = GREEDY | {"max_new_tokens": 5, "eos_token_id": end}
+        outputs.append(model.generate(texts, **settings)[:, texts.shape[1] :])
+    with memories.session(users, store):
+        outputs.append(model(texts).logits)
+    return outputs, store
+
+
+@ALL
+def test_no_user_s_text_moves_a_bit_of_another_s_output_or_file(name: str) -> None:
+    _, memories = remembering(name)
+    users = [f"user {number}" for number in range(64)]
+    texts = prompts(rows=64)
+    changed = texts.clone()
+    changed[17] = prompts(rows=1, seed=5)
+    end, _ = ending(memories, texts)
+    outputs, store = talk(memories, texts, users, end)
+    others, other = talk(memories, changed, users, end)
+    keep = torch.arange(64) != 17
+    for left, right in zip(outputs, others, strict=True):
+        time = min(left.shape[1], right.shape[1])
+        assert torch.equal(left[keep, :time], right[keep, :time])
+    assert not torch.equal(outputs[0][17], others[0][17])
+    for key, state in store.entries.items():
+        assert same_bits(state, other.entries[key]) == (not key.startswith("user 17@"))
+    assert len(store.entries) == 64 * len(memories)
+
+
+@ALL
+def test_how_long_another_s_reply_is_does_not_show_in_a_file(name: str) -> None:
+    model, memories = remembering(name)
+    texts = prompts(rows=32)
+    end, order = ending(memories, texts)
+    stores, times = [], []
+    # The first user's reply is the shortest; the other's is as short as it gets, then the longest.
+    for other in (order[1], order[-1]):
+        stores.append(DictStore())
+        with memories.session(["ada", "bob"], stores[-1]):
+            settings = GREEDY | {"max_new_tokens": 8, "eos_token_id": end}
+            times.append(model.generate(texts[[order[0], other]], **settings).shape[1])
+    assert times[0] < times[1]
+    for layer in memories:
+        assert same_bits(*(store.entries[entry("ada", layer)] for store in stores))
+
+
+def test_beams_do_not_leak_either() -> None:
+    model, memories = remembering()
+    texts = prompts(rows=4)
+    changed, stores = texts.clone(), []
+    changed[2] = prompts(rows=1, seed=5)
+    end, _ = ending(memories, prompts(rows=32))
+    settings = GREEDY | {"num_beams": 3, "max_new_tokens": 6, "eos_token_id": end}
+    for batch in (texts, changed):
+        stores.append(DictStore())
+        with memories.session(list("abcd"), stores[-1]):
+            model.generate(batch, **settings)
+    for key, state in stores[0].entries.items():
+        assert same_bits(state, stores[1].entries[key]) == (not key.startswith("c@"))
+    assert len(stores[0].entries) == 4 * len(memories)
+
+
+def test_caches_get_their_methods_back() -> None:
+    model, memories = remembering(warn_outside_session=False)
+    cache = model(prompts()).past_key_values
+    with memories.session():
+        model.generate(prompts(), max_new_tokens=2, past_key_values=(mine := type(cache)()))
+        assert "reorder_cache" in vars(mine)
+        twin = copy.deepcopy(mine)
+        assert twin.reorder_cache.__self__ is twin
+    assert not {"reorder_cache", "batch_select_indices", "crop"} & vars(mine).keys()
+
+
+def test_a_search_of_one_s_own_reorders_the_memory_with_its_cache() -> None:
+    model, memories = remembering()
+    tokens, rows = prompts(), torch.tensor([2, 2, 0])
+    with memories.session():
+        model(tokens[rows, :5])
+        expected = model(tokens[rows]).logits[:, 5:]
+    with memories.session() as session:
+        old = model(tokens[:, :5]).past_key_values
+        cache = model(tokens[:, :5]).past_key_values
+        old.reorder_cache(torch.tensor([1, 1, 1]))
+        cache.reorder_cache(rows)
+        got = model(tokens[rows, 5:], past_key_values=cache).logits
+        assert_near(got, expected, SINGLE)
+        assert len(session.states["model.layers.0"]) == 3
+
+
+def test_what_would_be_wrong_is_refused() -> None:
+    model, memories = remembering()
+    tokens = prompts()
+    with memories.session(USERS):
+        cache = model(tokens).past_key_values
+        for settings, message in (
+            ({"use_cache": False}, "use_cache=True"),
+            ({"stopping_criteria": [lambda *_: False]}, "stop at tokens with eos_token_id"),
+            ({"past_key_values": cache, "num_beams": 2}, "or use num_beams=1"),
+        ):
+            with pytest.raises(ValueError, match=message):
+                model.generate(tokens, max_new_tokens=2, **settings)
+        with pytest.raises(ValueError, match="is cropped"):
+            cache.crop(-1)
+    # Assisted generation takes tokens back that the memory has read.
+    guessed = torch.tensor([[5, 6, 7, 5, 6, 7, 5, 6]])
+    with memories.session(), pytest.raises(ValueError, match="is cropped"):
+        model.generate(guessed, prompt_lookup_num_tokens=3, max_new_tokens=6, **GREEDY)
