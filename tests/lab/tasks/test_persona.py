@@ -1,6 +1,7 @@
 """The persona task: questions about what was stated, the splits apart, words that no tokenizer cuts."""
 
 import re
+from itertools import pairwise
 from random import Random
 from typing import Any
 
@@ -92,7 +93,7 @@ def test_the_rules_are_kept(seed: int) -> None:
     config = PersonaConfig(num_examples=8)
     user = sample_conversation(config, Random(seed), "training")
     pieces = [piece for turn in user.turns if turn.domain == "rule" for piece in turn.pieces]
-    examples = [(b.text, a.text) for b, a in zip(pieces, pieces[1:], strict=False) if a.scored]
+    examples = [(b.text, a.text) for b, a in pairwise(pieces) if a.scored]
     assert len(examples) == 8 * sum(turn.domain == "rule" for turn in user.turns)
     for given_part, answer in examples:
         if match := re.fullmatch(r"count on from (\d+) :", given_part):
