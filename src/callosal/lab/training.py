@@ -73,7 +73,7 @@ def _episodes_step(
     with record_shares(model) if due else nullcontext([]) as shares:
         logits, states = model(episodes.tokens, blank)
     losses = domain_losses(logits, episodes)
-    # A memory may ask for a term of its own, such as a mixture's load balance.
+    # A memory may add a term of its own, such as a mixture's load balance.
     penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
 
     def make_point() -> dict[str, Any]:

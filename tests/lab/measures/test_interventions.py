@@ -2,19 +2,17 @@
 
 from dataclasses import dataclass
 
+import numpy as np
 import pytest
 import torch
-from tests.lab.tiny import tiny
+from tests.lab.tiny import EPISODES as CONFIG
+from tests.lab.tiny import tiny_model, unmoved
 from torch import Generator, Tensor
 
 from callosal.lab.measures import interventions
 from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.models.transformer import Transformer, TransformerConfig
-from callosal.lab.runs import build_model
-from callosal.lab.tasks import EpisodeConfig
 from callosal.memory import LateralMemory, RowState
-
-CONFIG = EpisodeConfig(num_letters=4, pairs_per_segment=4, num_rounds=1, modulus=5)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -25,7 +23,7 @@ class Notebook(RowState):
 
 
 class PerfectModel(Transformer):
-    """A model that writes the cipher down as it is told, and knows arithmetic."""
+    """A model that writes the cipher down, and has arithmetic built in."""
 
     def __init__(self) -> None:
         super().__init__(TransformerConfig(num_tokens=10, max_time=8, width=4, num_heads=1))
@@ -36,17 +34,14 @@ class PerfectModel(Transformer):
     def forward(self, tokens: Tensor, states: dict) -> tuple[Tensor, dict]:
         notes = states[0].trace.clone()
         logits = torch.zeros(*tokens.shape, CONFIG.vocabulary)
-        for row, segments in enumerate(tokens.tolist()):
-            for index, segment in enumerate(segments):
-                for time, token in enumerate(segment):
-                    follows = segment[time + 1] if time + 1 < len(segment) else None
-                    if token < 4 and follows is not None and follows < 4 and time % 2 == 0:
-                        notes[row, token] = follows
-                    known = int(notes[row, token]) if token < 4 else None
-                    if token >= 4 and time and token != CONFIG.blank:
-                        known = (2 * token - segment[time - 1] - 4) % 5 + 4
-                    if known is not None:
-                        logits[row, index, time, known] = 1.0
+        for (row, index, time), token in np.ndenumerate(tokens.numpy()):
+            segment = tokens[row, index].tolist()
+            if token < 4:
+                if time % 2 == 0 and segment[time + 1] < 4:
+                    notes[row, token] = segment[time + 1]
+                logits[row, index, time, notes[row, token]] = 1.0
+            elif time and token != CONFIG.blank:
+                logits[row, index, time, (2 * token - segment[time - 1] - 4) % 5 + 4] = 1.0
         return logits, {0: Notebook(trace=notes)}
 
 
@@ -63,19 +58,18 @@ def test_a_perfect_memory_loses_the_cipher_and_only_the_cipher_when_it_is_taken_
 
 
 def test_every_bank_is_tried_and_the_model_stays_as_it_was() -> None:
-    model = build_model(tiny()).eval()
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    measured = measure_interventions(model, CONFIG, 8, Generator().manual_seed(0))
+    model = tiny_model()
+    with unmoved(model):
+        measured, again = (
+            measure_interventions(model, CONFIG, 8, Generator().manual_seed(0)) for _ in range(2)
+        )
+    assert again == measured
     for per_bank in (measured.lesioned, measured.silenced, measured.swapped_banks):
         assert [len(values) for values in per_bank] == [2, 2]
-    for name, tensor in model.state_dict().items():
-        assert torch.equal(tensor, before[name])
-    again = measure_interventions(model, CONFIG, 8, Generator().manual_seed(0))
-    assert again == measured
 
 
 def test_a_silenced_bank_neither_reads_out_nor_holds_anything() -> None:
-    model = build_model(tiny()).eval()
+    model = tiny_model()
     without = interventions._silence(model, 1)
     memory, original = without.memory_at(0), model.memory_at(0)
     assert isinstance(memory, LateralMemory)
@@ -95,4 +89,4 @@ def test_a_silenced_bank_neither_reads_out_nor_holds_anything() -> None:
 
 def test_one_episode_has_no_neighbour() -> None:
     with pytest.raises(ValueError, match="at least 2"):
-        measure_interventions(build_model(tiny()), CONFIG, 1, Generator())
+        measure_interventions(tiny_model(), CONFIG, 1, Generator())

@@ -1,4 +1,4 @@
-"""Watching the banks' shares from outside changes nothing and misses no call."""
+"""Recording the banks' shares from outside changes nothing and misses no call."""
 
 import pytest
 import torch
@@ -48,25 +48,19 @@ def test_shares_are_those_the_call_used_even_when_it_moves_the_axes() -> None:
     assert not torch.equal(memory.bank_share(hidden), before)
 
 
-def test_all_memories_of_a_model_are_recorded_in_order_and_do_not_notice() -> None:
+@pytest.mark.parametrize("places", [(), (0, 1)])
+def test_all_memories_of_a_model_are_recorded_in_order_and_do_not_notice(
+    places: tuple[int, ...],
+) -> None:
     config = TransformerConfig(num_tokens=7, max_time=4, width=8, num_blocks=2)
-    memories = {
-        place: LateralMemory(MemoryConfig(width=8, num_banks=place + 2)) for place in (0, 1)
-    }
+    memories = {at: LateralMemory(MemoryConfig(width=8, num_banks=at + 2)) for at in places}
     model = Transformer(config, memories).eval()
     tokens = torch.randint(7, (2, 3, 4), generator=torch.Generator().manual_seed(0))
     silent, _ = model(tokens, model.blank(2))
     with record_shares(model) as shares:
-        watched, _ = model(tokens, model.blank(2))
-    assert torch.equal(watched, silent)
-    assert [tuple(one.shape) for one in shares] == [(2, 3, 4, 2), (2, 3, 4, 3)]
-
-
-def test_a_model_without_memory_records_nothing() -> None:
-    model = Transformer(TransformerConfig(num_tokens=7, max_time=4, width=8))
-    with record_shares(model) as shares:
-        model(torch.zeros(1, 1, 4, dtype=torch.long), model.blank(1))
-    assert shares == []
+        recorded, _ = model(tokens, model.blank(2))
+    assert torch.equal(recorded, silent)
+    assert [tuple(one.shape) for one in shares] == [(2, 3, 4, at + 2) for at in places]
 
 
 @pytest.mark.parametrize("fails", [False, True])

@@ -4,7 +4,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.lab.tiny import EPISODES, tiny
+from tests.lab.tiny import EPISODES, tiny, tiny_model, unmoved
 from torch import Generator, Tensor
 
 from callosal.lab.measures.retention import CHUNK, Retention, measure_retention
@@ -41,8 +41,9 @@ def asked_once(model: Transformer, most: int, mark: int) -> tuple[float, float]:
 def test_each_mark_is_as_if_it_had_been_the_only_question(arm) -> None:
     """So the questions before it left no trace; CHUNK + 1 crosses the border of a chunk."""
     marks = [0, 1, CHUNK + 1]
-    model = build_model(tiny(arm))
-    measured = measure(model, marks)
+    model = tiny_model(arm)
+    with unmoved(model):
+        measured = measure(model, marks)
     assert measured.distractors == marks
     for mark, recall, loss in zip(marks, measured.recall, measured.loss, strict=True):
         expected = asked_once(model, marks[-1], mark)
@@ -51,9 +52,7 @@ def test_each_mark_is_as_if_it_had_been_the_only_question(arm) -> None:
 
 
 def test_what_is_written_in_between_matters_to_a_memory_and_to_it_alone() -> None:
-    with_memory, without = (
-        measure(build_model(tiny(arm)), [0, 5]) for arm in ("inhibitory", "no-memory")
-    )
+    with_memory, without = (measure(tiny_model(arm), [0, 5]) for arm in ("inhibitory", "no-memory"))
     assert without.loss[0] == without.loss[1]
     assert with_memory.loss[0] != with_memory.loss[1]
 
@@ -72,44 +71,28 @@ def test_without_a_memory_recall_stays_at_chance_however_long_it_trains() -> Non
 
 
 def test_a_perfect_answer_counts_as_one() -> None:
-    """A model that is told the cipher: recall 1 and loss 0, so the right tokens are compared."""
-    model = build_model(tiny("no-memory")).eval()
+    """A model with the cipher built in: recall 1 and loss 0, so the right tokens are compared."""
+    model, longest = tiny_model("no-memory"), replace(EPISODES, num_distractors=3)
+    stream = Generator().manual_seed(5)
+    support = sample_episodes(longest, NUM_EPISODES, stream, "evaluation").tokens[:, 0]
 
-    def told(tokens: Tensor, states: dict) -> tuple[Tensor, dict]:
-        support = sample_episodes(
-            replace(EPISODES, num_distractors=3),
-            NUM_EPISODES,
-            Generator().manual_seed(5),
-            "evaluation",
-        ).tokens[:, 0]
+    def knowing(tokens: Tensor, states: dict) -> tuple[Tensor, dict]:
         image = torch.zeros(NUM_EPISODES, EPISODES.vocabulary, dtype=torch.long)
         image.scatter_(1, support[:, 0::2], support[:, 1::2])
         answer = image.gather(1, tokens.flatten(1)).reshape(tokens.shape)
         return 100.0 * torch.nn.functional.one_hot(answer, EPISODES.vocabulary).float(), states
 
-    model.forward = told
+    model.forward = knowing
     measured = measure(model, [0, 3])
     assert measured.recall == [1.0, 1.0]
     assert max(measured.loss) < 1e-6
 
 
 def test_progress_counts_up_to_the_last_mark() -> None:
-    told: list[tuple[int, int]] = []
-    model = build_model(tiny()).eval()
-    measure_retention(
-        model,
-        EPISODES,
-        [0, 3, 2 * CHUNK + 1],
-        2,
-        Generator().manual_seed(0),
-        lambda done, total: told.append((done, total)),
-    )
+    seen: list[tuple[int, int]] = []
     most = 2 * CHUNK + 1
-    assert told == [(3, most), (3 + CHUNK, most), (most, most)]
-
-
-def test_measuring_moves_nothing() -> None:
-    model = build_model(tiny())
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    measure(model, [0, 3])
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
+    stream = Generator().manual_seed(0)
+    measure_retention(
+        tiny_model(), EPISODES, [0, 3, most], 2, stream, lambda *counts: seen.append(counts)
+    )
+    assert seen == [(3, most), (3 + CHUNK, most), (most, most)]

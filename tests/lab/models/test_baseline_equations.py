@@ -1,4 +1,4 @@
-"""What each rival is by its own paper."""
+"""What each baseline is by its own paper."""
 
 import math
 import sys
@@ -6,7 +6,7 @@ from dataclasses import replace
 
 import pytest
 import torch
-from tests.lab.baselines import WIDTH, build, draw, lived, titans
+from tests.lab.baselines import WIDTH, build, draw, make, written_state
 from tests.laws import assert_near, assert_same_bits
 from torch import Tensor
 
@@ -75,7 +75,7 @@ def test_memory_network_hops_are_the_papers() -> None:
 
 def test_turing_steps_are_the_papers() -> None:
     memory, hidden = build("turing"), draw(1, 2)
-    state = lived(memory, 1)
+    state = written_state(memory, 1)
     y, after = memory(hidden, state)
     matrix, (read, write) = state.memory[0], state.weights[0]
     w = WIDTH
@@ -102,7 +102,7 @@ def test_turing_steps_are_the_papers() -> None:
 
 def test_recurrent_tokens_are_one_block_over_read_segment_write() -> None:
     memory, hidden = build("recurrent"), draw(2, 4)
-    state = lived(memory, 2)
+    state = written_state(memory, 2)
     y, after = memory(hidden, state)
     stream = torch.cat([state.tokens, hidden, state.tokens], dim=1)
     visible = torch.zeros(10, 10).bool()
@@ -166,7 +166,7 @@ def test_titans_is_the_package_over_the_stream(
         max_step=0.7,
         renew=renew,
     )
-    memory, hidden = titans(config).double(), draw(2, 3, 4)
+    memory, hidden = make(config).double(), draw(2, 3, 4)
     sizes = {"depth": depth, "expansion_factor": 2.0}
     package = type(memory.neural)(
         WIDTH,
@@ -183,7 +183,7 @@ def test_titans_is_the_package_over_the_stream(
 
 
 def test_titans_takes_no_mask_with_a_gap_and_no_part_of_a_chunk() -> None:
-    memory = titans(TitansConfig(width=WIDTH, chunk_size=2))
+    memory = make(TitansConfig(width=WIDTH, chunk_size=2))
     hidden, state, mask = draw(2, 4).float(), memory.blank(2), torch.ones(2, 4).bool()
     whole, _ = memory(hidden, state, mask)
     assert_near(whole, memory(hidden, state)[0])

@@ -33,24 +33,16 @@ def is_odd_by_cycles(permutation: tuple[int, ...]) -> bool:
 
 
 @pytest.mark.parametrize("num_letters", [3, 4, 5, 6])
-def test_parity_is_that_of_the_swaps_a_permutation_is_made_of(num_letters: int) -> None:
-    ciphers = all_permutations(num_letters)
-    expected = [is_odd_by_cycles(tuple(row)) for row in ciphers.tolist()]
-    assert cipher.is_odd(ciphers).tolist() == expected
-    assert sum(expected) == math.factorial(num_letters) // 2
-
-
-def test_parity_takes_any_number_of_leading_axes() -> None:
-    ciphers = all_permutations(3).reshape(2, 3, 3)
-    assert torch.equal(cipher.is_odd(ciphers).flatten(), cipher.is_odd(ciphers.flatten(0, 1)))
-    assert not cipher.is_odd(torch.arange(26))
-
-
-@pytest.mark.parametrize("num_letters", [3, 4, 5, 6])
-def test_each_split_maps_every_letter_to_every_other_equally_often(num_letters: int) -> None:
+def test_parity_halves_the_ciphers_and_each_half_maps_letters_equally_often(
+    num_letters: int,
+) -> None:
     """What keeps the chance level at ln K although training sees only half of all ciphers."""
     ciphers = all_permutations(num_letters)
     odd = cipher.is_odd(ciphers)
+    assert odd.tolist() == [is_odd_by_cycles(tuple(row)) for row in ciphers.tolist()]
+    assert torch.equal(cipher.is_odd(ciphers.reshape(2, -1, num_letters)).flatten(), odd)
+    assert not cipher.is_odd(torch.arange(26))
+    assert odd.sum() == math.factorial(num_letters) // 2
     for half in (ciphers[odd], ciphers[~odd]):
         counts = torch.nn.functional.one_hot(half, num_letters).sum(0)
         assert (counts == math.factorial(num_letters) // 2 // num_letters).all()
@@ -99,9 +91,7 @@ def test_an_order_shows_every_letter_once_per_pass(
     assert orders.shape == (num_orders, num_passes * num_letters)
     for one in orders.split(num_letters, dim=1):
         assert (one.sort(-1).values == torch.arange(num_letters)).all()
-
-
-def test_every_pass_is_shuffled_anew() -> None:
+    # Every pass is shuffled anew.
     passes = cipher.sample_orders(1, 26, 4, Generator().manual_seed(0))[0].split(26)
     assert all(not torch.equal(one, other) for one, other in pairwise(passes))
 

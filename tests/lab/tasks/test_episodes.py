@@ -2,6 +2,7 @@
 
 import math
 import random
+import re
 from collections import Counter
 from collections.abc import Callable
 from dataclasses import replace
@@ -16,12 +17,14 @@ from tests.cases import SEEDS
 from torch import Generator, Tensor
 
 from callosal.lab.tasks import EpisodeConfig, Episodes, Split, cipher, sample_episodes
-from callosal.lab.tasks.episodes import scored
+from callosal.lab.tasks.episodes import scored, scored_questions
+from callosal.lab.tasks.rules import RULES
 from callosal.training import UNSCORED
 
 # The domains of the default episode, in its order.
 CIPHER, ARITHMETIC = 0, 1
 SPLITS: list[Split] = ["training", "evaluation"]
+EIGHT = ("cipher", "cipher", *RULES)
 
 
 @st.composite
@@ -43,7 +46,7 @@ def episode_configs(draw: st.DrawFn) -> EpisodeConfig:
 
 
 def draw_episodes(
-    config: EpisodeConfig, seed: int, split: Split = "training", num_episodes: int = 3
+    config: EpisodeConfig, seed: int = 0, split: Split = "training", num_episodes: int = 3
 ) -> Episodes:
     return sample_episodes(config, num_episodes, Generator().manual_seed(seed), split)
 
@@ -60,33 +63,26 @@ def questions(config: EpisodeConfig, tensor: Tensor) -> Tensor:
 
 
 @given(episode_configs(), SEEDS, st.sampled_from(SPLITS))
-def test_the_support_shows_every_letter_with_its_one_image(
+def test_supports_show_every_letter_and_questions_ask_for_each_image_once(
     config: EpisodeConfig, seed: int, split: Split
 ) -> None:
-    pairs = supports(config, draw_episodes(config, seed, split))
-    for row in pairs.tolist():
+    episodes = draw_episodes(config, seed, split)
+    letters = list(range(config.num_letters))
+    parts = (questions(config, t).tolist() for t in (episodes.tokens, episodes.targets))
+    for pairs, asked, wanted in zip(supports(config, episodes).tolist(), *parts, strict=True):
         image: dict[int, int] = {}
-        for letter, answer in row:
+        for letter, answer in pairs:
             assert image.setdefault(letter, answer) == answer
-        letters = list(range(config.num_letters))
-        assert sorted(image) == letters
-        assert sorted(image.values()) == letters
+        assert sorted(image) == sorted(image.values()) == letters
         odd = cipher.is_odd(torch.tensor([image[letter] for letter in letters]))
         assert bool(odd) == (split == "evaluation")
-
-
-@given(episode_configs(), SEEDS)
-def test_every_letter_is_asked_once_for_its_image_and_never_answered(
-    config: EpisodeConfig, seed: int
-) -> None:
-    episodes = draw_episodes(config, seed)
-    image = [dict(row) for row in supports(config, episodes).tolist()]
-    asked, wanted = (questions(config, t) for t in (episodes.tokens, episodes.targets))
-    for row, answers, targets in zip(image, asked.tolist(), wanted.tolist(), strict=True):
-        assert sorted(letter for letter, _ in answers) == list(range(config.num_letters))
-        assert {second for _, second in answers} == {config.blank}
-        assert [target for target, _ in targets] == [row[letter] for letter, _ in answers]
-        assert {second for _, second in targets} == {UNSCORED}
+        assert sorted(letter for letter, _ in asked) == letters
+        assert {second for _, second in asked} == {config.blank}
+        assert [target for target, _ in wanted] == [image[letter] for letter, _ in asked]
+        assert {second for _, second in wanted} == {UNSCORED}
+    again = draw_episodes(config, seed, split)
+    assert torch.equal(again.tokens, episodes.tokens)
+    assert torch.equal(again.targets, episodes.targets)
 
 
 @given(episode_configs(), SEEDS)
@@ -101,13 +97,12 @@ def test_progressions_are_strict_and_scored_from_the_third_term(
     assert (steps == steps[..., :1]).all()
     assert (steps != 0).all()
     targets = episodes.targets[:, where]
-    assert (targets[..., 0] == UNSCORED).all()
-    assert (targets[..., -1] == UNSCORED).all()
+    assert (targets[..., [0, -1]] == UNSCORED).all()
     assert torch.equal(targets[..., 1:-1], episodes.tokens[:, where, 2:])
 
 
 @given(episode_configs(), SEEDS)
-def test_domains_come_in_turn_with_the_distractors_before_the_questions(
+def test_domains_come_in_turn_with_tokens_of_their_own_and_are_scored_apart(
     config: EpisodeConfig, seed: int
 ) -> None:
     episodes = draw_episodes(config, seed)
@@ -116,11 +111,26 @@ def test_domains_come_in_turn_with_the_distractors_before_the_questions(
     expected += [ARITHMETIC] * config.num_distractors
     expected += turn * config.num_questions
     assert episodes.domains.tolist() == [[d] * config.segment_length for d in expected]
+    assert config.segment_length == 2 * config.pairs_per_segment
     shape = (3, len(expected), config.segment_length)
     assert episodes.tokens.shape == episodes.targets.shape == shape
+
+    assert config.vocabulary == config.num_letters + config.modulus + 1
+    assert config.blank == config.vocabulary - 1
+    assert int(episodes.tokens.min()) >= 0
+    assert int(episodes.tokens.max()) == config.blank
     letters = episodes.tokens[:, episodes.domains[:, 0] == CIPHER]
     assert ((letters < config.num_letters) | (letters == config.blank)).all()
-    assert config.segment_length == 2 * config.pairs_per_segment
+    targets = episodes.targets[episodes.targets != UNSCORED]
+    assert ((targets >= 0) & (targets < config.blank)).all()
+
+    marks = [scored(episodes, domain) for domain in (CIPHER, ARITHMETIC)]
+    assert not (marks[0] & marks[1]).any()
+    assert torch.equal(marks[0] | marks[1], episodes.targets != UNSCORED)
+    assert torch.equal(marks[0], scored_questions(episodes, config))
+    assert (marks[CIPHER].sum((1, 2)) == config.num_letters).all()
+    terms = expected.count(ARITHMETIC) * (config.segment_length - 2)
+    assert (marks[ARITHMETIC].sum((1, 2)) == terms).all()
 
 
 @given(episode_configs(), SEEDS, st.integers(1, 4))
@@ -135,50 +145,13 @@ def test_distractors_add_exactly_that_many_segments_and_nothing_else(
     assert torch.equal(*cipher_part)
 
 
-@given(episode_configs(), SEEDS)
-def test_tokens_fill_the_vocabulary_and_no_more(config: EpisodeConfig, seed: int) -> None:
-    episodes = draw_episodes(config, seed)
-    assert config.vocabulary == config.num_letters + config.modulus + 1
-    assert config.blank == config.vocabulary - 1
-    assert int(episodes.tokens.min()) >= 0
-    assert int(episodes.tokens.max()) == config.blank
-    targets = episodes.targets[episodes.targets != UNSCORED]
-    assert ((targets >= 0) & (targets < config.blank)).all()
-
-
-@given(episode_configs(), SEEDS)
-def test_scored_marks_each_domains_targets_and_nothing_twice(
-    config: EpisodeConfig, seed: int
-) -> None:
-    episodes = draw_episodes(config, seed)
-    marks = [scored(episodes, domain) for domain in (CIPHER, ARITHMETIC)]
-    assert not (marks[0] & marks[1]).any()
-    assert torch.equal(marks[0] | marks[1], episodes.targets != UNSCORED)
-    assert (marks[CIPHER].sum((1, 2)) == config.num_letters).all()
-    num_arithmetic = int((episodes.domains[:, 0] == ARITHMETIC).sum())
-    terms = num_arithmetic * (config.segment_length - 2)
-    assert (marks[ARITHMETIC].sum((1, 2)) == terms).all()
-
-
-@given(episode_configs(), SEEDS, st.sampled_from(SPLITS))
-def test_equal_seeds_give_equal_episodes(config: EpisodeConfig, seed: int, split: Split) -> None:
-    one, other = (draw_episodes(config, seed, split) for _ in range(2))
-    assert torch.equal(one.tokens, other.tokens)
-    assert torch.equal(one.targets, other.targets)
-
-
-def test_other_seeds_and_other_rows_give_other_episodes() -> None:
+def test_other_seeds_rows_and_splits_give_other_episodes() -> None:
     config = EpisodeConfig(num_letters=26, pairs_per_segment=26, num_rounds=1, modulus=97)
     rows = torch.cat([draw_episodes(config, seed, num_episodes=10).tokens for seed in range(10)])
     assert len(rows.unique(dim=0)) == 100
-
-
-def test_the_splits_differ_for_one_seed_where_a_cipher_shows() -> None:
     config = EpisodeConfig()
-    training, evaluation = (draw_episodes(config, 0, split) for split in SPLITS)
-    for one, other in zip(
-        supports(config, training).tolist(), supports(config, evaluation).tolist(), strict=True
-    ):
+    drawn = (supports(config, draw_episodes(config, 0, split)).tolist() for split in SPLITS)
+    for one, other in zip(*drawn, strict=True):
         assert sorted(map(tuple, one)) != sorted(map(tuple, other))
 
 
@@ -213,10 +186,7 @@ def test_without_the_support_every_answer_is_as_likely_as_every_other(
 
 
 def _always(pi: Tensor) -> Callable[..., Tensor]:
-    def sample(*_: Any) -> Tensor:
-        return pi[None]
-
-    return sample
+    return lambda *_: pi[None]
 
 
 @pytest.mark.parametrize("split", SPLITS)
@@ -237,19 +207,112 @@ def test_on_samples_no_constant_guess_beats_chance(split: Split) -> None:
     assert chance - 130 / (2 * 8 * num_episodes) < best <= chance
 
 
+# ---------------------------------------------------------------- other domains than the default's
+
+
+def test_every_domain_has_an_alphabet_of_its_own() -> None:
+    config = EpisodeConfig(domains=EIGHT, num_distractors=7)
+    episodes = draw_episodes(config)
+    assert (episodes.targets[:, :, -1] == UNSCORED).all(), "its successor is in no segment"
+    start = 0
+    for domain, size in enumerate(config.alphabets):
+        tokens = episodes.tokens[:, episodes.domains == domain]
+        tokens = tokens[tokens != config.blank]
+        assert start <= int(tokens.min())
+        assert int(tokens.max()) < start + size
+        start += size
+    assert config.blank == start == config.vocabulary - 1
+
+
+def test_two_ciphers_of_an_episode_are_two() -> None:
+    episodes = draw_episodes(EpisodeConfig(domains=("cipher", "cipher", "arithmetic")))
+    images = []
+    for domain in (0, 1):
+        start, segment = 8 * domain, 6 + domain
+        pairs = episodes.tokens[:, domain].reshape(3, -1, 2) - start
+        images.append([dict(row.tolist()) for row in pairs])
+        for row, image in enumerate(images[-1]):
+            letters, answers = (
+                (tensor[row, segment, 0::2] - start).tolist()
+                for tensor in (episodes.tokens, episodes.targets)
+            )
+            assert [image[letter] for letter in letters] == answers
+    assert any(a != b for a, b in zip(*images, strict=True))
+
+
+def test_one_alphabet_for_all() -> None:
+    config = EpisodeConfig(num_letters=11, pairs_per_segment=11, shared_alphabet=True)
+    assert config.vocabulary == 12
+    episodes = draw_episodes(config, num_episodes=200)
+    # Over a segment each token is as frequent in the one as in the other: only structure tells.
+    for domain in (0, 1):
+        tokens = episodes.tokens[:, domain]
+        assert all(torch.equal(row.bincount(), torch.full((11,), 2)) for row in tokens)
+
+
+def test_domains_come_as_often_as_they_are_said_to() -> None:
+    config = EpisodeConfig(num_rounds=2, repeats=(1, 9), num_distractors=3)
+    order = draw_episodes(config).domains[:, 0].tolist()
+    assert order == [0, *[1] * 9] * 2 + [1] * 3 + [0, 1]
+    assert config.num_told_segments == 20
+
+
+@pytest.mark.parametrize("mixing", [0.125, 0.25, 0.5])
+def test_mixed_segments_hold_both_domains_and_lose_nothing(mixing: float) -> None:
+    config = EpisodeConfig(mixing=mixing, num_distractors=1)
+    plain, mixed = draw_episodes(replace(config, mixing=0.0)), draw_episodes(config)
+    assert (mixed.domains[0] == 1).double().mean().item() == mixing
+    for domain in (0, 1):
+        kept = [e.tokens[:, e.domains == domain].sort(-1).values for e in (plain, mixed)]
+        assert torch.equal(*kept)
+    assert scored(mixed, 0).sum() == scored(plain, 0).sum()
+    # A progression is scored where two terms of it stand before, in its own segment.
+    for row, segment, time in scored(mixed, 1).nonzero().tolist():
+        terms = mixed.tokens[row, segment, time - 1 : time + 2] - config.num_letters
+        assert (mixed.domains[segment, time - 1 : time + 2] == 1).all()
+        assert (terms[2] - terms[1]) % 11 == (terms[1] - terms[0]) % 11
+        assert mixed.targets[row, segment, time] == mixed.tokens[row, segment, time + 1]
+    # Distractors have no neighbour of another domain.
+    assert (mixed.domains[4] == 1).all()
+
+
 @pytest.mark.parametrize(
     ("fields", "message"),
     [
         ({"num_letters": 2, "pairs_per_segment": 2}, "num_letters is 2; it must be at least 3"),
         ({"pairs_per_segment": 0}, "pairs_per_segment is 0; it must divide num_letters"),
-        ({"pairs_per_segment": 3}, r"pairs_per_segment is 3; it must divide num_letters \(8\)"),
+        ({"pairs_per_segment": 3}, "pairs_per_segment is 3; it must divide num_letters (8)"),
         ({"pairs_per_segment": 16}, "pairs_per_segment is 16"),
-        ({"pairs_per_segment": 2, "num_rounds": 3}, "num_rounds is 3; .* need at least 4"),
-        ({"num_rounds": 0}, "num_rounds is 0; .* need at least 1"),
+        ({"num_rounds": 0}, "num_rounds is 0; 8 letters at 8 a round need at least 1"),
+        ({"pairs_per_segment": 2, "num_rounds": 3}, "num_rounds is 3; 8 letters at 2 a round need"),
         ({"num_distractors": -1}, "num_distractors is -1; it must be at least 0"),
+        (
+            {"num_distractors": 1, "domains": ("cipher",)},
+            "num_distractors is 1; it must be 0, since",
+        ),
         ({"modulus": 1}, "modulus is 1; it must be at least 2"),
+        ({"modulus": 2, "domains": ("multiplication",)}, "modulus is 2; it must be at least 3"),
+        ({"domains": ()}, "domains is (); it must be one or more of cipher, recall, arithmetic"),
+        ({"domains": ("poetry",)}, "domains is ('poetry',); it must be one or more of cipher"),
+        (
+            {"repeats": (1,)},
+            "repeats is (1,); it must be empty, or a number from 1 on for each of the 2",
+        ),
+        ({"repeats": (0, 1)}, "repeats is (0, 1); it must be empty, or a number from 1 on"),
+        ({"mixing": 0.6}, "mixing is 0.6; it must be between 0 and 0.5"),
+        ({"mixing": 0.5, "domains": ("cipher", "parity")}, "mixing is 0.5; it must be 0 unless"),
+        (
+            {"mixing": 0.5, "repeats": (1, 2)},
+            "mixing is 0.5; it must be 0 unless the domains are even",
+        ),
+        (
+            {"mixing": 0.05},
+            "mixing is 0.05; it must be 0 or move at least one of a segment's 8 pairs",
+        ),
     ],
 )
-def test_a_wrong_size_is_refused_with_what_is_allowed(fields: dict[str, Any], message: str) -> None:
-    with pytest.raises(ValueError, match=rf"EpisodeConfig\.{message}"):
+def test_a_wrong_field_is_refused_with_what_is_allowed(
+    fields: dict[str, Any], message: str
+) -> None:
+    with pytest.raises(ValueError, match=re.escape(f"EpisodeConfig.{message}")):
         EpisodeConfig(**fields)

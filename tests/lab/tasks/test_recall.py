@@ -37,13 +37,13 @@ def test_an_episode_asks_each_key_for_its_value() -> None:
     config = EpisodeConfig(domains=("recall", "counting"), modulus=10)
     episodes = sample_episodes(config, 50, Generator().manual_seed(0), "evaluation")
     assert config.alphabets == (16, 10)
-    told = episodes.tokens[:, 0].reshape(50, -1, 2)
+    pairs = episodes.tokens[:, 0].reshape(50, -1, 2)
     asked, answers = episodes.tokens[:, 4, 0::2], episodes.targets[:, 4, 0::2]
-    assert (told[..., 0] < 8).all()
-    assert ((told[..., 1] >= 8) & (told[..., 1] < 16)).all()
+    assert (pairs[..., 0] < 8).all()
+    assert ((pairs[..., 1] >= 8) & (pairs[..., 1] < 16)).all()
     for row in range(50):
-        value = dict(told[row].tolist())
+        value = dict(pairs[row].tolist())
         assert [value[key] for key in asked[row].tolist()] == answers[row].tolist()
         assert sorted(value) == list(range(8))
     # Values come with replacement: nearly no function is a bijection.
-    assert any(len(set(told[row, :, 1].tolist())) < 8 for row in range(50))
+    assert any(len(set(pairs[row, :, 1].tolist())) < 8 for row in range(50))

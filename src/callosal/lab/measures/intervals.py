@@ -12,7 +12,7 @@ LEVEL = 0.95
 
 @dataclass(frozen=True, kw_only=True)
 class Interval:
-    """An estimate and its 95 % interval; low and high are infinite where one seed says nothing."""
+    """An estimate and its 95 % interval; one seed leaves low and high infinite."""
 
     estimate: float
     low: float

@@ -1,4 +1,4 @@
-"""Is the memory doing it? The same questions, with the memory as it is, taken away, lesioned, swapped."""
+"""The same questions with the memory as it is, taken away, lesioned and swapped."""
 
 from collections.abc import Callable
 from copy import deepcopy
@@ -10,7 +10,7 @@ from torch import Generator, Tensor
 
 from callosal.lab.models.transformer import States, Transformer
 from callosal.lab.tasks import EpisodeConfig, Episodes, sample_episodes
-from callosal.lab.tasks.episodes import TOLD, scored
+from callosal.lab.tasks.episodes import scored, scored_questions
 from callosal.memory import LateralMemory
 from callosal.training import UNSCORED
 
@@ -21,13 +21,13 @@ class Interventions:
 
     Attributes:
         domains: their names, the order of every list below.
-        warm: the memory as it was told.
+        warm: the memory as the supports left it.
         fresh: the state replaced by a blank one before the questions.
-        frozen: nothing was ever written.
+        frozen: nothing was ever written, so that every segment meets a blank memory.
         lesioned: each bank's trace zeroed before the questions, one list per bank.
         silenced: each bank taken out altogether (prototypes and writes too), one list per bank.
         swapped: before the questions each row gets its neighbour's state: (own answers, the
-            neighbour's answers), over what was told.
+            neighbour's answers), over the questions that need a memory.
         swapped_banks: the same with one bank alone exchanged, one pair per bank.
     """
 
@@ -45,7 +45,7 @@ class Interventions:
 def measure_interventions(
     model: Transformer, config: EpisodeConfig, num_episodes: int, generator: Generator
 ) -> Interventions:
-    """Tell each episode once, then ask under every condition.
+    """Show each episode's supports once, then ask its questions under every condition.
 
     Args:
         model: a model in evaluation mode; without banks the lists per bank are empty.
@@ -65,10 +65,10 @@ def measure_interventions(
         targets=episodes.targets[:, first:],
         domains=episodes.domains[first:],
     )
-    _, told = model(episodes.tokens[:, :first], model.blank(num_episodes))
+    _, written = model(episodes.tokens[:, :first], model.blank(num_episodes))
 
-    def accuracy(states: States, asked: Transformer = model) -> list[float]:
-        return share_right(asked(questions.tokens, states)[0])
+    def accuracy(states: States, variant: Transformer = model) -> list[float]:
+        return share_right(variant(questions.tokens, states)[0])
 
     def share_right(logits: Tensor) -> list[float]:
         right = logits.argmax(-1) == questions.targets
@@ -77,7 +77,7 @@ def measure_interventions(
 
     def answers(states: States) -> list[float]:
         logits, _ = model(questions.tokens, states)
-        return _whose(logits, questions, config)
+        return _own_and_other(logits, questions, config)
 
     neighbours = torch.arange(num_episodes).roll(1)
     banks = range(_num_banks(model))
@@ -88,14 +88,14 @@ def measure_interventions(
         silenced.append(accuracy(states, without))
     return Interventions(
         domains=list(config.domains),
-        warm=accuracy(told),
+        warm=accuracy(written),
         fresh=accuracy(model.blank(num_episodes)),
         frozen=share_right(_each_alone(model, questions.tokens)),
-        lesioned=[accuracy(_on_bank(told, bank, torch.zeros_like)) for bank in banks],
+        lesioned=[accuracy(_on_bank(written, bank, torch.zeros_like)) for bank in banks],
         silenced=silenced,
-        swapped=answers({place: state[neighbours] for place, state in told.items()}),
+        swapped=answers({place: state[neighbours] for place, state in written.items()}),
         swapped_banks=[
-            answers(_on_bank(told, bank, lambda trace: trace[neighbours])) for bank in banks
+            answers(_on_bank(written, bank, lambda trace: trace[neighbours])) for bank in banks
         ],
     )
 
@@ -106,7 +106,7 @@ def _num_banks(model: Transformer) -> int:
 
 
 def _each_alone(model: Transformer, tokens: Tensor) -> Tensor:
-    """Answer every segment from a blank memory: where nothing is written, none knows of another."""
+    """Answer every segment from a blank memory, as if nothing had been written."""
     rows = rearrange(tokens, "batch segment time -> (batch segment) 1 time")
     logits, _ = model(rows, model.blank(len(rows)))
     return rearrange(logits, "(batch seg) 1 time token -> batch seg time token", batch=len(tokens))
@@ -133,17 +133,16 @@ def _silence(model: Transformer, bank: int) -> Transformer:
     return without
 
 
-def _whose(logits: Tensor, questions: Episodes, config: EpisodeConfig) -> list[float]:
-    """Return the shares of told answers that are the row's own, and its neighbour's."""
-    told = [index for index, name in enumerate(config.domains) if name in TOLD]
-    asked = torch.stack([scored(questions, domain) for domain in told]).any(0)
+def _own_and_other(logits: Tensor, questions: Episodes, config: EpisodeConfig) -> list[float]:
+    """Return how often a row answers as it should, and as its neighbour should."""
+    where = scored_questions(questions, config)
     num_rows = len(logits)
-    # What each row answers to each letter: every letter is asked once.
+    # Each row's right answer for each letter; every letter stands in one question.
     table = torch.full((num_rows, config.vocabulary), UNSCORED)
     rows = torch.arange(num_rows)[:, None, None].expand_as(questions.tokens)
-    table[rows[asked], questions.tokens[asked]] = questions.targets[asked]
+    table[rows[where], questions.tokens[where]] = questions.targets[where]
     theirs = table.roll(1, 0)[rows, questions.tokens]
     guesses = logits.argmax(-1)
-    own = (guesses == questions.targets)[asked].float().mean().item()
-    other = (guesses == theirs)[asked].float().mean().item()
+    own = (guesses == questions.targets)[where].float().mean().item()
+    other = (guesses == theirs)[where].float().mean().item()
     return [own, other]

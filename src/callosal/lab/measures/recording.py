@@ -1,4 +1,4 @@
-"""Watch which bank gets what, in any model that holds a memory."""
+"""Record the bank shares of every token, in any model that holds memories."""
 
 from collections.abc import Iterator
 from contextlib import contextmanager

@@ -1,24 +1,24 @@
-"""How much of what was told is still recalled after n further segments that also write."""
+"""How much is still recalled after n further segments that also write."""
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 
 import torch
-from torch import Generator, Tensor
+from torch import Generator
 
-from callosal.lab.models.transformer import States, Transformer
+from callosal.lab.models.transformer import Transformer
 from callosal.lab.tasks import EpisodeConfig, sample_episodes
-from callosal.lab.tasks.episodes import TOLD, scored
+from callosal.lab.tasks.episodes import scored_questions
 
 CHUNK = 20
 
 
 @dataclass(frozen=True, kw_only=True)
 class Retention:
-    """Recall of what was told after each number of distractor segments.
+    """Recall after each number of distractor segments between support and question.
 
     Attributes:
-        distractors: numbers of segments between support and question.
+        distractors: the numbers of segments.
         recall: share of letters answered rightly, in [0, 1].
         loss: cross-entropy of the answers, in nats.
     """
@@ -37,13 +37,13 @@ def measure_retention(
     generator: Generator,
     on_progress: Callable[[int, int], None] = lambda done, total: None,
 ) -> Retention:
-    """Ask the same questions after more and more of the rules; the questions leave no trace.
+    """Ask the same questions after more and more segments of the rules; the questions leave no trace.
 
     Args:
         model: a model in evaluation mode, with or without memory.
         config: the episodes; its own number of distractors is ignored.
         distractors: increasing numbers of segments of the rules, each of which writes.
-        num_episodes: how many ciphers; each asks all its letters.
+        num_episodes: how many; each asks for all its letters.
         generator: draws the episodes, from the evaluation split.
         on_progress: called with (segments done, segments in all).
     """
@@ -54,11 +54,9 @@ def measure_retention(
     first = config.num_told_segments
     questions = slice(first + most, None)
     tokens, targets = episodes.tokens[:, questions], episodes.targets[:, questions]
-    told = [index for index, name in enumerate(config.domains) if name in TOLD]
-    asked = torch.stack([scored(episodes, domain) for domain in told]).any(0)[:, questions]
+    scored = scored_questions(episodes, config)[:, questions]
 
-    states: States = model.blank(num_episodes)
-    _, states = model(episodes.tokens[:, :first], states)
+    _, states = model(episodes.tokens[:, :first], model.blank(num_episodes))
     recall: list[float] = []
     loss: list[float] = []
     done = 0
@@ -69,7 +67,7 @@ def measure_retention(
             done = stop
             on_progress(done, most)
         logits, _ = model(tokens, states)
-        answers: Tensor = targets[asked]
-        recall.append((logits[asked].argmax(-1) == answers).float().mean().item())
-        loss.append(torch.nn.functional.cross_entropy(logits[asked], answers).item())
+        guesses, answers = logits[scored], targets[scored]
+        recall.append((guesses.argmax(-1) == answers).float().mean().item())
+        loss.append(torch.nn.functional.cross_entropy(guesses, answers).item())
     return Retention(distractors=list(distractors), recall=recall, loss=loss)

@@ -9,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
+from callosal.lab.models.config import require_counts, require_heads
 from callosal.memory import Memory
 
 # Each memory has a state of its own kind.
@@ -36,15 +37,8 @@ class TransformerConfig:
     feed_forward: int = 4
 
     def __post_init__(self) -> None:
-        for name in ("num_tokens", "max_time", "width", "num_blocks", "num_heads", "feed_forward"):
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"TransformerConfig.{name} is {value}; it must be at least 1")
-        if self.width % self.num_heads:
-            raise ValueError(
-                f"TransformerConfig.width is {self.width}; it must be a multiple of "
-                f"num_heads ({self.num_heads})"
-            )
+        require_heads(self)
+        require_counts(self, "num_tokens", "max_time", "num_blocks", "feed_forward")
 
 
 class Block(nn.Module):

@@ -1,4 +1,4 @@
-"""What is asked of a memory. Tasks make tokens and targets and know nothing of models."""
+"""What memories are tested on. Tasks make tokens and targets and know nothing of models."""
 
 from callosal.lab.tasks.episodes import EpisodeConfig, Episodes, Split, sample_episodes
 

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Literal, cast, get_args
+from typing import cast
 
 import torch
 from einops import rearrange
@@ -12,14 +12,11 @@ from torch import Generator, Tensor
 from callosal.lab.tasks import cipher, recall, rules
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.rules import Rule
+from callosal.memory.config import ADDED
 from callosal.training import UNSCORED
 
-# Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
-ADDED = {"added": True}
-
-# What must be told before it can be asked: a memory's domains. All others are rules.
-Told = Literal["cipher", "recall"]
-TOLD: tuple[Told, ...] = get_args(Told)
+# The domains whose answers must be remembered from a support to a question. All others are rules.
+TOLD = ("cipher", "recall")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,8 +29,8 @@ class EpisodeConfig:
         num_rounds: rounds of supports; together they must show every letter.
         num_distractors: segments of the rules, in turn, between the last round and the questions.
         modulus: P of the numeric rules, at least 2 (a prime above 2 for multiplication).
-        domains: "cipher" and "recall" are told and asked; the rules are those of ``tasks.rules``. A domain
-            named twice is two domains, each with an alphabet of its own.
+        domains: "cipher" and "recall" have supports and questions; the others are rules of ``tasks.rules``. A
+            domain named twice is two domains, each with an alphabet of its own.
         shared_alphabet: all domains use the same tokens, so that only their structure tells them apart.
         repeats: segments of each domain in a round; empty is one each.
         mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for
@@ -87,7 +84,13 @@ class EpisodeConfig:
         self._require(
             self.mixing == 0.0 or self._can_mix(),
             "mixing",
-            "it must be 0 unless the domains are even in number, once a round, told or numeric",
+            "it must be 0 unless the domains are even in number, once a round, and numeric or one of "
+            + ", ".join(TOLD),
+        )
+        self._require(
+            self.mixing == 0.0 or self.pairs_mixed >= 1,
+            "mixing",
+            f"it must be 0 or move at least one of a segment's {self.pairs_per_segment} pairs",
         )
 
     def _require(self, condition: bool, name: str, remedy: str) -> None:
@@ -105,31 +108,34 @@ class EpisodeConfig:
         return self.repeats or (1,) * len(self.domains)
 
     @property
+    def pairs_mixed(self) -> int:
+        """Pairs of every segment that change places with its neighbour's."""
+        return round(self.mixing * self.pairs_per_segment)
+
+    @property
     def segment_length(self) -> int:
         """Tokens in every segment."""
         return 2 * self.pairs_per_segment
 
     @property
     def num_questions(self) -> int:
-        """Question segments of a told domain, which together ask every letter once."""
+        """Question segments of a domain in ``TOLD``; together they ask for every letter once."""
         return self.num_letters // self.pairs_per_segment
 
     @property
     def num_told_segments(self) -> int:
-        """Segments before the distractors."""
+        """Support segments, of all domains: those before the distractors."""
         return self.num_rounds * sum(self.turns)
 
     @property
     def alphabets(self) -> tuple[int, ...]:
         """Tokens of each domain's alphabet."""
-        sizes = []
-        for name in self.domains:
-            if name in TOLD:
-                sizes.append(self.num_letters * (2 if name == "recall" else 1))
-            else:
-                rule = cast(Rule, name)
-                sizes.append(rules.alphabet_size(rule, self.num_letters, self.modulus))
-        return tuple(sizes)
+        episodic = {"cipher": self.num_letters, "recall": 2 * self.num_letters}
+        return tuple(
+            episodic.get(name)
+            or rules.alphabet_size(cast(Rule, name), self.num_letters, self.modulus)
+            for name in self.domains
+        )
 
     @property
     def vocabulary(self) -> int:
@@ -148,7 +154,7 @@ class Episodes:
 
     Attributes:
         tokens: what the model sees.
-        targets: what it should say at each token; UNSCORED where nothing is asked.
+        targets: the right answer at each token; UNSCORED where there is none.
         domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone:
             no model or loss sees it. The same in every row.
     """
@@ -168,13 +174,13 @@ def sample_episodes(
     """Draw episodes: rounds of every domain in turn, distractors of the rules, then every question.
 
     A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored
-    at x on f(x), every letter once, the answer never shown. A rule is scored wherever it foretells the
+    at x on f(x), every letter once, the answer never shown. A rule is scored wherever it predicts the
     next token.
     """
     order = _order(config)
     starts = _alphabet_starts(config)
     draw = [
-        _told_segments(config, index, starts[index], num_episodes, generator, split)
+        _episodic_segments(config, index, starts[index], num_episodes, generator, split)
         if name in TOLD
         else _rule_segments(
             config, index, starts[index], (num_episodes, order.count(index)), generator
@@ -192,7 +198,7 @@ def sample_episodes(
 
 
 def _order(config: EpisodeConfig) -> list[int]:
-    """Say whose turn each segment is."""
+    """Return the domain of each segment."""
     turn = [index for index, times in enumerate(config.turns) for _ in range(times)]
     of_rules = [index for index, name in enumerate(config.domains) if name not in TOLD]
     distractors = [of_rules[n % len(of_rules)] for n in range(config.num_distractors)]
@@ -208,7 +214,7 @@ def _alphabet_starts(config: EpisodeConfig) -> list[int]:
     return [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
 
 
-def _told_segments(
+def _episodic_segments(
     config: EpisodeConfig,
     index: int,
     start: int,
@@ -216,7 +222,7 @@ def _told_segments(
     generator: Generator,
     split: Split,
 ) -> Callable[[], _Segment]:
-    """Draw a mapping per episode; return what gives its supports and then its questions, one a call."""
+    """Draw a mapping per episode; return a function that gives its supports, then its questions."""
     letters, pairs, questions = config.num_letters, config.pairs_per_segment, config.num_questions
     supports = config.num_rounds * config.turns[index]
     if config.domains[index] == "recall":
@@ -227,17 +233,15 @@ def _told_segments(
         answers_start = start
     passes = -(-supports * pairs // letters)
     shown = cipher.sample_orders(num_episodes, letters, passes, generator)[:, : supports * pairs]
-    asked = cipher.sample_orders(num_episodes, letters, 1, generator)
+    queried = cipher.sample_orders(num_episodes, letters, 1, generator)
 
-    told = answers_start + mapping.take_along_dim(shown, dim=1)
-    answers = answers_start + mapping.take_along_dim(asked, dim=1)
-    blanks = torch.full_like(asked, config.blank)
-    nothing = torch.full_like(answers, UNSCORED)
-    support = _interleave(start + shown, told, supports)
-    tokens = torch.cat([support, _interleave(start + asked, blanks, questions)], dim=1)
-    targets = torch.cat(
-        [torch.full_like(support, UNSCORED), _interleave(answers, nothing, questions)], dim=1
-    )
+    images = answers_start + mapping.take_along_dim(shown, dim=1)
+    answers = answers_start + mapping.take_along_dim(queried, dim=1)
+    blanks = torch.full_like(queried, config.blank)
+    support = _interleave(start + shown, images, supports)
+    tokens = torch.cat([support, _interleave(start + queried, blanks, questions)], dim=1)
+    targets = _interleave(answers, torch.full_like(answers, UNSCORED), questions)
+    targets = torch.cat([torch.full_like(support, UNSCORED), targets], dim=1)
     return zip(tokens.unbind(1), targets.unbind(1), strict=True).__next__
 
 
@@ -248,20 +252,19 @@ def _rule_segments(
     shape: tuple[int, int],
     generator: Generator,
 ) -> Callable[[], _Segment]:
-    """Draw a rule's segments; return what gives them one a call."""
+    """Draw a rule's segments; return a function that gives them one a call."""
     rule, alphabet = cast(Rule, config.domains[index]), config.alphabets[index]
-    tokens, foretold = rules.sample_rule(rule, shape, config.segment_length, alphabet, generator)
+    tokens, predicts = rules.sample_rule(rule, shape, config.segment_length, alphabet, generator)
     tokens = start + tokens
     targets = torch.full_like(tokens, UNSCORED)
-    targets[..., :-1] = torch.where(foretold[:-1], tokens[..., 1:], UNSCORED)
+    targets[..., :-1] = torch.where(predicts[:-1], tokens[..., 1:], UNSCORED)
     return zip(tokens.unbind(1), targets.unbind(1), strict=True).__next__
 
 
 def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
-    """Let neighbours exchange the ends of their segments; a rule's end starts anew, unforetold."""
-    time = config.segment_length
+    """Let neighbours exchange the ends of their segments; a rule's end starts anew, unscored."""
     # Whole pairs, so that no letter loses its answer.
-    kept = time - 2 * round(config.mixing * time / 2)
+    kept = config.segment_length - 2 * config.pairs_mixed
     segments = torch.arange(len(episodes.domains))
     # Distractors stay as they are: they have no neighbour of another domain.
     first = config.num_told_segments
@@ -272,19 +275,19 @@ def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
         return torch.cat([values[..., :kept], values[..., partner, kept:]], dim=-1)
 
     domains, targets = exchanged(episodes.domains), exchanged(episodes.targets)
-    # What the rule foretells there rests on tokens that are now in the other segment.
+    # What the rule predicts there rests on tokens that are now in the other segment.
     of_rule = torch.tensor([name not in TOLD for name in config.domains])[domains]
     restart = (domains[:, :1] != domains) & of_rule
     restart[:, kept + 1 :] = False
     targets = targets.masked_fill(restart, UNSCORED)
-    # The last token before the cut foretold one that has left.
+    # The last token before the cut predicted one that has left.
     left = (domains[:, kept - 1] != domains[:, kept]) & of_rule[:, kept - 1]
     targets[:, left, kept - 1] = UNSCORED
     return Episodes(tokens=exchanged(episodes.tokens), targets=targets, domains=domains)
 
 
 def _neighbour(segments: Tensor, config: EpisodeConfig) -> Tensor:
-    # Turns of single segments, an even number of domains, so a segment's place in its turn tells.
+    # One segment a domain and an even number of domains: neighbours are the pairs of a turn.
     after = segments - config.num_told_segments - config.num_distractors
     place = torch.where(after >= 0, after, segments)
     return segments + torch.where(place % 2 == 0, 1, -1)
@@ -304,3 +307,11 @@ def _interleave(
 def scored(episodes: Episodes, domain: int) -> Bool[Tensor, "batch segment time"]:
     """Mark the tokens that a domain is scored on."""
     return (episodes.targets != UNSCORED) & (episodes.domains == domain)
+
+
+def scored_questions(
+    episodes: Episodes, config: EpisodeConfig
+) -> Bool[Tensor, "batch segment time"]:
+    """Mark the questions of all domains whose answers must be remembered."""
+    domains = [index for index, name in enumerate(config.domains) if name in TOLD]
+    return torch.stack([scored(episodes, domain) for domain in domains]).any(0)

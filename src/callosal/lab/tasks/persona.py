@@ -14,20 +14,21 @@ from callosal.lab.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 from callosal.training import UNSCORED
 
 Domain = Literal["episodic", "rule", "chatter"]
-# What a fact can be when nothing was told: one of so many words.
+# Accuracy of a guess about a fact that was never stated: one of so many words.
 CHANCE = sum(1 / len(a.values) for a in ATTRIBUTES.values()) / len(ATTRIBUTES)
 
 
 @dataclass(frozen=True, kw_only=True)
 class PersonaConfig:
-    """A conversation: a session in which facts are stated, then one in which they are asked.
+    """A conversation: a session in which facts are stated, then one with questions about them.
 
     Attributes:
-        num_facts: facts that a user states and is asked for later, 1 to 7.
+        num_facts: facts that a user states, each with a question later, 1 to 7.
         facts_per_turn: of which so many in one turn; it divides num_facts.
         num_examples: examples in a turn of the rule domain.
-        mixed: every turn about the user both states and asks: a fact told is asked at once, and a fresh one
-            is told before the questions. Otherwise the first session only states and the second only asks.
+        mixed: every turn about the user both states and asks: a question about a stated fact follows at
+            once, and a fresh fact is stated before the questions. Otherwise the first session only states
+            and the second only asks.
     """
 
     num_facts: int = 4
@@ -60,17 +61,15 @@ class Piece:
 
 @dataclass(frozen=True)
 class Turn:
-    """What is said before the other side has its turn; one forward pass of a model.
+    """What is said until the other side answers; one forward pass of a model.
 
     Attributes:
-        domain: whose measure it counts for; chatter counts for none.
+        domain: the domain that it is measured under; chatter under none.
         pieces: what is said, in order.
-        asks: whether what was stated earlier is asked here.
     """
 
     domain: Domain
     pieces: tuple[Piece, ...]
-    asks: bool = False
 
     @property
     def text(self) -> str:
@@ -83,7 +82,7 @@ class Conversation:
     """What one user says in two sessions.
 
     Attributes:
-        facts: value of each attribute stated, in the order in which they are asked.
+        facts: value of each attribute stated, in the order of the questions.
         told: the turns of the first session.
         later: the turns of the second, the questions among them.
     """
@@ -110,17 +109,17 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
     episodic | ...
     """
     while True:
-        asked = random.sample(sorted(ATTRIBUTES), config.num_facts)
-        facts = {name: random.choice(ATTRIBUTES[name].values) for name in asked}
+        names = random.sample(sorted(ATTRIBUTES), config.num_facts)
+        facts = {name: random.choice(ATTRIBUTES[name].values) for name in names}
         places = sum(ATTRIBUTES[name].values.index(value) for name, value in facts.items())
         if places % 2 == (split == "evaluation"):
             break
     told: list[Turn] = []
-    stated = random.sample(asked, len(asked))
+    stated = random.sample(names, len(names))
     for start in range(0, len(stated), config.facts_per_turn):
         now = {name: facts[name] for name in stated[start : start + config.facts_per_turn]}
-        told += [_telling(now, config, random), _rule(config, random)]
-    later = [_asking(facts, config, random), _rule(config, random)]
+        told += [_statements_turn(now, config, random), _rule(config, random)]
+    later = [_questions_turn(facts, config, random), _rule(config, random)]
     return Conversation(facts=facts, told=tuple(told), later=tuple(later))
 
 
@@ -145,7 +144,7 @@ def texts(config: PersonaConfig, random: Random, split: Split) -> Iterator[str]:
         yield " ".join(turn.text for turn in sample_conversation(config, random, split).turns)
 
 
-def _telling(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
+def _statements_turn(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
     pieces = [Piece("hello ."), *(_statement(name, value, random) for name, value in facts.items())]
     pieces.insert(random.randrange(1, len(pieces) + 1), Piece(_small_talk(random)))
     if config.mixed:
@@ -154,7 +153,7 @@ def _telling(facts: dict[str, str], config: PersonaConfig, random: Random) -> Tu
     return Turn("episodic", tuple(pieces))
 
 
-def _asking(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
+def _questions_turn(facts: dict[str, str], config: PersonaConfig, random: Random) -> Turn:
     pieces = [Piece("hello .")]
     if config.mixed:
         name = random.choice(sorted(set(ATTRIBUTES) - set(facts)))
@@ -162,7 +161,7 @@ def _asking(facts: dict[str, str], config: PersonaConfig, random: Random) -> Tur
         pieces += [fresh, Piece(_small_talk(random))]
     for name, value in facts.items():
         pieces += _question(name, value)
-    return Turn("episodic", tuple(pieces), asks=True)
+    return Turn("episodic", tuple(pieces))
 
 
 def _statement(name: str, value: str, random: Random) -> Piece:
@@ -174,13 +173,13 @@ def _question(name: str, value: str) -> list[Piece]:
 
 
 def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Turn:
-    """Draw a turn between the sessions, in which nothing is told or asked: of chatter, or of rules.
+    """Draw a turn between the sessions, of chatter or of rules, without facts or questions.
 
     Raises:
-        ValueError: it is to be episodic.
+        ValueError: the domain is episodic.
     """
     if domain == "episodic":
-        raise ValueError("a turn between the sessions tells nothing; ask for chatter or rule")
+        raise ValueError("a turn between the sessions states no fact; choose chatter or rule")
     return _chatter(random) if domain == "chatter" else _rule(config, random)
 
 

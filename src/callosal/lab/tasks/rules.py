@@ -1,4 +1,4 @@
-"""Rules: segments that say by themselves how they go on, so that no memory is needed."""
+"""Rules: segments that continue by a rule of their own, so that no memory is needed."""
 
 from typing import Literal, get_args
 
@@ -29,7 +29,7 @@ def sample_rule(
     alphabet: int,
     generator: Generator,
 ) -> tuple[Int[Tensor, "batch segment time"], Bool[Tensor, "time"]]:
-    r"""Draw segments of a rule, and say which of their tokens the rule foretells.
+    r"""Draw segments of a rule, and mark the tokens after which the rule predicts the next.
 
     - arithmetic: a, a + d, a + 2 d, ... mod P with fresh a and d >= 1 (reported in arXiv 2603.03355).
     - counting: a, a + 1, a + 2, ... mod P (arXiv 2603.07217 has it mod 10).
@@ -52,8 +52,8 @@ def sample_rule(
     if rule in NUMERIC:
         # The last token's successor would stand outside the segment.
         least = 0 if rule == "counting" else 1
-        foretold = (places >= least) & (places < num_tokens - 1)
-        return _numbers(rule, shape, num_tokens, alphabet, generator), foretold
+        predicts = (places >= least) & (places < num_tokens - 1)
+        return _numbers(rule, shape, num_tokens, alphabet, generator), predicts
     if rule == "parity":
         bits = torch.randint(0, 2, (*shape, half), generator=generator)
         sums = bits.cumsum(-1) % 2
@@ -61,8 +61,8 @@ def sample_rule(
         return tokens, places % 2 == 0
     letters = torch.randint(0, alphabet, (*shape, half), generator=generator)
     again = letters.flip(-1) if rule == "reversal" else letters
-    foretold = (places >= half - 1) & (places < num_tokens - 1)
-    return torch.cat([letters, again], dim=-1), foretold
+    predicts = (places >= half - 1) & (places < num_tokens - 1)
+    return torch.cat([letters, again], dim=-1), predicts
 
 
 def _numbers(

@@ -3,13 +3,13 @@
 from dataclasses import dataclass
 
 
-@dataclass(frozen=True, kw_only=True)
+@dataclass(frozen=True)
 class Attribute:
     """Something that a user can state and ask about.
 
     Attributes:
         statements: ways to state it, with ``{}`` where the value stands.
-        question: how it is asked.
+        question: the one question about it.
         values: what it can be, each one word.
     """
 
@@ -44,47 +44,27 @@ INSTRUMENTS = tuple(
 )
 NUMBERS = tuple(str(number) for number in range(10, 34))
 
-# Name and sister draw from one list, so that a memory has to know whose name it was told.
+# Name and sister draw from one list, so that a memory has to tell the two apart.
 ATTRIBUTES: dict[str, Attribute] = {
-    "name": Attribute(
-        statements=("my name is {} .", "i am called {} ."),
-        question="what is my name ?",
-        values=NAMES,
-    ),
+    "name": Attribute(("my name is {} .", "i am called {} ."), "what is my name ?", NAMES),
     "sister": Attribute(
-        statements=("my sister is {} .", "i have a sister called {} ."),
-        question="who is my sister ?",
-        values=NAMES,
+        ("my sister is {} .", "i have a sister called {} ."), "who is my sister ?", NAMES
     ),
-    "place": Attribute(
-        statements=("i live in {} .", "my home is in {} ."),
-        question="where do i live ?",
-        values=PLACES,
-    ),
-    "job": Attribute(
-        statements=("i work as a {} .", "my job is that of a {} ."),
-        question="what is my job ?",
-        values=JOBS,
-    ),
+    "place": Attribute(("i live in {} .", "my home is in {} ."), "where do i live ?", PLACES),
+    "job": Attribute(("i work as a {} .", "my job is that of a {} ."), "what is my job ?", JOBS),
     "number": Attribute(
-        statements=("my lucky number is {} .", "the number i like is {} ."),
-        question="which number do i like ?",
-        values=NUMBERS,
+        ("my lucky number is {} .", "the number i like is {} ."),
+        "which number do i like ?",
+        NUMBERS,
     ),
     "food": Attribute(
-        statements=("i love to eat {} .", "my favourite food is {} ."),
-        question="what do i love to eat ?",
-        values=FOODS,
+        ("i love to eat {} .", "my favourite food is {} ."), "what do i love to eat ?", FOODS
     ),
     "animal": Attribute(
-        statements=("at home i keep a {} .", "my pet is a {} ."),
-        question="which animal do i keep ?",
-        values=ANIMALS,
+        ("at home i keep a {} .", "my pet is a {} ."), "which animal do i keep ?", ANIMALS
     ),
     "instrument": Attribute(
-        statements=("i play the {} .", "my instrument is the {} ."),
-        question="what do i play ?",
-        values=INSTRUMENTS,
+        ("i play the {} .", "my instrument is the {} ."), "what do i play ?", INSTRUMENTS
     ),
 }
 
@@ -99,5 +79,5 @@ SPELLED = tuple(
     "river stone cloud table window garden bottle candle mirror button ladder pencil "
     "basket hammer pillow forest island bridge castle desert".split()
 )
-# Counting goes no higher than a number that can be stated, so that no token tells the domains apart alone.
+# Counting goes no higher than a number that can be stated, so that no token alone tells the domains apart.
 HIGHEST = 33

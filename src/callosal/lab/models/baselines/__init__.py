@@ -1,4 +1,4 @@
-"""Rivals of the lateralized memory, behind the same contract, and two bounds to hold it against.
+"""Other memories as baselines, behind the lateralized memory's contract, and two bounds.
 
 :class:`FeedForward` remembers nothing, :class:`FullHistory` everything; the others are memories (or,
 for :class:`SwitchMixture`, a division of labour) from the literature, rebuilt at the same scale.

@@ -1,4 +1,4 @@
-"""The attention block of the rivals that attend: what may be seen is the caller's business."""
+"""The attention block of the baselines that attend; the caller says what may be seen."""
 
 import torch
 from einops import rearrange
@@ -26,7 +26,7 @@ class AttentionBlock(nn.Module):
         self.views = Views(width, (0, 1, 0), num_lags)
         self.to_parts = nn.Linear(width, 3 * width, bias=False)
         if num_lags > 1:
-            # A token that asks is found at once where it stood: its key starts as its query.
+            # A key starts as its query, so that from the start a token finds its own earlier place.
             with torch.no_grad():
                 self.to_parts.weight[width : 2 * width] = self.to_parts.weight[:width]
         self.merge = nn.Linear(width, width, bias=False)

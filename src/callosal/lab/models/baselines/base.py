@@ -1,8 +1,8 @@
-"""What all rivals share: the checks, the mask and the loop over segments."""
+"""What all baselines share: the mask, the loop over segments and the views of a token."""
 
 from abc import ABC, abstractmethod
 from dataclasses import fields
-from typing import Any, Generic, TypeVar
+from typing import Generic, TypeVar
 
 import torch
 from einops import einsum
@@ -16,7 +16,7 @@ S = TypeVar("S", bound=RowState)
 
 
 class SegmentMemory(nn.Module, ABC, Generic[S]):
-    """A memory that says what one segment does; this class makes the contract of it.
+    """A memory defined by what one segment does; this class adds the rest of the contract.
 
     Segments come one after another and each reads the state that those before it left. A masked token
     is as if it were not there, whatever it holds: existing tokens are moved to the front of their
@@ -89,7 +89,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 class Views(nn.Module):
     r"""Look at the tokens of a segment in several roles, each through a causal filter of its own.
 
-    $$v_{r,t} = \sum_l f_{r,l} \odot x_{t-l}$$   Ours: what our memory's heads have, given to its rivals.
+    $$v_{r,t} = \sum_l f_{r,l} \odot x_{t-l}$$   Ours: what our memory's heads have, given to the baselines.
 
     Without it a memory can only bind a token to the one before once the trunk's attention has learned to
     put both into one hidden state, which takes thousands of steps.
@@ -116,12 +116,19 @@ class Views(nn.Module):
         """Return every role's view; before the segment there is nothing."""
         if self.num_lags == 1:
             return hidden.expand(self.num_roles, *hidden.shape)
-        history = nn.functional.pad(hidden, (0, 0, self.num_lags - 1, 0))
-        # The last of a window is the token itself.
-        windows = history.unfold(1, self.num_lags, 1).flip(-1)
         return einsum(
-            windows, self.filters, "batch time width lag, role lag width -> role batch time width"
+            windows(hidden, self.num_lags),
+            self.filters,
+            "batch time width lag, role lag width -> role batch time width",
         )
+
+
+def windows(
+    hidden: Float[Tensor, "batch time width"], num_lags: int
+) -> Float[Tensor, "batch time width lag"]:
+    """Return each token and those before it, the newest first; before the segment there are zeros."""
+    history = nn.functional.pad(hidden, (0, 0, num_lags - 1, 0))
+    return history.unfold(1, num_lags, 1).flip(-1)
 
 
 def feed_forward(width: int, inner: int) -> nn.Sequential:
@@ -129,35 +136,3 @@ def feed_forward(width: int, inner: int) -> nn.Sequential:
     return nn.Sequential(
         nn.RMSNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
     )
-
-
-def require(config: Any, name: str, condition: bool, allowed: str) -> None:
-    """Check one field of a config.
-
-    Raises:
-        ValueError: the condition does not hold; names the field, its value and what is allowed.
-    """
-    if not condition:
-        value = getattr(config, name)
-        raise ValueError(f"{type(config).__name__}.{name} is {value!r}; it must be {allowed}")
-
-
-def require_counts(config: Any, *names: str) -> None:
-    """Check that fields are at least 1.
-
-    Raises:
-        ValueError: one is not.
-    """
-    for name in names:
-        require(config, name, getattr(config, name) >= 1, "at least 1")
-
-
-def require_heads(config: Any) -> None:
-    """Check that the heads divide the width among them.
-
-    Raises:
-        ValueError: they do not.
-    """
-    require_counts(config, "width", "num_heads")
-    divides = config.width % config.num_heads == 0
-    require(config, "width", divides, f"a multiple of num_heads ({config.num_heads})")

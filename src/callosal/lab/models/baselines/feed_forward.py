@@ -5,7 +5,8 @@ from dataclasses import dataclass
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.base import SegmentMemory, feed_forward, require_counts
+from callosal.lab.models.baselines.base import SegmentMemory, feed_forward
+from callosal.lab.models.config import require_counts
 from callosal.memory import RowState
 
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor
 
 from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import SegmentMemory, require, require_counts, require_heads
+from callosal.lab.models.baselines.base import SegmentMemory
+from callosal.lab.models.config import require, require_counts, require_heads
 from callosal.memory import RowState
 
 
@@ -21,8 +22,8 @@ class FullHistoryConfig:
         num_heads: attention heads.
         feed_forward: hidden width of a feed-forward behind the attention, as a multiple of
             ``width``; 0 for none.
-        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
-            as it was published.
+        num_lags: tokens that the filters of its roles span (see
+            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
     """
 
     width: int

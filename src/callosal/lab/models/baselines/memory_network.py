@@ -7,7 +7,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import SegmentMemory, Views, require_counts
+from callosal.lab.models.baselines.base import SegmentMemory, Views
+from callosal.lab.models.config import require_counts
 from callosal.memory import RowState
 
 
@@ -18,10 +19,10 @@ class MemoryNetworkConfig:
     Attributes:
         width: width of the hidden states, and of a stored item.
         capacity: items that the memory holds; the oldest leave.
-        num_hops: times that a token asks before it answers.
-        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
-            as it was published.
-            With more, an item is two views of its token, one to be found by and one to be answered.
+        num_hops: attention steps between a token's query and its read-out.
+        num_lags: tokens that the filters of its roles span (see
+            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+            With more, an item is two views of its token, one for keys and one for values.
     """
 
     width: int
@@ -48,7 +49,7 @@ class RingState(RowState):
 
 
 class MemoryNetwork(SegmentMemory[RingState]):
-    r"""Ask the newest items in several hops, each with the answer of the one before.
+    r"""Attend to the newest items in several hops, each with the answer of the one before.
 
     $$o_k = \sum_i \mathrm{softmax}_i\big(u_k^\top (A_k x_i + T_A(i))\big)\,(A_{k+1} x_i + T_C(i)),
     \qquad u_{k+1} = H u_k + o_k, \qquad u_1 = A_1 x, \qquad y = W u_{K+1}$$
@@ -94,8 +95,8 @@ class MemoryNetwork(SegmentMemory[RingState]):
         state: RingState,
         mask: Bool[Tensor, "batch time"] | None,
     ) -> tuple[Float[Tensor, "batch time width"], RingState]:
-        asking, finding, answering = self.views(self.norm(hidden)).unbind(0)
-        query, there = self.maps[0](asking), state.held[:, None] > 0
+        for_query, for_key, for_value = self.views(self.norm(hidden)).unbind(0)
+        query, there = self.maps[0](for_query), state.held[:, None] > 0
         by_key = state.items[..., : self.width]
         by_value = state.items[..., -self.width :]
         for find, answer in pairwise(self.maps):
@@ -105,7 +106,7 @@ class MemoryNetwork(SegmentMemory[RingState]):
             logits = logits.masked_fill(~there, torch.finfo(logits.dtype).min)
             weights = torch.softmax(logits, dim=-1) * there
             query = self.between(query) + weights @ (value + self.value_ages)
-        item = finding if self.config.num_lags == 1 else torch.cat([finding, answering], dim=-1)
+        item = for_key if self.config.num_lags == 1 else torch.cat([for_key, for_value], dim=-1)
         return self.output(query), self._store(state, item, mask)
 
     def _store(

@@ -7,7 +7,8 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import SegmentMemory, feed_forward, require, require_counts
+from callosal.lab.models.baselines.base import SegmentMemory, feed_forward
+from callosal.lab.models.config import require, require_counts
 from callosal.memory import RowState
 from callosal.memory.packing import Packed, check_input
 

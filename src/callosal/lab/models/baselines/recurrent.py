@@ -7,7 +7,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
 from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import SegmentMemory, require_counts, require_heads
+from callosal.lab.models.baselines.base import SegmentMemory
+from callosal.lab.models.config import require_counts, require_heads
 from callosal.memory import RowState
 
 
@@ -20,8 +21,8 @@ class RecurrentConfig:
         num_tokens: memory tokens. Where they start is learned, so each costs ``width`` parameters.
         num_heads: attention heads.
         feed_forward: width of the feed-forward's hidden layer, as a multiple of ``width``.
-        num_lags: tokens that the filters of its roles span (see ``rivals.base.Views``); 1 is the memory
-            as it was published.
+        num_lags: tokens that the filters of its roles span (see
+            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
     """
 
     width: int
@@ -85,7 +86,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
         num_steps, num_tokens = hidden.shape[1], self.config.num_tokens
         # The same tokens stand in both places: projected once.
         queries, keys, values = self.block.project(torch.cat([state.tokens, hidden], dim=1))
-        asked = queries.roll(-num_tokens, dims=1)
+        queries = queries.roll(-num_tokens, dims=1)
         keys = torch.cat([keys, keys[:, :num_tokens]], dim=1)
         values = torch.cat([values, values[:, :num_tokens]], dim=1)
         behind = torch.cat([hidden, state.tokens], dim=1)
@@ -99,7 +100,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
             always = mask.new_ones(len(mask), num_tokens)
             visible = visible & torch.cat([always, mask, always], dim=1)[:, None]
 
-        change = self.block(behind, asked, keys, values, visible)
+        change = self.block(behind, queries, keys, values, visible)
         written = self.last_norm(state.tokens + change[:, num_steps:])
         if mask is not None:
             written = torch.where(mask.any(-1)[:, None, None], written, state.tokens)

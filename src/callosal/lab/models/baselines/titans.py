@@ -8,7 +8,8 @@ import torch
 from jaxtyping import Bool, Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.base import SegmentMemory, Views, require, require_counts
+from callosal.lab.models.baselines.base import SegmentMemory, Views
+from callosal.lab.models.config import require, require_counts
 from callosal.memory import RowState
 
 
@@ -28,7 +29,7 @@ class TitansConfig:
         num_lags: tokens that the filters of its queries, keys and values span (see
             :class:`~callosal.lab.models.baselines.base.Views`); 1 is the package as it is.
         renew: take gradients at the weights that the last segment left. False takes them at the
-            initial weights for ever, as the package does unless told otherwise.
+            initial weights for ever, as the package does by default.
     """
 
     width: int
@@ -64,7 +65,7 @@ class TitansState(RowState):
 
 
 class TitansMemory(SegmentMemory[TitansState]):
-    r"""Learn each row's tokens into a small network by gradient descent, and ask the network.
+    r"""Learn each row's tokens into a small network by gradient descent, and query the network.
 
     $$S_t = \eta_t S_{t-1} - \theta_t \nabla \lVert M(k_t) - v_t \rVert^2, \qquad
     M_t = (1 - \alpha_t) M_{t-1} + S_t, \qquad y_t = M_t(q_t)$$
@@ -72,7 +73,7 @@ class TitansMemory(SegmentMemory[TitansState]):
 
     What is peculiar about the package, and what is done about it here:
 
-    - Unless told otherwise, it takes all gradients at the weights of the very beginning, however long
+    - By default it takes all gradients at the weights of the very beginning, however long
       the stream, so that a surprise never knows what was stored. ``renew`` takes them at the
       weights that the last segment left, which is its ``batch_size`` set to a segment.
     - A chunk that is not full writes nothing and waits in a cache; a stream that goes on from there can
@@ -121,11 +122,11 @@ class TitansMemory(SegmentMemory[TitansState]):
         for parameter in self.neural.parameters():
             parameter.data = parameter.data.clone(memory_format=torch.contiguous_format)
         if config.num_lags > 1:
-            # A token that asks is found at once where it stood: its key starts as its query.
+            # A key starts as its query, so that from the start a token finds its own earlier place.
             with torch.no_grad():
-                asking = self.neural.get_submodule("to_queries").get_parameter("weight")
-                finding = self.neural.get_submodule("to_keys").get_parameter("weight")
-                finding.copy_(asking)
+                to_queries = self.neural.get_submodule("to_queries").get_parameter("weight")
+                to_keys = self.neural.get_submodule("to_keys").get_parameter("weight")
+                to_keys.copy_(to_queries)
         self.neural.get_submodule("memory_model").requires_grad_(False)
         self._package_state = titans.NeuralMemState
 

@@ -8,7 +8,8 @@ from jaxtyping import Bool, Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from callosal.lab.models.baselines.base import SegmentMemory, require_counts
+from callosal.lab.models.baselines.base import SegmentMemory, windows
+from callosal.lab.models.config import require_counts
 from callosal.memory import RowState
 from callosal.ops.address import unit_norm
 
@@ -119,11 +120,8 @@ class TuringMemory(SegmentMemory[TuringState]):
         Float[Tensor, "batch time 1 width"],
     ]:
         """Return keys as long as their strength, gates, erasers and additions of all tokens."""
-        width = self.width
-        lags = self.config.num_lags
-        history = nn.functional.pad(self.norm(hidden), (0, 0, lags - 1, 0))
-        windows = history.unfold(1, lags, 1).flip(-1)
-        seen = rearrange(windows, "batch time width lag -> batch time (lag width)")
+        width, lagged = self.width, windows(self.norm(hidden), self.config.num_lags)
+        seen = rearrange(lagged, "batch time width lag -> batch time (lag width)")
         keys, erase, add, strength, gates = self.controller(seen).split(
             [2 * width, width, width, 2, 2], dim=-1
         )
