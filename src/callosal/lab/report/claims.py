@@ -7,13 +7,13 @@ says whether it was reported or is ours; the formulas and tolerances of all meas
 import math
 from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Literal
+from itertools import groupby
+from typing import Any, Literal
 
 from callosal.lab.measures.intervals import Interval, log_ratio_interval, mean_interval
+from callosal.lab.report.records import ARMS
 from callosal.lab.report.study import LEAST_TO_KEEP, MIN_SEEDS, Quantity, Study, of
 
-PAPER = "arXiv 2603.03355, abstract"
-SEQUEL = "arXiv 2603.07217, abstract"
 OURS = "ours"
 
 # Single precision cannot tell a cross-entropy below this from zero, so no ratio may rest on less.
@@ -24,13 +24,16 @@ VerdictName = Literal["reproduced", "not reproduced", "undecided"]
 # minus the second, or an extreme of all.
 Combine = Literal["only", "ratio", "difference", "largest", "smallest"]
 
-# Descriptions of quantities that several studies claim something of.
-SEPARATION = "the smaller |D_sep| of the two domains, made negative if their signs are equal"
-DOMINANCE = "dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)"
-KEPT = (
-    "recall of the cipher after the most distractor segments as a share of recall after none, "
-    f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
-)
+# What quantities are in words, where a claim does not say it otherwise.
+DESCRIPTIONS = {
+    "smaller |D_sep|": "the smaller |D_sep| of the two domains, made negative if their signs are equal",
+    "P_ct": "P_ct, the mean share outside a domain's own bank",
+    "dominance": "dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)",
+    "kept share of recall": (
+        "recall of the cipher after the most distractor segments as a share of recall after none, "
+        f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
+    ),
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -136,38 +139,18 @@ class Verdict:
     criterion: str
 
 
-def lateralizes(
-    name: str, claim: str, cell: str, *, source: str = OURS, reported: str = ""
-) -> Claim:
-    """Claim that in a cell each domain has a bank of its own, saturated."""
-    return _separation(name, claim, cell, source, reported, at_least=0.99)
+def read_claims(rows: Sequence[dict[str, Any]]) -> tuple[Claim, ...]:
+    """Make claims of the rows of a ``study.toml``; neighbours with ``each`` are claimed of each in turn.
 
-
-def stays_unlateralized(
-    name: str,
-    claim: str,
-    cell: str,
-    *,
-    source: str = OURS,
-    reported: str = "",
-    at_most: float = 0.99,
-) -> Claim:
-    """Claim that in a cell the domains do not have a bank each."""
-    return _separation(name, claim, cell, source, reported, at_most=at_most, strict=at_most == 0.99)
-
-
-def splits_nothing(name: str, claim: str, cell: str, *, source: str = PAPER) -> Claim:
-    """Claim that in a cell the banks do not specialize at all."""
-    return Claim(
-        id=name,
-        claim=claim,
-        source=source,
-        reported="-> 0.5" if source == PAPER else "",
-        measure=f"P_ct of {cell!r}",
-        quantity=of("P_ct"),
-        arms=(cell,),
-        at_least=0.45,
-    )
+    Raises:
+        ValueError: a row has an unknown key, or lacks what every claim has.
+    """
+    claims = []
+    for each, group in groupby(rows, key=lambda row: row.get("each")):
+        alike = [{key: value for key, value in row.items() if key != "each"} for row in group]
+        for value in (None,) if each is None else each:
+            claims += [_claim(row if value is None else _filled(row, value)) for row in alike]
+    return tuple(claims)
 
 
 def judge(study: Study, claims: Sequence[Claim]) -> list[Verdict]:
@@ -175,19 +158,25 @@ def judge(study: Study, claims: Sequence[Claim]) -> list[Verdict]:
     return [_judge(claim, study) for claim in claims]
 
 
-def _separation(
-    name: str, claim: str, cell: str, source: str, reported: str, **limits: float | bool
-) -> Claim:
-    return Claim(
-        id=name,
-        claim=claim,
-        source=source,
-        reported=reported,
-        measure=f"{SEPARATION}, of {cell!r}",
-        quantity=of("smaller |D_sep|"),
-        arms=(cell,),
-        **limits,  # pyright: ignore[reportArgumentType]
-    )
+def _claim(row: dict[str, Any]) -> Claim:
+    fields = dict(row)
+    try:
+        quantity, arms = fields.pop("quantity"), tuple(fields.pop("arms"))
+        quantity = of(quantity) if isinstance(quantity, str) else of(**quantity)
+        of_cell = "" if set(arms) <= set(ARMS) else f", of {arms[0]!r}"
+        fields.setdefault("measure", f"{DESCRIPTIONS.get(quantity.measure, '')}{of_cell}")
+        return Claim(**fields, quantity=quantity, arms=arms)
+    except (TypeError, KeyError) as error:
+        raise ValueError(f"claim {row.get('id')!r}: {error}") from error
+
+
+def _filled(value: Any, each: object) -> Any:
+    """Put a name in the place of ``{each}`` in all texts, and in lower case in that of ``{lower}``."""
+    if isinstance(value, str):
+        return value.format(each=each, lower=str(each).lower())
+    if isinstance(value, dict):
+        return {key: _filled(part, each) for key, part in value.items()}
+    return [_filled(part, each) for part in value] if isinstance(value, list) else value
 
 
 def _judge(claim: Claim, study: Study) -> Verdict:

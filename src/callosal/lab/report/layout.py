@@ -1,11 +1,14 @@
 """What the report of a study consists of; every folder of ``lab/studies`` declares one."""
 
+import tomllib
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
+from importlib.resources import files
+from typing import Any
 
 from matplotlib.figure import Figure
 
-from callosal.lab.report.claims import Claim
+from callosal.lab.report.claims import Claim, read_claims
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import Derive, Study
 from callosal.lab.report.tables import Cell, Table, number_range
@@ -41,7 +44,7 @@ def figure(title: str) -> Callable[[Callable[[Study], Figure | None]], FigureKin
 
 
 def episode_facts(study: Study) -> dict[str, str]:
-    """Say what a study of ciphers and rules was told, how it learned and how large it is."""
+    """Say what a study of ciphers and rules had to remember, how it learned and how large it is."""
     runs = study.records
     configs = [run.config for run in runs]
     episodes = [config["episodes"] for config in configs]
@@ -53,7 +56,7 @@ def episode_facts(study: Study) -> dict[str, str]:
         parameters = number_range(run.num_parameters for run in runs)
     return {
         "domains": _domains(runs),
-        "told": (
+        "remembered": (
             f"{number_range(config['num_letters'] for config in episodes)} letters, a fresh mapping "
             f"per episode, {shown} pairs to a segment"
         ),
@@ -69,18 +72,31 @@ def episode_facts(study: Study) -> dict[str, str]:
     }
 
 
+def declared(package: str) -> dict[str, Any]:
+    """Return what stands in the ``study.toml`` of a study's package."""
+    return tomllib.loads((files(package) / "study.toml").read_text())
+
+
+def limit_of(package: str, name: str) -> float:
+    """Return the limit that a claim states (as its row has it), for figures to show."""
+    (row,) = (row for row in declared(package)["claims"] if row["id"] == name)
+    return row["at_least"] if "at_least" in row else row["at_most"]
+
+
 @dataclass(frozen=True, kw_only=True)
 class Layout:
-    """What a report consists of.
+    """What a report consists of; its words and claims stand in ``study.toml`` beside the study's code.
 
     Attributes:
         title: of the page; ``{}`` stands for the recipe's name.
         lead: what was asked, in two or three sentences.
         tables: makes the tables, beside that of the claims and that of runs off the recipe.
         off_recipe: columns of the latter.
+        summary: says in one sentence what the first figure shows.
+        question: what ``callosal study`` answers; "" where another verb makes the runs.
+        seeds: that the committed results have, fixed before looking.
         claims: what the runs are held against.
         figures: in their order on the page; the first stands at its top.
-        summary: says in one sentence what the first figure shows.
         remark: what a reader of this page must know beside the definitions.
         facts: says what was run, line by line.
         derive: gives values that follow from those of a run, for tables, figures and claims.
@@ -92,14 +108,31 @@ class Layout:
     lead: str
     tables: Callable[[Study], list[Table]]
     off_recipe: Mapping[str, Cell]
+    summary: Callable[[Study], str]
+    question: str = ""
+    seeds: tuple[int, ...] = ()
     claims: tuple[Claim, ...] = ()
     figures: tuple[FigureKind, ...] = ()
-    summary: Callable[[Study], str]
     remark: str = ""
     facts: Callable[[Study], dict[str, str]] = episode_facts
     derive: Derive = lambda run: ()
     cells: tuple[str, ...] = ()
     label: str = "cell"
+
+    @classmethod
+    def read(cls, package: str, *, as_claimed: bool = False, **made: Any) -> "Layout":
+        """Read a study's words and claims from ``study.toml`` in its package, and add what code makes.
+
+        ``as_claimed`` orders its cells as the claims ask about them.
+        """
+        words = declared(package)
+        words = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in words.items()}
+        claims = read_claims(words.pop("claims", ()))
+        seeds = tuple(words.pop("seeds", ()))
+        if as_claimed:
+            made["cells"] = tuple(dict.fromkeys(arm for claim in claims for arm in claim.arms))
+        fields: dict[str, Any] = words | made
+        return cls(**fields, claims=claims, seeds=seeds)
 
 
 def _domains(runs: Iterable[RunRecord]) -> str:

@@ -278,7 +278,7 @@ BANKS = {
     "dominance": of("dominance"),
     "I(bank; domain)": of("information"),
 }
-LOSSES = {"told loss": of("loss", "episodic"), "rule loss": of("loss", "rule")}
+LOSSES = {"episodic loss": of("loss", "episodic"), "rule loss": of("loss", "rule")}
 
 
 def columns(
@@ -317,8 +317,8 @@ def cell_tables(study: Study) -> list[Table]:
             ["cell"],
             by_arm(study),
             counted | columns(mean, LOSSES) | recall_columns(study, mean, "recall after {:,}"),
-            f"{MEAN}; losses in nats, on held-out episodes: of the answers of what was told, and of what "
-            "the rule foretells. Recall after so many segments of the rule.",
+            f"{MEAN}; losses in nats, on held-out episodes: of the answers that must be remembered, "
+            "and of what the rule predicts. Recall after so many segments of the rule.",
         ),
         grid(
             study,
@@ -332,7 +332,7 @@ def cell_tables(study: Study) -> list[Table]:
         retention_table(
             study,
             "cell",
-            "Share of what was told answered rightly after so many segments of the rule.",
+            "Share of what was stored answered rightly after so many segments of the rule.",
         ),
     ]
 

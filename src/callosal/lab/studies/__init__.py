@@ -1,7 +1,7 @@
 """The studies, a folder each: what is run (recipe) and what is shown of it (claims, tables, figures).
 
-A folder's ``__init__`` declares its ``LAYOUT``, and, if ``callosal study`` runs it, its ``QUESTION`` and
-``SEEDS``; its ``recipe`` has ``configs(seeds)`` and may have a ``run`` of its own. Only recipes and what
+A folder's ``study.toml`` holds its words, its seeds and its claims; its ``__init__`` declares the ``LAYOUT``
+of its report; its ``recipe`` has ``configs(seeds)`` and may have a ``run`` of its own. Only recipes and what
 they run import torch.
 """
 
@@ -26,7 +26,7 @@ def names() -> list[str]:
 
 
 def study(name: str) -> ModuleType:
-    """Return the package of a study: its layout, question and seeds.
+    """Return the package of a study, which declares its layout.
 
     Raises:
         ValueError: there is no such study.
@@ -38,7 +38,7 @@ def study(name: str) -> ModuleType:
 
 def configs(name: str, seeds: Sequence[int] | None = None) -> Sequence[Any]:
     """Return the runs of a study, of its own seeds if none are given."""
-    seeds = study(name).SEEDS if seeds is None else seeds
+    seeds = study(name).LAYOUT.seeds if seeds is None else seeds
     return import_module(f"{__name__}.{name}.recipe").configs(seeds)
 
 

@@ -4,12 +4,11 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from callosal.lab.measures.specialization import own_banks as matched
-from callosal.lab.report.layout import figure
+from callosal.lab.report.layout import figure, limit_of
 from callosal.lab.report.marks import SHARE, Dots, Heat
 from callosal.lab.report.plots import Axis, Panel, Reference, draw, percent
 from callosal.lab.report.study import Study
 from callosal.lab.report.upgrade import domain_names
-from callosal.lab.studies.banks.claims import A_BANK_EACH
 from callosal.lab.studies.banks.tables import OWN, bank_shares, cells_by_shape, first_shape
 
 _PERCENT = "\N{NO-BREAK SPACE}%"
@@ -44,7 +43,9 @@ def own_banks(study: Study) -> Figure | None:
             limits=(0.0, 1.0),
         ),
         y=Axis(ticks=range(len(found)), names=list(found), limits=(len(found) - 0.4, -0.6)),
-        references=[Reference(at=A_BANK_EACH, is_vertical=True)],
+        references=[
+            Reference(at=limit_of(__package__ or "", "banks-{each}-of-{each}"), is_vertical=True)
+        ],
     )
     return draw([[panel]], (9.0, 0.42 * len(found) + 1.3))
 

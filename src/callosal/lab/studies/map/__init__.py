@@ -4,29 +4,19 @@ from callosal.lab.report.layout import Layout
 from callosal.lab.report.tables import cell_tables
 from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
 from callosal.lab.studies.map.cells import GAINS, SIGNS, VARIANTS, cell_name, plane_cell
-from callosal.lab.studies.map.claims import CLAIMS
 from callosal.lab.studies.map.figures import FIGURES, summary
 from callosal.lab.studies.map.measures import derive
 
-QUESTION = "When do the banks lateralize: sign, gain, plasticity, homeostasis, context, length?"
-SEEDS = (0, 1, 2, 3, 4)
 # The default's gain comes first.
 _PLANE = [
     plane_cell(sign, gain) for gain in sorted(GAINS, key=lambda g: (g != 4.0, g)) for sign in SIGNS
 ]
 _OTHERS = [cell_name(sign, note) for note in VARIANTS for sign in SIGNS]
 
-LAYOUT = Layout(
-    title="when do the banks lateralize?",
-    lead=(
-        "Two banks of one memory, two domains, no labels: when does each domain get a bank of its "
-        "own? One paper says inhibition does it, its sequel that inhibition alone never does. So "
-        "sign, gain, plasticity, homeostasis, context and segment length are changed one or two "
-        "at a time, around one default, with several seeds a cell."
-    ),
+LAYOUT = Layout.read(
+    __name__,
     tables=cell_tables,
     off_recipe=RUN_COLUMNS,
-    claims=CLAIMS,
     figures=FIGURES,
     summary=summary,
     derive=derive,

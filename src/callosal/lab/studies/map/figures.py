@@ -28,8 +28,7 @@ from callosal.lab.report.marks import (
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw, words
 from callosal.lab.report.study import LATERALIZED, Quantity, Study, of
 from callosal.lab.studies.map.cells import DEFAULT, ENDS, VARIANTS, cell_name
-from callosal.lab.studies.map.claims import SATURATION
-from callosal.lab.studies.map.measures import predict_separation
+from callosal.lab.studies.map.measures import SATURATION, predict_separation
 
 # From inhibition to excitation, in the colours of the arms.
 SIGN_COLOURS = {-1.0: BLUE, -0.5: SKY, 0.0: GREEN, 0.5: ORANGE, 1.0: RED}

@@ -20,6 +20,9 @@ from scipy.optimize import root_scalar
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.studies.map.cells import initial_strength
 
+# From here on the mean field has |D_sep| at 0.99 or above.
+SATURATION = 2.674
+
 
 def derive(run: RunRecord) -> Iterator[Value]:
     """Give the strength of the competition, and how far the domains lie on opposite sides."""

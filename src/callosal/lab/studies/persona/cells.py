@@ -16,7 +16,7 @@ VARIANTS = {
     "inhibitory": LAYERS[LAYER],
     "excitatory": "Llama, excitatory",
     "one bank": "Llama, one bank",
-    "told and asked apart": "Llama, apart",
+    "facts and questions apart": "Llama, apart",
 }
 CELLS: tuple[str, ...] = tuple(
     dict.fromkeys((*MAIN.values(), *LAYERS.values(), *VARIANTS.values()))

@@ -7,12 +7,11 @@ import pandas as pd
 from matplotlib.figure import Figure
 
 from callosal.lab.report.curves import curve, has_curve
-from callosal.lab.report.layout import figure
+from callosal.lab.report.layout import figure, limit_of
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, INK, Dots, Line
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.studies.persona.cells import HOSTS, LAYERS, NUM_LAYERS
-from callosal.lab.studies.persona.claims import KNOWN
 from callosal.lab.studies.persona.measures import (
     BETWEEN,
     FACTS,
@@ -30,7 +29,7 @@ COLOURS = {
     "inhibitory": ARM_COLOURS["inhibitory"],
     "excitatory": ARM_COLOURS["excitatory"],
     "one bank": "#8a6d00",
-    "told and asked apart": "#b8528c",
+    "facts and questions apart": "#b8528c",
 }
 MARKERS = {
     "GPT-2": "^",
@@ -38,12 +37,13 @@ MARKERS = {
     "inhibitory": ARM_MARKERS["inhibitory"],
     "excitatory": ARM_MARKERS["excitatory"],
     "one bank": "v",
-    "told and asked apart": "D",
+    "facts and questions apart": "D",
 }
 # At the end of a line there is room for a short name only.
-SHORT = {"told and asked apart": "apart"}
+SHORT = {"facts and questions apart": "apart"}
 # Between two base models in one row.
 APART = 0.3
+KNOWN = limit_of(__package__ or "", "persona-{lower}-recall")
 LEAST_LOSS = 1e-6
 _PERCENT = "\N{NO-BREAK SPACE}%"
 
@@ -61,7 +61,7 @@ def summary(study: Study) -> str:
             )
     guess = chance_of(study)
     behind = "" if guess is None else f" (chance {100 * guess:.3g}{_PERCENT})"
-    asked = "Asked in a later session what they were told"
+    asked = "Asked in a later session what their users said"
     return f"{asked}: {'; '.join(parts)}{behind}" if parts else f"{asked}{behind}"
 
 
@@ -245,7 +245,7 @@ def _conditions(
 
 def _groups(study: Study) -> dict[str, dict[str, pd.DataFrame]]:
     """Return the runs of the base models' own cells, and of the variants."""
-    groups = {"hosts": main_cells(study), "Llama": variant_cells(study)}
+    groups = {"base models": main_cells(study), "Llama": variant_cells(study)}
     return {
         f"{title}, {trained_for(pd.concat(cells.values()))}": cells
         for title, cells in groups.items()

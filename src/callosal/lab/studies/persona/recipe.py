@@ -92,7 +92,7 @@ def _layer_cells(seed: int) -> list[PersonaRun]:
 
 
 def _apart_cells(seed: int) -> list[PersonaRun]:
-    return [cell(VARIANTS["told and asked apart"], seed, episodes=PersonaConfig(mixed=False))]
+    return [cell(VARIANTS["facts and questions apart"], seed, episodes=PersonaConfig(mixed=False))]
 
 
 def _bank_cells(seed: int) -> list[PersonaRun]:

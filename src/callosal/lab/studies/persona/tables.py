@@ -111,10 +111,10 @@ def _answers(study: Study) -> Table:
         cells,
         f"Accuracy, memory behind layer {LAYER} (counted from 0){_trained(cells)}. {MEAN}. "
         + ("" if guess is None else f"Chance for a fact is {guess:.3f}. ")
-        + "Answers as that user: how often the answer is what the memory's user was told, where both "
-        "users stated something of the kind and not the same. Facts in context: the host alone, with "
+        + "Answers as that user: how often the answer is what was stated by the memory's user, where both "
+        "users stated something of the kind and not the same. Facts in context: the base model alone, with "
         "all that was said before the question. Without a bank: the later session reads it as if "
-        "nothing had been told; the facts' bank is the one with the larger share of their tokens "
+        "nothing had been stated; the facts' bank is the one with the larger share of their tokens "
         "in that seed.",
     )
 
@@ -142,7 +142,7 @@ def _kinds(study: Study) -> Table:
         ],
         note=(
             f"Accuracy of the answers by what is asked. {MEAN}. Memory: the user's own, in a later "
-            "session. In context: the host alone. Name and sister draw from one list of names."
+            "session. In context: the base model alone. Name and sister draw from one list of names."
         ),
     )
 
@@ -160,7 +160,7 @@ def _kept(study: Study) -> Table:
                 rows.append([host, kind, *found])
     return Table(
         title="What is kept",
-        headers=["host", "turns of", *(f"after {mark}" for mark in marks)],
+        headers=["base model", "turns of", *(f"after {mark}" for mark in marks)],
         rows=rows,
         num_labels=2,
         note=(
@@ -184,12 +184,12 @@ def _layers(study: Study) -> Table:
         columns(mean, {"recall": RECALL, **LATE, **sizes})
         | {"opposite": _opposite}
         | columns(mean, {"P_ct": P_CT, "rule change": RULE_CHANGE}),
-        f"Llama's memory{_trained(cells)}, as in the table of variants; the hosts' own cells are trained "
+        f"Llama's memory{_trained(cells)}, as in the table of variants; the base models' own cells are trained "
         f"for longer and stand apart. {MEAN}. Layers are counted from 0. Recall: answers about the "
         f"facts with the user's memory, right after the session boundary. {_AFTER} D_sep is averaged "
         "in size, because which bank serves the facts is chance; opposite counts the seeds whose "
         "facts and rules differ in sign. Rule change: accuracy of the rules with the memory minus "
-        "that of the host alone.",
+        "that of the base model alone.",
     )
 
 
@@ -198,7 +198,7 @@ def _variants(study: Study) -> Table:
     cells = variant_cells(study)
     shares = {
         f"share {name}": of("stating bank's share", turn)
-        for name, turn in zip(("telling", "asking", "rules"), TURNS, strict=True)
+        for name, turn in zip(("stating", "asking", "rules"), TURNS, strict=True)
     }
     return grid(
         study,
@@ -208,9 +208,9 @@ def _variants(study: Study) -> Table:
         {"seeds": count} | columns(mean, {"recall": RECALL, **LATE, **shares, "P_ct": P_CT}),
         f"Llama's memory behind layer {LAYER}{_trained(cells)}; the inhibitory memory is "
         f"the one of the table of layers. {MEAN}. {_AFTER} Shares are those of the bank that "
-        "takes most of the telling, in turns that tell, turns that ask, and turns of rules. Told and "
-        "asked apart: the first session only tells and the second only asks; in the other cells every turn "
-        "about the user does both. One bank has as many slots as two together, and no shares to speak of.",
+        "takes most of the stating, in turns that state, turns that ask, and turns of rules. Facts and "
+        "questions apart: the first session only states and the second only asks; in the other cells every "
+        "turn about the user does both. One bank has as many slots as two together, and no shares to speak of.",
     )
 
 
@@ -218,8 +218,8 @@ def _base_models(study: Study) -> Table:
     """Give the size of base models and memories, and what the base models learned before."""
     return grid(
         study,
-        "Hosts",
-        ["host"],
+        "Base models",
+        ["base model"],
         [([host], runs) for host, runs in main_cells(study).items()],
         {
             "parameters": _counted(of("base_parameters")),
@@ -229,7 +229,7 @@ def _base_models(study: Study) -> Table:
             "memory parameters": lambda s, runs: f"{s.records_of(runs)[0].num_parameters:,}",
             "state floats": _counted(of("state_floats")),
         },
-        f"{MEAN}, in the hosts' own cells. What a host can do alone, frozen and without a memory: "
+        f"{MEAN}, in the base models' own cells. What a base model can do alone, frozen and without a memory: "
         "accuracy of the answers with the facts in its context, and of the rules. Of the memory, its "
         "trained parameters and the floats that are kept for each user between sessions.",
     )
@@ -237,7 +237,7 @@ def _base_models(study: Study) -> Table:
 
 _BANK_NOTE = (
     "The sign of D_sep says which bank: + left, - right. Left: the left bank's mean share in turns "
-    "that tell, that ask, and of rules. W_s: by how much it tells the banks apart after training, 1 - s "
+    "that state, that ask, and of rules. W_s: by how much it tells the banks apart after training, 1 - s "
     "at the start, so 2 with inhibition. One bank has none of these."
 )
 
@@ -246,7 +246,7 @@ def _bank_columns() -> dict[str, Cell]:
     sides = {f"D_sep {d}": each(of("D_sep", d), signed=True) for d in (FACTS, RULES)}
     left = {
         f"left {name}": each(of("left share", turn))
-        for name, turn in zip(("telling", "asking", "rules"), TURNS, strict=True)
+        for name, turn in zip(("stating", "asking", "rules"), TURNS, strict=True)
     }
     return {**sides, "P_ct": each(P_CT), **left, "W_s": each(of("differential mode"))}
 
@@ -295,17 +295,17 @@ def facts(study: Study) -> dict[str, str]:
     asked = number_range(config["evaluation_conversations"] for config in configs)
     others = [arm for arm in study.arms if arm not in MAIN.values()]
     groups = (
-        (study.where(arm=list(MAIN.values())), "the hosts' own cells"),
+        (study.where(arm=list(MAIN.values())), "the base models' own cells"),
         (study.where(arm=others), "layers and variants"),
     )
     steps = [f"{trained_for(runs)} in {name}" for runs, name in groups if len(runs)]
     return {
         "domains": "what users say of themselves; counting and spelling backwards",
-        "told": (
+        "remembered": (
             f"{span('episodes', 'num_facts')} facts, {span('episodes', 'facts_per_turn')} to a turn, asked "
-            "in a later session"
+            "about in a later session"
         ),
-        "hosts": (
+        "base models": (
             f"{' and '.join(hosts)}, {span('host', 'num_layers')} layers of width {span('host', 'width')}, "
             f"taught for {' and '.join(taught)} steps of {span('pretraining', 'batch_size')} texts, then "
             "frozen"

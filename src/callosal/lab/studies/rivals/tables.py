@@ -133,7 +133,7 @@ def tables(study: Study) -> list[Table]:
             {"the whole memory": "swapped"} | {bank: f"{bank} swapped" for bank in BANKS},
             {"own answers": (ANSWERS[0], None), "the neighbour's answers": (ANSWERS[1], None)},
             "Share of the cipher's questions, mean and half its 95 % interval over seeds, after two "
-            "episodes exchanged what they were told.",
+            "episodes exchanged what they hold.",
         ),
         grid(
             study,
@@ -168,7 +168,7 @@ def _doing_table(study: Study, arms: list[str]) -> Table:
             kept = [of("accuracy", domain, how) for how in ("intact", "reset", "unwritten")]
             swaps = [of(measure, condition="swapped") for measure in ANSWERS]
             cells = [mean(quantity)(study, runs) for quantity in (*kept, *swaps)]
-            # Only what was told can be told by a neighbour.
+            # Only what must be remembered can be the neighbour's.
             rows.append(
                 [arm, domain, *(cells if domain == CIPHER else [*cells[:3], NOTHING, NOTHING])]
             )
@@ -177,7 +177,7 @@ def _doing_table(study: Study, arms: list[str]) -> Table:
         headers=[
             "memory",
             "domain",
-            "told",
+            "intact",
             "reset",
             "unwritten",
             "swapped, own",
@@ -186,8 +186,8 @@ def _doing_table(study: Study, arms: list[str]) -> Table:
         rows=rows,
         num_labels=2,
         note=(
-            "Accuracy at the questions, mean and half its 95 % interval over seeds. Told: the memory as "
-            "it was told. Reset: a blank memory before the questions. Unwritten: nothing was ever "
+            "Accuracy at the questions, mean and half its 95 % interval over seeds. Intact: the memory as "
+            "it was written. Reset: a blank memory before the questions. Unwritten: nothing was ever "
             "written. Swapped: every episode is asked with its neighbour's memory; how often the "
             "cipher's answers are then its own, and how often its neighbour's. Chance for the cipher "
             "is 1/K, and the ciphers of two neighbours agree by chance as often."

@@ -18,10 +18,6 @@ from callosal.lab.report.tables import Table, by_arm, each, grid, number
 JUMPED = 0.05
 # Apart under every common colour blindness, one for each seed.
 SEED_COLOURS = (BLUE, RED, GREEN, PINK, "#8a6d00", SKY, GREY)
-SCALES = (
-    "The sequel's D_sep and P_ct (0.25, falling to 0.002) live on other scales than ours, where 0.5 is "
-    "an even split."
-)
 
 
 @dataclass(frozen=True, kw_only=True)
