@@ -1,4 +1,8 @@
-"""Memories with one fault each, for the contract kit to find; each with every law that goes red."""
+"""Memories with one fault each, and every law that turns red on it: a law that cannot says nothing.
+
+Some faults stand around a memory's calls, to be found by the contract kit whatever a memory is made of;
+others take the place of a part of the library.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,20 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+from callosal.memory.packing import Packed
+from callosal.ops import address, context, crosstalk, gram
+
+CONFIG = MemoryConfig(width=4, num_slots=3)
 
 
 class Faulty(LateralMemory):
     """A lateral memory whose calls go through a function that spoils them."""
 
-    def __init__(self, fault: Callable[..., Any]) -> None:
-        super().__init__(MemoryConfig(width=4, num_slots=3))
+    def __init__(self, fault: Callable[["Call"], Any]) -> None:
+        super().__init__(CONFIG)
         self.fault, self.steps = fault, 0
 
     def forward(
         self, hidden: Tensor, state: Any, mask: Tensor | None = None, *, commit: bool = True
     ) -> Any:
-        call = Call(self, hidden, state, mask, commit)
-        return self.fault(call)
+        return self.fault(Call(self, hidden, state, mask, commit))
 
 
 @dataclass
@@ -36,35 +43,38 @@ class Call:
         given = {"hidden": self.hidden, "state": self.state, "mask": self.mask} | other
         return LateralMemory.forward(self.memory, **given, commit=self.commit)
 
+    def spoiled(
+        self, when: Any = True, y: Callable[..., Any] | None = None, state: Any = None
+    ) -> Any:
+        """Return the honest result, its output or its state put through a function in some cases."""
+        out, after = self.honest()
+        if not when:
+            return out, after
+        return (y(out) if y else out), (state(after) if state else after)
+
     @property
-    def plain(self) -> bool:
-        """One segment without a mask."""
-        return self.mask is None and self.hidden.ndim == 3
+    def blank(self) -> bool:
+        return not self.state.trace.any()
 
+    @property
+    def many(self) -> bool:
+        """Several segments at once, without a mask."""
+        return self.hidden.ndim == 4 and self.mask is None
 
-def loses_a_token_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y[..., 1:, :]), after
+    @property
+    def padded(self) -> bool:
+        """One segment with a mask."""
+        return self.hidden.ndim == 3 and self.mask is not None
 
-
-def gives_single_precision_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y.float()), after
-
-
-def is_infinite_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y + float("inf")), after
+    @property
+    def ahead(self) -> Tensor:
+        """A little of the next token, or segment."""
+        return 1e-3 * self.hidden.roll(-1, dims=1)
 
 
 def counts_its_calls(call: Call) -> Any:
     call.memory.steps += 1
     return call.honest()
-
-
-def draws_noise(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-12 * torch.rand_like(y) if call.mask is None else y), after
 
 
 def writes_into_its_input(call: Call) -> Any:
@@ -75,81 +85,16 @@ def writes_into_its_input(call: Call) -> Any:
     return result
 
 
-def looks_ahead(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-3 * call.hidden.roll(-1, dims=1) if call.plain else y), after
-
-
-def looks_ahead_over_segments(call: Call) -> Any:
-    y, after = call.honest()
-    several = call.hidden.ndim == 4 and call.mask is None
-    return (y + 1e-3 * call.hidden.roll(-1, dims=1) if several else y), after
-
-
-def fades_if_many(call: Call) -> Any:
-    y, after = call.honest()
-    several = call.hidden.ndim == 4 and call.mask is None
-    return y, (MemoryState(trace=0.999 * after.trace) if several else after)
-
-
-def cuts_the_gradient_if_many(call: Call) -> Any:
-    several = call.hidden.ndim == 4 and call.mask is None
-    return call.honest(state=call.state.detach()) if several else call.honest()
-
-
-def mixes_rows(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-12 * call.hidden.mean(0) if call.mask is None else y), after
-
-
-def mixes_rows_in_training(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + call.hidden.mean(0) if call.memory.training else y), after
-
-
-def differs_for_two_rows(call: Call) -> Any:
-    y, after = call.honest()
-    return (1.001 * y if len(y) == 2 else y), after
-
-
-def sees_what_padding_holds(call: Call) -> Any:
-    if call.mask is None or call.hidden.ndim == 4:
-        return call.honest()
-    return call.honest(hidden=call.hidden + 0.0 * call.hidden.sum(-2, keepdim=True))
-
-
-def answers_at_padding(call: Call) -> Any:
-    y, after = call.honest()
-    if call.mask is None or call.hidden.ndim == 4:
-        return y, after
-    return torch.where(call.mask[..., None], y, 1e-12), after
+def anneals_beside_the_state_dict(call: Call) -> Any:
+    call.memory.steps += call.memory.training
+    return call.spoiled(y=lambda y: y * (1.0 + 0.01 * call.memory.steps))
 
 
 def sends_nan_gradients_to_padding(call: Call) -> Any:
-    y, after = call.honest()
-    square = call.hidden.square()
     # The classic: where() drops the NaN on the way forward, not on the way back.
-    return y + (
-        square if call.mask is None else torch.where(call.mask[..., None], square, 0)
-    ), after
-
-
-def moves_without_a_token(call: Call) -> Any:
-    y, after = call.honest()
-    if call.mask is None or call.mask.any():
-        return y, after
-    return y, MemoryState(trace=after.trace * (1.0 + 1e-12))
-
-
-def ignores_the_mask_if_many(call: Call) -> Any:
-    if call.mask is None or call.hidden.ndim == 3:
-        return call.honest()
-    return call.honest(hidden=call.hidden.nan_to_num(), mask=None)
-
-
-def reads_open_segments_twice(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.commit else 2 * y), after
+    square, mask = call.hidden.square(), call.mask
+    there = square if mask is None else torch.where(mask[..., None], square, 0)
+    return call.spoiled(y=lambda y: y + there)
 
 
 class Sticky(MemoryState):
@@ -157,64 +102,187 @@ class Sticky(MemoryState):
         return self
 
 
-def passes_a_detach(call: Call) -> Any:
-    y, after = call.honest()
-    return y, Sticky(**vars(after))
-
-
-def anneals_beside_the_state_dict(call: Call) -> Any:
-    if call.memory.training:
-        call.memory.steps += 1
-    y, after = call.honest()
-    return y * (1.0 + 0.01 * call.memory.steps), after
-
-
-def never_writes(call: Call) -> Any:
-    y, after = call.honest()
-    return y, (call.state if call.commit else after)
-
-
-def detaches_by_itself(call: Call) -> Any:
-    y, after = call.honest()
-    return y, (after.detach() if call.commit else after)
-
-
-# Each with all that goes red: some laws say the same of a fault in their own way.
+# Laws that several faults turn red.
 ABSENT, ABSENT_OVER = "masked is absent", "masked is absent over segments"
-FAULTS: list[tuple[Callable[..., Any], set[str]]] = [
-    (loses_a_token_if_blank, {"shape and dtype"}),
-    (gives_single_precision_if_blank, {"shape and dtype"}),
-    (is_infinite_if_blank, {"finite", "blank rows"}),
-    (counts_its_calls, {"calls agree"}),
-    (draws_noise, {"calls agree", "save and load"}),
-    (writes_into_its_input, {"calls agree", "rows do not leak", "save and load"}),
-    (looks_ahead, {"no look-ahead", "segments at once", "pieces equal whole", ABSENT, ABSENT_OVER}),
-    (looks_ahead_over_segments, {"no look-ahead over segments", "segments at once"}),
-    (fades_if_many, {"segments at once"}),
-    (cuts_the_gradient_if_many, {"segments at once"}),
-    (mixes_rows, {"rows do not leak"}),
-    (mixes_rows_in_training, {"rows do not leak"}),
-    (differs_for_two_rows, {"rows select"}),
-    (sees_what_padding_holds, {ABSENT}),
-    (answers_at_padding, {ABSENT}),
-    (sends_nan_gradients_to_padding, {ABSENT, ABSENT_OVER}),
-    (moves_without_a_token, {ABSENT, ABSENT_OVER}),
-    (ignores_the_mask_if_many, {ABSENT_OVER}),
-    (reads_open_segments_twice, {"pieces equal whole"}),
-    (passes_a_detach, {"detach cuts"}),
-    (anneals_beside_the_state_dict, {"save and load"}),
-    (
-        never_writes,
+REFERENCE, AT_ONCE, PIECES = "reference", "segments at once", "pieces equal whole"
+ANYWHERE, SHARES_ABSENT = "pieces anywhere", "shares: masked is absent"
+LOOK, LOOK_OVER, SAVED = "no look-ahead", "no look-ahead over segments", "save and load"
+THROUGH, STAY, ROWS = "gradient through the state", "calls agree", "rows do not leak"
+
+AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
+    "loses a token if blank": (
+        lambda call: call.spoiled(call.blank, y=lambda y: y[..., 1:, :]),
+        {"shape and dtype"},
+    ),
+    "gives single precision if blank": (
+        lambda call: call.spoiled(call.blank, y=lambda y: y.float()),
+        {"shape and dtype"},
+    ),
+    "is infinite if blank": (
+        lambda call: call.spoiled(call.blank, y=lambda y: y + float("inf")),
+        {"finite", "blank rows"},
+    ),
+    "counts its calls": (counts_its_calls, {STAY}),
+    "draws noise": (
+        lambda call: call.spoiled(call.mask is None, y=lambda y: y + 1e-12 * torch.rand_like(y)),
+        {STAY, SAVED},
+    ),
+    "writes into its input": (writes_into_its_input, {STAY, ROWS, SAVED}),
+    "looks ahead": (
+        lambda call: call.spoiled(
+            call.mask is None and call.hidden.ndim == 3, y=lambda y: y + call.ahead
+        ),
+        {LOOK, AT_ONCE, PIECES, ABSENT, ABSENT_OVER},
+    ),
+    "looks ahead over segments": (
+        lambda call: call.spoiled(call.many, y=lambda y: y + call.ahead),
+        {LOOK_OVER, AT_ONCE},
+    ),
+    "fades if many": (
+        lambda call: call.spoiled(call.many, state=lambda s: MemoryState(trace=0.999 * s.trace)),
+        {AT_ONCE},
+    ),
+    "cuts the gradient if many": (
+        lambda call: call.honest(state=call.state.detach() if call.many else call.state),
+        {AT_ONCE},
+    ),
+    "mixes rows": (
+        lambda call: call.spoiled(call.mask is None, y=lambda y: y + 1e-12 * call.hidden.mean(0)),
+        {ROWS},
+    ),
+    "mixes rows in training": (
+        lambda call: call.spoiled(call.memory.training, y=lambda y: y + call.hidden.mean(0)),
+        {ROWS},
+    ),
+    "differs for two rows": (
+        lambda call: call.spoiled(len(call.hidden) == 2, y=lambda y: 1.001 * y),
+        {"rows select"},
+    ),
+    "sees what padding holds": (
+        lambda call: call.honest(
+            hidden=call.hidden + 0.0 * (call.hidden.sum(-2, keepdim=True) if call.padded else 0.0)
+        ),
+        {ABSENT, SHARES_ABSENT},
+    ),
+    "answers at padding": (
+        lambda call: call.spoiled(
+            call.padded, y=lambda y: torch.where(call.mask[..., None], y, 1e-12)
+        ),
+        {ABSENT},
+    ),
+    "sends NaN gradients to padding": (
+        sends_nan_gradients_to_padding,
+        {ABSENT, ABSENT_OVER, REFERENCE},
+    ),
+    "moves without a token": (
+        lambda call: call.spoiled(
+            call.mask is not None and not call.mask.any(),
+            state=lambda s: MemoryState(trace=s.trace * (1.0 + 1e-12)),
+        ),
+        {ABSENT, ABSENT_OVER, SHARES_ABSENT},
+    ),
+    "ignores the mask if many": (
+        lambda call: call.honest(
+            **({"hidden": call.hidden.nan_to_num(), "mask": None} if call.hidden.ndim == 4 else {})
+        ),
+        {ABSENT_OVER},
+    ),
+    "reads open segments twice": (
+        lambda call: call.spoiled(not call.commit, y=lambda y: 2 * y),
+        {PIECES, ANYWHERE},
+    ),
+    "passes a detach": (
+        lambda call: call.spoiled(state=lambda s: Sticky(**vars(s))),
+        {"detach cuts", "detach cuts open segments"},
+    ),
+    "anneals beside the state_dict": (anneals_beside_the_state_dict, {SAVED}),
+    "never writes": (
+        lambda call: call.spoiled(call.commit, state=lambda _: call.state),
+        {AT_ONCE, PIECES, ANYWHERE, ABSENT_OVER, REFERENCE, "remembers", THROUGH},
+    ),
+    "detaches by itself": (
+        lambda call: call.spoiled(call.commit, state=lambda s: s.detach()),
+        {AT_ONCE, REFERENCE, THROUGH},
+    ),
+}
+
+
+def prefers_the_left(original: Any) -> Any:
+    def shares(drive: Tensor, coupling: Tensor, gain: float) -> Tensor:
+        favour = torch.zeros(drive.shape[-1], dtype=drive.dtype)
+        favour[0] = 0.01
+        return original(drive + favour, coupling, gain)
+
+    return shares
+
+
+# Whose part, which one, what takes its place (given the original), and what turns red.
+INSIDE: dict[str, tuple[Any, str, Callable[[Any], Any], set[str]]] = {
+    "queries of the next token": (
+        address,
+        "lagged_queries",
+        lambda original: lambda hidden, *rest: original(hidden.roll(-1, dims=-2), *rest),
+        {REFERENCE, LOOK, PIECES, ANYWHERE, ABSENT, ABSENT_OVER, SHARES_ABSENT},
+    ),
+    "no mask": (
+        Packed,
+        "pack",
+        lambda original: lambda hidden, _: original(hidden.nan_to_num(), None),
+        {ABSENT, ABSENT_OVER, SHARES_ABSENT, REFERENCE},
+    ),
+    "a favoured bank": (crosstalk, "bank_shares", prefers_the_left, {"banks permute", REFERENCE}),
+    "a trace that fades": (
+        gram,
+        "bounded_write",
+        lambda original: lambda *given: 0.999 * original(*given),
+        {REFERENCE, ABSENT, ABSENT_OVER, SHARES_ABSENT},
+    ),
+    "a write without a bound": (
+        gram,
+        "bounded_write",
+        lambda _: lambda trace, update, *_: trace + update,
+        {"norms stay bounded", REFERENCE},
+    ),
+    "a write in place": (
+        gram,
+        "bounded_write",
+        lambda original: lambda trace, *rest: original(trace.data.mul_(1 + 1e-12), *rest),
+        {STAY, ROWS, SAVED, ABSENT, ABSENT_OVER, SHARES_ABSENT, REFERENCE},
+    ),
+    "a mean that starts over in each piece": (
+        context,
+        "causal_mean",
+        lambda original: lambda x, total, count: original(x, 0 * total, 0 * count),
+        {ANYWHERE, PIECES},
+    ),
+    "a mean of the whole segment": (
+        context,
+        "causal_mean",
+        lambda original: lambda x, *past: original(x, *past)[..., -1:, :].expand_as(x),
         {
-            "segments at once",
-            "pieces equal whole",
+            LOOK,
+            "shares: no look-ahead",
+            REFERENCE,
+            PIECES,
+            ANYWHERE,
+            ABSENT,
             ABSENT_OVER,
-            "remembers",
-            "gradient through the state",
+            SHARES_ABSENT,
         },
     ),
-    (detaches_by_itself, {"segments at once", "gradient through the state"}),
-]
+    "one consolidation too many": (
+        gram,
+        "consolidate",
+        lambda original: lambda a, v: original(a, original(a, v)),
+        {REFERENCE, PIECES, ANYWHERE, "norms stay bounded"},
+    ),
+    "values cut off from the trace": (
+        LateralMemory,
+        "values",
+        lambda original: lambda self, trace: original(self, trace.detach()),
+        {REFERENCE, THROUGH},
+    ),
+}
 
 
 class Leftover(LateralMemory):
