@@ -39,37 +39,44 @@ class Call:
     mask: Tensor | None
     commit: bool
 
-    def honest(self, **other: Any) -> tuple[Tensor, MemoryState]:
+    def honest(self, **other: Any) -> tuple[Tensor, Any]:
         given = {"hidden": self.hidden, "state": self.state, "mask": self.mask} | other
         return LateralMemory.forward(self.memory, **given, commit=self.commit)
 
-    def spoiled(
-        self, when: Any = True, y: Callable[..., Any] | None = None, state: Any = None
-    ) -> Any:
-        """Return the honest result, its output or its state put through a function in some cases."""
-        out, after = self.honest()
-        if not when:
-            return out, after
-        return (y(out) if y else out), (state(after) if state else after)
-
-    @property
-    def blank(self) -> bool:
-        return not self.state.trace.any()
-
-    @property
-    def many(self) -> bool:
-        """Several segments at once, without a mask."""
-        return self.hidden.ndim == 4 and self.mask is None
-
-    @property
-    def padded(self) -> bool:
-        """One segment with a mask."""
-        return self.hidden.ndim == 3 and self.mask is not None
+    def case(self) -> set[str]:
+        """Return the names of what this call is a case of."""
+        masked, many = self.mask is not None, self.hidden.ndim == 4
+        known = {"blank": not self.state.trace.any(), "training": self.memory.training}
+        known |= {"unmasked": not masked, "plain": not masked and not many, "always": True}
+        known |= {"many": many and not masked, "padded": masked and not many}
+        known |= {"committed": self.commit, "open": not self.commit, "two": len(self.hidden) == 2}
+        known["empty"] = self.mask is not None and not self.mask.any()
+        return {name for name, is_so in known.items() if is_so}
 
     @property
     def ahead(self) -> Tensor:
         """A little of the next token, or segment."""
         return 1e-3 * self.hidden.roll(-1, dims=1)
+
+
+def output(when: str, change: Callable[[Call, Tensor], Tensor]) -> Callable[[Call], Any]:
+    """Return a fault that changes the output of some calls."""
+
+    def fault(call: Call) -> Any:
+        y, after = call.honest()
+        return (change(call, y) if when in call.case() else y), after
+
+    return fault
+
+
+def state(when: str, change: Callable[[Call, Any], Any]) -> Callable[[Call], Any]:
+    """Return a fault that changes the state after some calls."""
+
+    def fault(call: Call) -> Any:
+        y, after = call.honest()
+        return y, (change(call, after) if when in call.case() else after)
+
+    return fault
 
 
 def counts_its_calls(call: Call) -> Any:
@@ -85,16 +92,30 @@ def writes_into_its_input(call: Call) -> Any:
     return result
 
 
-def anneals_beside_the_state_dict(call: Call) -> Any:
+def anneals_beside_the_state_dict(call: Call, y: Tensor) -> Tensor:
     call.memory.steps += call.memory.training
-    return call.spoiled(y=lambda y: y * (1.0 + 0.01 * call.memory.steps))
+    return y * (1.0 + 0.01 * call.memory.steps)
 
 
-def sends_nan_gradients_to_padding(call: Call) -> Any:
+def sends_nan_gradients_to_padding(call: Call, y: Tensor) -> Tensor:
     # The classic: where() drops the NaN on the way forward, not on the way back.
     square, mask = call.hidden.square(), call.mask
-    there = square if mask is None else torch.where(mask[..., None], square, 0)
-    return call.spoiled(y=lambda y: y + there)
+    return y + (square if mask is None else torch.where(mask[..., None], square, 0))
+
+
+def sees_what_padding_holds(call: Call) -> Any:
+    seen = call.hidden.sum(-2, keepdim=True) if "padded" in call.case() else 0.0
+    return call.honest(hidden=call.hidden + 0.0 * seen)
+
+
+def ignores_the_mask_if_many(call: Call) -> Any:
+    if call.hidden.ndim == 3:
+        return call.honest()
+    return call.honest(hidden=call.hidden.nan_to_num(), mask=None)
+
+
+def cuts_the_gradient_if_many(call: Call) -> Any:
+    return call.honest(state=call.state.detach() if "many" in call.case() else call.state)
 
 
 class Sticky(MemoryState):
@@ -104,182 +125,115 @@ class Sticky(MemoryState):
 
 # Laws that several faults turn red.
 ABSENT, ABSENT_OVER = "masked is absent", "masked is absent over segments"
-REFERENCE, AT_ONCE, PIECES = "reference", "segments at once", "pieces equal whole"
-ANYWHERE, SHARES_ABSENT = "pieces anywhere", "shares: masked is absent"
+PADDING = {ABSENT, ABSENT_OVER, "shares: masked is absent"}
+REFERENCE, AT_ONCE, THROUGH = "reference", "segments at once", "gradient through the state"
+PIECES = {"pieces equal whole", "pieces anywhere"}
 LOOK, LOOK_OVER, SAVED = "no look-ahead", "no look-ahead over segments", "save and load"
-THROUGH, STAY, ROWS = "gradient through the state", "calls agree", "rows do not leak"
+STAY, ROWS, SHAPE = "calls agree", "rows do not leak", "shape and dtype"
+DETACH = {"detach cuts", "detach cuts open segments"}
 
 AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
-    "loses a token if blank": (
-        lambda call: call.spoiled(call.blank, y=lambda y: y[..., 1:, :]),
-        {"shape and dtype"},
-    ),
-    "gives single precision if blank": (
-        lambda call: call.spoiled(call.blank, y=lambda y: y.float()),
-        {"shape and dtype"},
-    ),
-    "is infinite if blank": (
-        lambda call: call.spoiled(call.blank, y=lambda y: y + float("inf")),
-        {"finite", "blank rows"},
-    ),
+    "loses a token if blank": (output("blank", lambda _, y: y[..., 1:, :]), {SHAPE}),
+    "gives single precision if blank": (output("blank", lambda _, y: y.float()), {SHAPE}),
+    "is infinite if blank": (output("blank", lambda _, y: y / 0), {"finite", "blank rows"}),
     "counts its calls": (counts_its_calls, {STAY}),
-    "draws noise": (
-        lambda call: call.spoiled(call.mask is None, y=lambda y: y + 1e-12 * torch.rand_like(y)),
-        {STAY, SAVED},
-    ),
+    "draws noise": (output("unmasked", lambda _, y: y + 1e-12 * torch.rand_like(y)), {STAY, SAVED}),
     "writes into its input": (writes_into_its_input, {STAY, ROWS, SAVED}),
     "looks ahead": (
-        lambda call: call.spoiled(
-            call.mask is None and call.hidden.ndim == 3, y=lambda y: y + call.ahead
-        ),
-        {LOOK, AT_ONCE, PIECES, ABSENT, ABSENT_OVER},
+        output("plain", lambda call, y: y + call.ahead),
+        {LOOK, AT_ONCE, "pieces equal whole", ABSENT, ABSENT_OVER},
     ),
     "looks ahead over segments": (
-        lambda call: call.spoiled(call.many, y=lambda y: y + call.ahead),
+        output("many", lambda call, y: y + call.ahead),
         {LOOK_OVER, AT_ONCE},
     ),
     "fades if many": (
-        lambda call: call.spoiled(call.many, state=lambda s: MemoryState(trace=0.999 * s.trace)),
+        state("many", lambda _, after: MemoryState(trace=0.999 * after.trace)),
         {AT_ONCE},
     ),
-    "cuts the gradient if many": (
-        lambda call: call.honest(state=call.state.detach() if call.many else call.state),
-        {AT_ONCE},
-    ),
-    "mixes rows": (
-        lambda call: call.spoiled(call.mask is None, y=lambda y: y + 1e-12 * call.hidden.mean(0)),
-        {ROWS},
-    ),
-    "mixes rows in training": (
-        lambda call: call.spoiled(call.memory.training, y=lambda y: y + call.hidden.mean(0)),
-        {ROWS},
-    ),
-    "differs for two rows": (
-        lambda call: call.spoiled(len(call.hidden) == 2, y=lambda y: 1.001 * y),
-        {"rows select"},
-    ),
-    "sees what padding holds": (
-        lambda call: call.honest(
-            hidden=call.hidden + 0.0 * (call.hidden.sum(-2, keepdim=True) if call.padded else 0.0)
-        ),
-        {ABSENT, SHARES_ABSENT},
-    ),
+    "cuts the gradient if many": (cuts_the_gradient_if_many, {AT_ONCE}),
+    "mixes rows": (output("unmasked", lambda call, y: y + 1e-12 * call.hidden.mean(0)), {ROWS}),
+    "mixes rows in training": (output("training", lambda call, y: y + call.hidden.mean(0)), {ROWS}),
+    "differs for two rows": (output("two", lambda _, y: 1.001 * y), {"rows select"}),
+    "sees what padding holds": (sees_what_padding_holds, PADDING - {ABSENT_OVER}),
     "answers at padding": (
-        lambda call: call.spoiled(
-            call.padded, y=lambda y: torch.where(call.mask[..., None], y, 1e-12)
-        ),
+        output("padded", lambda call, y: torch.where(call.mask[..., None], y, 1e-12)),
         {ABSENT},
     ),
     "sends NaN gradients to padding": (
-        sends_nan_gradients_to_padding,
+        output("always", sends_nan_gradients_to_padding),
         {ABSENT, ABSENT_OVER, REFERENCE},
     ),
     "moves without a token": (
-        lambda call: call.spoiled(
-            call.mask is not None and not call.mask.any(),
-            state=lambda s: MemoryState(trace=s.trace * (1.0 + 1e-12)),
-        ),
-        {ABSENT, ABSENT_OVER, SHARES_ABSENT},
+        state("empty", lambda _, after: MemoryState(trace=after.trace * (1.0 + 1e-12))),
+        PADDING,
     ),
-    "ignores the mask if many": (
-        lambda call: call.honest(
-            **({"hidden": call.hidden.nan_to_num(), "mask": None} if call.hidden.ndim == 4 else {})
-        ),
-        {ABSENT_OVER},
-    ),
-    "reads open segments twice": (
-        lambda call: call.spoiled(not call.commit, y=lambda y: 2 * y),
-        {PIECES, ANYWHERE},
-    ),
-    "passes a detach": (
-        lambda call: call.spoiled(state=lambda s: Sticky(**vars(s))),
-        {"detach cuts", "detach cuts open segments"},
-    ),
-    "anneals beside the state_dict": (anneals_beside_the_state_dict, {SAVED}),
+    "ignores the mask if many": (ignores_the_mask_if_many, {ABSENT_OVER}),
+    "reads open segments twice": (output("open", lambda _, y: 2 * y), PIECES),
+    "passes a detach": (state("always", lambda _, after: Sticky(**vars(after))), DETACH),
+    "anneals beside the state_dict": (output("always", anneals_beside_the_state_dict), {SAVED}),
     "never writes": (
-        lambda call: call.spoiled(call.commit, state=lambda _: call.state),
-        {AT_ONCE, PIECES, ANYWHERE, ABSENT_OVER, REFERENCE, "remembers", THROUGH},
+        state("committed", lambda call, _: call.state),
+        {AT_ONCE, *PIECES, ABSENT_OVER, REFERENCE, "remembers", THROUGH},
     ),
     "detaches by itself": (
-        lambda call: call.spoiled(call.commit, state=lambda s: s.detach()),
+        state("committed", lambda _, after: after.detach()),
         {AT_ONCE, REFERENCE, THROUGH},
     ),
 }
 
+WRITE, MEAN = (gram, "bounded_write"), (context, "causal_mean")
 
-def prefers_the_left(original: Any) -> Any:
-    def shares(drive: Tensor, coupling: Tensor, gain: float) -> Tensor:
-        favour = torch.zeros(drive.shape[-1], dtype=drive.dtype)
-        favour[0] = 0.01
-        return original(drive + favour, coupling, gain)
-
-    return shares
-
-
-# Whose part, which one, what takes its place (given the original), and what turns red.
-INSIDE: dict[str, tuple[Any, str, Callable[[Any], Any], set[str]]] = {
+# What part of the library, what takes its place (given the original), and what turns red.
+INSIDE: dict[str, tuple[tuple[Any, str], Callable[[Any], Any], set[str]]] = {
     "queries of the next token": (
-        address,
-        "lagged_queries",
-        lambda original: lambda hidden, *rest: original(hidden.roll(-1, dims=-2), *rest),
-        {REFERENCE, LOOK, PIECES, ANYWHERE, ABSENT, ABSENT_OVER, SHARES_ABSENT},
+        (address, "lagged_queries"),
+        lambda queries: lambda hidden, *rest: queries(hidden.roll(-1, dims=-2), *rest),
+        {REFERENCE, LOOK} | PIECES | PADDING,
     ),
     "no mask": (
-        Packed,
-        "pack",
-        lambda original: lambda hidden, _: original(hidden.nan_to_num(), None),
-        {ABSENT, ABSENT_OVER, SHARES_ABSENT, REFERENCE},
+        (Packed, "pack"),
+        lambda pack: lambda hidden, _: pack(hidden.nan_to_num(), None),
+        {REFERENCE} | PADDING,
     ),
-    "a favoured bank": (crosstalk, "bank_shares", prefers_the_left, {"banks permute", REFERENCE}),
+    "a favoured bank": (
+        (crosstalk, "bank_shares"),
+        lambda shares: lambda drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
+        {"banks permute", REFERENCE},
+    ),
     "a trace that fades": (
-        gram,
-        "bounded_write",
-        lambda original: lambda *given: 0.999 * original(*given),
-        {REFERENCE, ABSENT, ABSENT_OVER, SHARES_ABSENT},
+        WRITE,
+        lambda write: lambda *given: 0.999 * write(*given),
+        {REFERENCE} | PADDING,
     ),
     "a write without a bound": (
-        gram,
-        "bounded_write",
+        WRITE,
         lambda _: lambda trace, update, *_: trace + update,
         {"norms stay bounded", REFERENCE},
     ),
     "a write in place": (
-        gram,
-        "bounded_write",
-        lambda original: lambda trace, *rest: original(trace.data.mul_(1 + 1e-12), *rest),
-        {STAY, ROWS, SAVED, ABSENT, ABSENT_OVER, SHARES_ABSENT, REFERENCE},
+        WRITE,
+        lambda write: lambda trace, *rest: write(trace.data.mul_(1 + 1e-12), *rest),
+        {STAY, ROWS, SAVED, REFERENCE} | PADDING,
     ),
     "a mean that starts over in each piece": (
-        context,
-        "causal_mean",
-        lambda original: lambda x, total, count: original(x, 0 * total, 0 * count),
-        {ANYWHERE, PIECES},
+        MEAN,
+        lambda mean: lambda hidden, total, count: mean(hidden, 0 * total, 0 * count),
+        PIECES,
     ),
     "a mean of the whole segment": (
-        context,
-        "causal_mean",
-        lambda original: lambda x, *past: original(x, *past)[..., -1:, :].expand_as(x),
-        {
-            LOOK,
-            "shares: no look-ahead",
-            REFERENCE,
-            PIECES,
-            ANYWHERE,
-            ABSENT,
-            ABSENT_OVER,
-            SHARES_ABSENT,
-        },
+        MEAN,
+        lambda mean: lambda hidden, *past: mean(hidden, *past)[..., -1:, :].expand_as(hidden),
+        {LOOK, "shares: no look-ahead", REFERENCE} | PIECES | PADDING,
     ),
     "one consolidation too many": (
-        gram,
-        "consolidate",
-        lambda original: lambda a, v: original(a, original(a, v)),
-        {REFERENCE, PIECES, ANYWHERE, "norms stay bounded"},
+        (gram, "consolidate"),
+        lambda consolidate: lambda weights, v: consolidate(weights, consolidate(weights, v)),
+        {REFERENCE, "norms stay bounded"} | PIECES,
     ),
     "values cut off from the trace": (
-        LateralMemory,
-        "values",
-        lambda original: lambda self, trace: original(self, trace.detach()),
+        (LateralMemory, "values"),
+        lambda values: lambda self, trace: values(self, trace.detach()),
         {REFERENCE, THROUGH},
     ),
 }

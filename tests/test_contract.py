@@ -79,8 +79,8 @@ def test_a_fault_turns_its_laws_red(name: str, monkeypatch: pytest.MonkeyPatch) 
         fault, expected = AROUND[name]
         memory = Faulty(fault)
     else:
-        owner, part, replaced, expected = INSIDE[name]
-        monkeypatch.setattr(owner, part, replaced(getattr(owner, part)))
+        part, replaced, expected = INSIDE[name]
+        monkeypatch.setattr(*part, replaced(getattr(*part)))
         memory = build_memory(CONFIG)
     report = check(memory, laws=[*QUICK, *OWN])
     red = [result for result in report.results if result.status != "kept"]
