@@ -1,7 +1,7 @@
 """Memories and inputs to try the laws on: hypothesis draws the sizes, a seed fills the tensors."""
 
-from dataclasses import dataclass, replace
-from typing import Any, Literal
+from dataclasses import replace
+from typing import Any, Literal, NamedTuple
 
 import torch
 from hypothesis import strategies as st
@@ -14,14 +14,19 @@ Write = Literal["bounded", "additive", "delta"]
 SEEDS = st.integers(0, 2**20)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Case:
-    """A memory in float64 with something in it, and what it is about to see."""
+class Case(NamedTuple):
+    """A memory in float64 that holds something, and what it sees next: what every law takes."""
 
     memory: LateralMemory
     hidden: Tensor
     state: MemoryState
     mask: Tensor
+
+
+def normal(seed: int, *sizes: int) -> Tensor:
+    """Return normal numbers in float64, others for every seed and for most sizes."""
+    generator = torch.Generator().manual_seed(seed + sum(sizes))
+    return torch.randn(*sizes, generator=generator, dtype=torch.float64)
 
 
 @st.composite
@@ -41,22 +46,27 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
         "homeostasis": draw(st.booleans()),
     } | fixed
     looks_back = drawn["num_lags"] > 1
-    drawn.setdefault(
-        "context", draw(st.sampled_from(["segment", "token"])) if looks_back else "segment"
-    )
-    averages = drawn["drive"] != "slots" and drawn["context"] == "segment"
-    drawn.setdefault("carry", draw(st.sampled_from([0.0, 0.7])) if averages else 0.0)
+
+    def perhaps(name: str, offered: bool, default: Any, other: Any) -> None:
+        drawn.setdefault(name, draw(st.sampled_from([default, other])) if offered else default)
+
+    perhaps("context", looks_back, "segment", "token")
+    perhaps("carry", drawn["drive"] != "slots" and drawn["context"] == "segment", 0.0, 0.7)
     plastic = drawn["drive"] == "axis" and looks_back
-    drawn.setdefault("contrast", draw(st.sampled_from([0.0, 3.0])) if plastic else 0.0)
-    drawn.setdefault("balance", draw(st.sampled_from([0.0, 0.2])) if plastic else 0.0)
+    perhaps("contrast", plastic, 0.0, 3.0)
+    perhaps("balance", plastic, 0.0, 0.2)
     return MemoryConfig(**drawn)
 
 
-def build_memory(config: MemoryConfig, seed: int = 0, *, lived: bool = True) -> LateralMemory:
+def build_memory(
+    config: MemoryConfig | None = None, seed: int = 0, *, trained: bool = True, **fields: Any
+) -> LateralMemory:
     """Build a memory in float64 and evaluation mode, with no parameter at a special value.
 
-    ``lived`` gives it a running mean, as after some training; else it is as new.
+    Without a config it is of width 4 with 3 slots, and ``fields`` say the rest. ``trained`` gives it
+    slow statistics, as after some training.
     """
+    config = config or MemoryConfig(**{"width": 4, "num_slots": 3, **fields})
     generator = torch.Generator().manual_seed(seed)
 
     def noise(like: Tensor) -> Tensor:
@@ -68,14 +78,14 @@ def build_memory(config: MemoryConfig, seed: int = 0, *, lived: bool = True) -> 
     with torch.no_grad():
         for parameter in memory.parameters():
             parameter.add_(0.3 * noise(parameter))
-        if lived:
+        if trained:
             memory.slow_weight.fill_(0.4)
             memory.slow_mean.copy_(0.1 * noise(memory.slow_mean))
             memory.slow_norm.fill_(0.3)
-            if config.contrast > 0.0:
+            if memory.slow_scatter is not None:
                 root = noise(memory.slow_scatter)
                 memory.slow_scatter.copy_(0.1 * root @ root.T)
-            if config.balance > 0.0:
+            if memory.excitability is not None:
                 memory.excitability.copy_(0.3 * noise(memory.excitability))
     return memory
 
@@ -86,31 +96,26 @@ def cases(
 ) -> Case:
     """Draw a memory and its input, [batch, time, width] unless ``num_segments`` is given."""
     config, seed = draw(configs(**fixed)), draw(SEEDS)
-    memory = build_memory(config, seed, lived=draw(st.booleans()))
+    memory = build_memory(config, seed, trained=draw(st.booleans()))
     num_rows = draw(st.integers(1, 3))
     num_tokens = num_tokens or draw(st.integers(1, 6))
-    sizes = (num_rows, *([num_segments] if num_segments else []), num_tokens)
-    return fill(memory, sizes, seed)
+    return fill(memory, (num_rows, *([num_segments] if num_segments else []), num_tokens), seed)
 
 
 def fill(memory: LateralMemory, sizes: tuple[int, ...], seed: int = 0) -> Case:
     """Make random hidden states, a memory that holds something, and a mask with holes."""
     generator = torch.Generator().manual_seed(seed + 1)
-    width = memory.config.width
     blank = memory.blank(sizes[0])
 
-    def noise(like: Tensor) -> Tensor:
-        return torch.randn(like.shape, generator=generator, dtype=like.dtype)
+    def noise(*sizes: int) -> Tensor:
+        return torch.randn(*sizes, generator=generator, dtype=torch.float64)
 
-    hidden = torch.randn(*sizes, width, generator=generator, dtype=torch.float64)
-    state = replace(blank, trace=noise(blank.trace))
+    hidden = noise(*sizes, memory.config.width)
+    state = replace(blank, trace=noise(*blank.trace.shape))
     if state.context is not None:
         total, count = state.context.signal_sum, state.context.num_tokens
-        carried = CarriedContext(signal_sum=noise(total), num_tokens=noise(count).abs())
+        carried = CarriedContext(
+            signal_sum=noise(*total.shape), num_tokens=noise(*count.shape).abs()
+        )
         state = replace(state, context=carried)
-    return Case(
-        memory=memory,
-        hidden=hidden,
-        state=state,
-        mask=torch.rand(sizes, generator=generator) < 0.6,
-    )
+    return Case(memory, hidden, state, torch.rand(sizes, generator=generator) < 0.6)

@@ -1,4 +1,8 @@
-"""Memories with one fault each, for the contract kit to find; each with every law that goes red."""
+"""Memories with one fault each, and every law that turns red on it: a law that cannot says nothing.
+
+Some faults stand around a memory's calls, to be found by the contract kit whatever a memory is made of;
+others take the place of a part of the library.
+"""
 
 from collections.abc import Callable
 from dataclasses import dataclass
@@ -8,20 +12,23 @@ import torch
 from torch import Tensor, nn
 
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+from callosal.memory.packing import Packed
+from callosal.ops import address, context, crosstalk, gram
+
+CONFIG = MemoryConfig(width=4, num_slots=3)
 
 
 class Faulty(LateralMemory):
     """A lateral memory whose calls go through a function that spoils them."""
 
-    def __init__(self, fault: Callable[..., Any]) -> None:
-        super().__init__(MemoryConfig(width=4, num_slots=3))
+    def __init__(self, fault: Callable[["Call"], Any]) -> None:
+        super().__init__(CONFIG)
         self.fault, self.steps = fault, 0
 
     def forward(
         self, hidden: Tensor, state: Any, mask: Tensor | None = None, *, commit: bool = True
     ) -> Any:
-        call = Call(self, hidden, state, mask, commit)
-        return self.fault(call)
+        return self.fault(Call(self, hidden, state, mask, commit))
 
 
 @dataclass
@@ -32,39 +39,49 @@ class Call:
     mask: Tensor | None
     commit: bool
 
-    def honest(self, **other: Any) -> tuple[Tensor, MemoryState]:
+    def honest(self, **other: Any) -> tuple[Tensor, Any]:
         given = {"hidden": self.hidden, "state": self.state, "mask": self.mask} | other
         return LateralMemory.forward(self.memory, **given, commit=self.commit)
 
+    def case(self) -> set[str]:
+        """Return the names of what this call is a case of."""
+        masked, many = self.mask is not None, self.hidden.ndim == 4
+        known = {"blank": not self.state.trace.any(), "training": self.memory.training}
+        known |= {"unmasked": not masked, "plain": not masked and not many, "always": True}
+        known |= {"many": many and not masked, "padded": masked and not many}
+        known |= {"committed": self.commit, "open": not self.commit, "two": len(self.hidden) == 2}
+        known["empty"] = self.mask is not None and not self.mask.any()
+        return {name for name, is_so in known.items() if is_so}
+
     @property
-    def plain(self) -> bool:
-        """One segment without a mask."""
-        return self.mask is None and self.hidden.ndim == 3
+    def ahead(self) -> Tensor:
+        """A little of the next token, or segment."""
+        return 1e-3 * self.hidden.roll(-1, dims=1)
 
 
-def loses_a_token_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y[..., 1:, :]), after
+def output(when: str, change: Callable[[Call, Tensor], Tensor]) -> Callable[[Call], Any]:
+    """Return a fault that changes the output of some calls."""
+
+    def fault(call: Call) -> Any:
+        y, after = call.honest()
+        return (change(call, y) if when in call.case() else y), after
+
+    return fault
 
 
-def gives_single_precision_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y.float()), after
+def state(when: str, change: Callable[[Call, Any], Any]) -> Callable[[Call], Any]:
+    """Return a fault that changes the state after some calls."""
 
+    def fault(call: Call) -> Any:
+        y, after = call.honest()
+        return y, (change(call, after) if when in call.case() else after)
 
-def is_infinite_if_blank(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.state.trace.any() else y + float("inf")), after
+    return fault
 
 
 def counts_its_calls(call: Call) -> Any:
     call.memory.steps += 1
     return call.honest()
-
-
-def draws_noise(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-12 * torch.rand_like(y) if call.mask is None else y), after
 
 
 def writes_into_its_input(call: Call) -> Any:
@@ -75,81 +92,30 @@ def writes_into_its_input(call: Call) -> Any:
     return result
 
 
-def looks_ahead(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-3 * call.hidden.roll(-1, dims=1) if call.plain else y), after
+def anneals_beside_the_state_dict(call: Call, y: Tensor) -> Tensor:
+    call.memory.steps += call.memory.training
+    return y * (1.0 + 0.01 * call.memory.steps)
 
 
-def looks_ahead_over_segments(call: Call) -> Any:
-    y, after = call.honest()
-    several = call.hidden.ndim == 4 and call.mask is None
-    return (y + 1e-3 * call.hidden.roll(-1, dims=1) if several else y), after
-
-
-def fades_if_many(call: Call) -> Any:
-    y, after = call.honest()
-    several = call.hidden.ndim == 4 and call.mask is None
-    return y, (MemoryState(trace=0.999 * after.trace) if several else after)
-
-
-def cuts_the_gradient_if_many(call: Call) -> Any:
-    several = call.hidden.ndim == 4 and call.mask is None
-    return call.honest(state=call.state.detach()) if several else call.honest()
-
-
-def mixes_rows(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + 1e-12 * call.hidden.mean(0) if call.mask is None else y), after
-
-
-def mixes_rows_in_training(call: Call) -> Any:
-    y, after = call.honest()
-    return (y + call.hidden.mean(0) if call.memory.training else y), after
-
-
-def differs_for_two_rows(call: Call) -> Any:
-    y, after = call.honest()
-    return (1.001 * y if len(y) == 2 else y), after
+def sends_nan_gradients_to_padding(call: Call, y: Tensor) -> Tensor:
+    # The classic: where() drops the NaN on the way forward, not on the way back.
+    square, mask = call.hidden.square(), call.mask
+    return y + (square if mask is None else torch.where(mask[..., None], square, 0))
 
 
 def sees_what_padding_holds(call: Call) -> Any:
-    if call.mask is None or call.hidden.ndim == 4:
-        return call.honest()
-    return call.honest(hidden=call.hidden + 0.0 * call.hidden.sum(-2, keepdim=True))
-
-
-def answers_at_padding(call: Call) -> Any:
-    y, after = call.honest()
-    if call.mask is None or call.hidden.ndim == 4:
-        return y, after
-    return torch.where(call.mask[..., None], y, 1e-12), after
-
-
-def sends_nan_gradients_to_padding(call: Call) -> Any:
-    y, after = call.honest()
-    square = call.hidden.square()
-    # The classic: where() drops the NaN on the way forward, not on the way back.
-    return y + (
-        square if call.mask is None else torch.where(call.mask[..., None], square, 0)
-    ), after
-
-
-def moves_without_a_token(call: Call) -> Any:
-    y, after = call.honest()
-    if call.mask is None or call.mask.any():
-        return y, after
-    return y, MemoryState(trace=after.trace * (1.0 + 1e-12))
+    seen = call.hidden.sum(-2, keepdim=True) if "padded" in call.case() else 0.0
+    return call.honest(hidden=call.hidden + 0.0 * seen)
 
 
 def ignores_the_mask_if_many(call: Call) -> Any:
-    if call.mask is None or call.hidden.ndim == 3:
+    if call.hidden.ndim == 3:
         return call.honest()
     return call.honest(hidden=call.hidden.nan_to_num(), mask=None)
 
 
-def reads_open_segments_twice(call: Call) -> Any:
-    y, after = call.honest()
-    return (y if call.commit else 2 * y), after
+def cuts_the_gradient_if_many(call: Call) -> Any:
+    return call.honest(state=call.state.detach() if "many" in call.case() else call.state)
 
 
 class Sticky(MemoryState):
@@ -157,64 +123,120 @@ class Sticky(MemoryState):
         return self
 
 
-def passes_a_detach(call: Call) -> Any:
-    y, after = call.honest()
-    return y, Sticky(**vars(after))
-
-
-def anneals_beside_the_state_dict(call: Call) -> Any:
-    if call.memory.training:
-        call.memory.steps += 1
-    y, after = call.honest()
-    return y * (1.0 + 0.01 * call.memory.steps), after
-
-
-def never_writes(call: Call) -> Any:
-    y, after = call.honest()
-    return y, (call.state if call.commit else after)
-
-
-def detaches_by_itself(call: Call) -> Any:
-    y, after = call.honest()
-    return y, (after.detach() if call.commit else after)
-
-
-# Each with all that goes red: some laws say the same of a fault in their own way.
+# Laws that several faults turn red.
 ABSENT, ABSENT_OVER = "masked is absent", "masked is absent over segments"
-FAULTS: list[tuple[Callable[..., Any], set[str]]] = [
-    (loses_a_token_if_blank, {"shape and dtype"}),
-    (gives_single_precision_if_blank, {"shape and dtype"}),
-    (is_infinite_if_blank, {"finite", "blank rows"}),
-    (counts_its_calls, {"calls agree"}),
-    (draws_noise, {"calls agree", "save and load"}),
-    (writes_into_its_input, {"calls agree", "rows do not leak", "save and load"}),
-    (looks_ahead, {"no look-ahead", "segments at once", "pieces equal whole", ABSENT, ABSENT_OVER}),
-    (looks_ahead_over_segments, {"no look-ahead over segments", "segments at once"}),
-    (fades_if_many, {"segments at once"}),
-    (cuts_the_gradient_if_many, {"segments at once"}),
-    (mixes_rows, {"rows do not leak"}),
-    (mixes_rows_in_training, {"rows do not leak"}),
-    (differs_for_two_rows, {"rows select"}),
-    (sees_what_padding_holds, {ABSENT}),
-    (answers_at_padding, {ABSENT}),
-    (sends_nan_gradients_to_padding, {ABSENT, ABSENT_OVER}),
-    (moves_without_a_token, {ABSENT, ABSENT_OVER}),
-    (ignores_the_mask_if_many, {ABSENT_OVER}),
-    (reads_open_segments_twice, {"pieces equal whole"}),
-    (passes_a_detach, {"detach cuts"}),
-    (anneals_beside_the_state_dict, {"save and load"}),
-    (
-        never_writes,
-        {
-            "segments at once",
-            "pieces equal whole",
-            ABSENT_OVER,
-            "remembers",
-            "gradient through the state",
-        },
+PADDING = {ABSENT, ABSENT_OVER, "shares: masked is absent"}
+REFERENCE, AT_ONCE, THROUGH = "reference", "segments at once", "gradient through the state"
+PIECES = {"pieces equal whole", "pieces anywhere"}
+LOOK, LOOK_OVER, SAVED = "no look-ahead", "no look-ahead over segments", "save and load"
+STAY, ROWS, SHAPE = "calls agree", "rows do not leak", "shape and dtype"
+DETACH = {"detach cuts", "detach cuts open segments"}
+
+AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
+    "loses a token if blank": (output("blank", lambda _, y: y[..., 1:, :]), {SHAPE}),
+    "gives single precision if blank": (output("blank", lambda _, y: y.float()), {SHAPE}),
+    "is infinite if blank": (output("blank", lambda _, y: y / 0), {"finite", "blank rows"}),
+    "counts its calls": (counts_its_calls, {STAY}),
+    "draws noise": (output("unmasked", lambda _, y: y + 1e-12 * torch.rand_like(y)), {STAY, SAVED}),
+    "writes into its input": (writes_into_its_input, {STAY, ROWS, SAVED}),
+    "looks ahead": (
+        output("plain", lambda call, y: y + call.ahead),
+        {LOOK, AT_ONCE, "pieces equal whole", ABSENT, ABSENT_OVER},
     ),
-    (detaches_by_itself, {"segments at once", "gradient through the state"}),
-]
+    "looks ahead over segments": (
+        output("many", lambda call, y: y + call.ahead),
+        {LOOK_OVER, AT_ONCE},
+    ),
+    "fades if many": (
+        state("many", lambda _, after: MemoryState(trace=0.999 * after.trace)),
+        {AT_ONCE},
+    ),
+    "cuts the gradient if many": (cuts_the_gradient_if_many, {AT_ONCE}),
+    "mixes rows": (output("unmasked", lambda call, y: y + 1e-12 * call.hidden.mean(0)), {ROWS}),
+    "mixes rows in training": (output("training", lambda call, y: y + call.hidden.mean(0)), {ROWS}),
+    "differs for two rows": (output("two", lambda _, y: 1.001 * y), {"rows select"}),
+    "sees what padding holds": (sees_what_padding_holds, PADDING - {ABSENT_OVER}),
+    "answers at padding": (
+        output("padded", lambda call, y: torch.where(call.mask[..., None], y, 1e-12)),
+        {ABSENT},
+    ),
+    "sends NaN gradients to padding": (
+        output("always", sends_nan_gradients_to_padding),
+        {ABSENT, ABSENT_OVER, REFERENCE},
+    ),
+    "moves without a token": (
+        state("empty", lambda _, after: MemoryState(trace=after.trace * (1.0 + 1e-12))),
+        PADDING,
+    ),
+    "ignores the mask if many": (ignores_the_mask_if_many, {ABSENT_OVER}),
+    "reads open segments twice": (output("open", lambda _, y: 2 * y), PIECES),
+    "passes a detach": (state("always", lambda _, after: Sticky(**vars(after))), DETACH),
+    "anneals beside the state_dict": (output("always", anneals_beside_the_state_dict), {SAVED}),
+    "never writes": (
+        state("committed", lambda call, _: call.state),
+        {AT_ONCE, *PIECES, ABSENT_OVER, REFERENCE, "remembers", THROUGH},
+    ),
+    "detaches by itself": (
+        state("committed", lambda _, after: after.detach()),
+        {AT_ONCE, REFERENCE, THROUGH},
+    ),
+}
+
+WRITE, MEAN = (gram, "bounded_write"), (context, "causal_mean")
+
+# What part of the library, what takes its place (given the original), and what turns red.
+INSIDE: dict[str, tuple[tuple[Any, str], Callable[[Any], Any], set[str]]] = {
+    "queries of the next token": (
+        (address, "lagged_queries"),
+        lambda queries: lambda hidden, *rest: queries(hidden.roll(-1, dims=-2), *rest),
+        {REFERENCE, LOOK} | PIECES | PADDING,
+    ),
+    "no mask": (
+        (Packed, "pack"),
+        lambda pack: lambda hidden, _: pack(hidden.nan_to_num(), None),
+        {REFERENCE} | PADDING,
+    ),
+    "a favoured bank": (
+        (crosstalk, "bank_shares"),
+        lambda shares: lambda drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
+        {"banks permute", REFERENCE},
+    ),
+    "a trace that fades": (
+        WRITE,
+        lambda write: lambda *given: 0.999 * write(*given),
+        {REFERENCE} | PADDING,
+    ),
+    "a write without a bound": (
+        WRITE,
+        lambda _: lambda trace, update, *_: trace + update,
+        {"norms stay bounded", REFERENCE},
+    ),
+    "a write in place": (
+        WRITE,
+        lambda write: lambda trace, *rest: write(trace.data.mul_(1 + 1e-12), *rest),
+        {STAY, ROWS, SAVED, REFERENCE} | PADDING,
+    ),
+    "a mean that starts over in each piece": (
+        MEAN,
+        lambda mean: lambda hidden, total, count: mean(hidden, 0 * total, 0 * count),
+        PIECES,
+    ),
+    "a mean of the whole segment": (
+        MEAN,
+        lambda mean: lambda hidden, *past: mean(hidden, *past)[..., -1:, :].expand_as(hidden),
+        {LOOK, "shares: no look-ahead", REFERENCE} | PIECES | PADDING,
+    ),
+    "one consolidation too many": (
+        (gram, "consolidate"),
+        lambda consolidate: lambda weights, v: consolidate(weights, consolidate(weights, v)),
+        {REFERENCE, "norms stay bounded"} | PIECES,
+    ),
+    "values cut off from the trace": (
+        (LateralMemory, "values"),
+        lambda values: lambda self, trace: values(self, trace.detach()),
+        {REFERENCE, THROUGH},
+    ),
+}
 
 
 class Leftover(LateralMemory):

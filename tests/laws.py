@@ -1,22 +1,22 @@
-"""The laws of a lateral memory, as functions that raise AssertionError where one is broken.
+"""The laws of a lateral memory's own, as functions that raise AssertionError where one is broken.
 
-What every memory owes is in ``callosal.contract.laws``; here it meets a case, and what is a lateral
-memory's own comes on top: the twin, the banks and their shares, pieces, the bound. The property tests
-call the laws on the library; the planted-fault test calls them on broken copies of it.
+What every memory owes is in ``callosal.contract.laws``. What is here comes on top: the reference, the
+banks and their shares, pieces, the bound. All take the same: memory, hidden states, state and mask. The
+property tests call them on drawn cases, ``law(*case)``; the planted faults must turn them red.
 """
 
+import math
 from collections.abc import Sequence
 from dataclasses import replace
-from functools import partial
 from itertools import pairwise
 from typing import Any
 
 import torch
-from tests.cases import Case
+from tests.shapes import unchecked
 from tests.tolerances import EXACT
 from torch import Tensor, nn
 
-from callosal.contract import laws, states
+from callosal.contract import LAWS, Law, laws, states
 from callosal.contract.states import assert_same_bits
 from callosal.memory import LateralMemory, MemoryState
 from callosal.ops import reference
@@ -32,8 +32,13 @@ def assert_same_state(actual: Any, expected: Any, tolerance: float = EXACT) -> N
     states.assert_same_state(actual, expected, tolerance)
 
 
+def assert_same_bits_of(actual: Any, expected: Any) -> None:
+    """Compare two states, or any other values made of tensors, bit by bit."""
+    states.assert_same_state(actual, expected, None)
+
+
 class Shares(nn.Module):
-    """The shares of a memory as the output of one, so that the same laws can be asked of them."""
+    """The shares of a memory as the output of one, so that the same laws hold for them."""
 
     def __init__(self, memory: LateralMemory) -> None:
         super().__init__()
@@ -45,163 +50,153 @@ class Shares(nn.Module):
         return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
-def twin(
+def matches_reference(
     memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Run the slow twin with a memory's parameters and buffers."""
-    config, context = memory.config, state.context
-    return reference.segment(
+) -> None:
+    """Layer and reference give the same read-out, memory and shares, and the same gradients of all."""
+    hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
+    leaves = [leaf for leaf in (hidden, trace, *memory.parameters()) if leaf.requires_grad]
+    before, config, context = replace(state, trace=trace), memory.config, state.context
+    y, after = memory(hidden, before, mask)
+    fast = (y, after.trace, memory.bank_share(hidden, before, mask))
+    names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance")
+    slow = reference.segment(
         hidden,
-        state.trace,
+        trace,
         mask,
         dict(memory.named_parameters()) | dict(memory.named_buffers()),
-        gain=config.gain,
-        drive=config.drive,
-        write=config.write,
-        homeostasis=config.homeostasis,
-        context=config.context,
-        contrast=config.contrast,
-        balance=config.balance,
         carried=None if context is None else (context.signal_sum, context.num_tokens),
+        **{name: getattr(config, name) for name in names},
     )
-
-
-def matches_twin(case: Case) -> None:
-    """Fast and slow give the same read-out, memory and shares, and the same gradients of all."""
-    memory = case.memory
-    hidden = case.hidden.clone().requires_grad_()
-    trace = case.state.trace.clone().requires_grad_()
-    leaves = [hidden, trace, *memory.parameters()]
-    leaves = [leaf for leaf in leaves if leaf.requires_grad]
-
-    before = replace(case.state, trace=trace)
-    y, state = memory(hidden, before, case.mask)
-    fast = (y, state.trace, memory.bank_share(hidden, before, case.mask))
-    slow = twin(memory, hidden, before, case.mask)
-    if before.context and state.context:
-        for row, present in enumerate(case.mask):
-            was = before.context.signal_sum[row], before.context.num_tokens[row]
+    if context and after.context:
+        for row, present in enumerate(mask):
+            carried = context.signal_sum[row], context.num_tokens[row]
             if present.any():
-                was = reference.carry(*was, hidden[row][present], memory.config.carry)
-            assert_near(state.context.signal_sum[row], was[0])
-            assert_near(state.context.num_tokens[row], was[1])
+                carried = reference.carry(*carried, hidden[row][present], config.carry)
+            assert_near(after.context.signal_sum[row], carried[0])
+            assert_near(after.context.num_tokens[row], carried[1])
     for one, other in zip(fast, slow, strict=True):
         assert_near(one, other)
-    probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in fast]
 
     def gradients(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
-        totals = [(out * probe).sum() for out, probe in zip(outputs, probes, strict=True)]
-        return torch.autograd.grad(
-            torch.stack(totals).sum(), leaves, allow_unused=True, materialize_grads=True
-        )
+        probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in outputs]
+        total = sum((out * probe).sum() for out, probe in zip(outputs, probes, strict=True))
+        return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
 
     for one, other in zip(gradients(fast), gradients(slow), strict=True):
         assert_near(one, other)
 
 
-def segments_at_once_equal_calls(case: Case) -> None:
-    """Many segments in one call give what the calls one after another give, gradients too."""
-    laws.segments_at_once_equal_calls(case.memory, case.hidden, case.state, case.mask)
-
-
-def pieces_equal_one_call(case: Case, cuts: Sequence[int], *, masked: bool = True) -> None:
-    """A segment cut anywhere and committed at its end is the segment in one call."""
-    memory, mask = case.memory, case.mask if masked else torch.ones_like(case.mask)
-    whole, expected = memory(case.hidden, case.state, mask)
-    shares = memory.bank_share(case.hidden, case.state, mask)
-    state, last, ys, ps = case.state, case.state, [], []
-    edges = [0, *sorted(cuts), case.hidden.shape[1]]
-    for start, stop in pairwise(edges):
-        part = case.hidden[:, start:stop], state, mask[:, start:stop]
-        ps.append(memory.bank_share(*part))
+def pieces_equal_one_call(
+    memory: LateralMemory,
+    hidden: Tensor,
+    state: MemoryState,
+    mask: Tensor,
+    cuts: Sequence[int] = (2, 3),
+) -> None:
+    """A segment cut anywhere and committed at its end is the segment in one call, shares too."""
+    whole, expected = memory(hidden, state, mask)
+    start, opened, last, ys, shares = state, state, state, [], []
+    for begin, end in pairwise([0, *sorted(cuts), hidden.shape[1]]):
+        part = hidden[:, begin:end], opened, mask[:, begin:end]
+        shares.append(memory.bank_share(*part))
         one, last = memory(*part)
-        y, state = memory(*part, commit=False)
+        y, opened = memory(*part, commit=False)
         assert_near(one, y)
         ys.append(y)
     assert_near(torch.cat(ys, dim=1), whole)
-    assert_near(torch.cat(ps, dim=1), shares)
-    assert_same_bits(state.trace, case.state.trace)
-    committed = memory.commit(state)
-    assert_same_state(committed, expected)
+    assert_near(torch.cat(shares, dim=1), memory.bank_share(hidden, state, mask))
+    assert_same_bits(opened.trace, start.trace)
+    committed = memory.commit(opened)
     # The last piece may also commit by itself.
-    assert_same_state(last, expected)
-    # Committed is committed: a second time there is nothing to write.
+    for after in (committed, last):
+        assert_same_state(after, expected)
+    # A second commit has nothing to write.
     assert_same_bits(memory.commit(committed).trace, committed.trace)
 
 
-def no_look_ahead(case: Case, time: int) -> None:
-    """What comes after a token changes neither its read-out nor its shares."""
-    opened = partial(case.memory, commit=False)
-    for read in (case.memory, opened, Shares(case.memory)):
-        laws.no_look_ahead(read, case.hidden, case.state, None, time)
+def shares_do_not_look_ahead(
+    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
+) -> None:
+    """What comes after a token does not change its shares."""
+    laws.no_look_ahead(Shares(memory), hidden, state, mask)
 
 
-def no_look_ahead_over_segments(case: Case, index: int) -> None:
-    """What comes in a later segment changes nothing in an earlier one."""
-    laws.no_look_ahead(case.memory, case.hidden, case.state, None, index)
+def masked_shares_are_absent(
+    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor
+) -> None:
+    """A masked token's shares are zero, and it changes no other's."""
+    laws.masked_is_absent(Shares(memory), hidden, state, mask)
 
 
-def rows_do_not_leak(case: Case, row: int) -> None:
-    """Changing one row changes no bit of another row's output or memory, in training either."""
-    laws.rows_do_not_leak(case.memory, case.hidden, case.state, case.mask, row)
+def open_segments_detach(
+    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
+) -> None:
+    """A detach cuts the gradient of an open segment, too."""
+    laws.detach_cuts(memory, hidden, state, mask, commit=False)
 
 
-def inputs_stay_and_calls_agree(case: Case) -> None:
-    """A call changes no input, state, mask or module, and a second one gives the same bits."""
-    state = case.state
-    if case.hidden.ndim == 3:
-        _, state = case.memory(case.hidden, state, commit=False)
-    laws.inputs_stay_and_calls_agree(case.memory, case.hidden, state, case.mask)
-
-
-def banks_permute(case: Case, order: Sequence[int]) -> None:
+def banks_permute(
+    memory: LateralMemory,
+    hidden: Tensor,
+    state: MemoryState,
+    mask: Tensor,
+    order: Sequence[int] = (1, 0),
+) -> None:
     """Banks have no places: renaming them renames traces and shares, and leaves the read-out."""
-    memory, banks = case.memory, torch.tensor(order)
-    y, after = memory(case.hidden, case.state, case.mask)
-    shares = memory.bank_share(case.hidden, case.state, case.mask)
+    banks = list(order)
+    y, after = memory(hidden, state, mask)
+    shares = memory.bank_share(hidden, state, mask)
     by_bank = [memory.addresses, memory.prototypes, memory.maps, memory.axes]
     if memory.config.drive == "slots":
         by_bank.append(memory.slow_mean)
-    if memory.config.balance > 0.0:
+    if memory.excitability is not None:
         by_bank.append(memory.excitability)
     with torch.no_grad():
         for tensor in by_bank:
             tensor.copy_(tensor[banks].clone())
         memory.coupling.copy_(memory.coupling[banks][:, banks].clone())
-    renamed = replace(case.state, trace=case.state.trace[:, banks])
-    other_y, other = memory(case.hidden, renamed, case.mask)
+    renamed = replace(state, trace=state.trace[:, banks])
+    other_y, other = memory(hidden, renamed, mask)
     assert_near(other_y, y)
     assert_near(other.trace, after.trace[:, banks])
-    assert_near(memory.bank_share(case.hidden, renamed, case.mask), shares[..., banks])
+    assert_near(memory.bank_share(hidden, renamed, mask), shares[..., banks])
 
 
-def masked_is_absent(case: Case) -> None:
-    """A masked token, NaN or not, is as if it had never been there; gradients stay finite."""
-    laws.masked_is_absent(case.memory, case.hidden, case.state, case.mask)
-    laws.masked_is_absent(Shares(case.memory), case.hidden, case.state, case.mask)
+def norms_stay_bounded(memory: LateralMemory, *_: Any) -> None:
+    """After 300 random segments no slot's norm exceeds the stated bound."""
+    norm = largest_norm_over(memory, 300)
+    assert norm <= memory.max_slot_norm, f"a slot's norm reached {norm:.3g}"
 
 
-def largest_norm_over(
-    memory: LateralMemory, num_segments: int, *, at_once: int = 100, stop_at: float = float("inf")
-) -> float:
-    """Feed segments of random tokens and return the largest norm any slot ever had."""
+def largest_norm_over(memory: LateralMemory, num_segments: int, *, at_once: int = 100) -> float:
+    """Feed segments of random tokens and return the largest norm any slot ever had, or one not finite."""
     generator = torch.Generator().manual_seed(0)
     dtype, width = memory.prototypes.dtype, memory.config.width
     state, largest = memory.blank(1), 0.0
-    with torch.no_grad():
+    with torch.no_grad(), unchecked():
         for _ in range(num_segments // at_once):
             x = torch.randn(1, at_once, 4, width, generator=generator).to(dtype)
             _, state = memory(x, state)
             norm = state.trace.float().norm(dim=-1).max().item()
-            if not norm < stop_at:
+            if not math.isfinite(norm):
                 return norm
             largest = max(largest, norm)
     return largest
 
 
-def detach_cuts(case: Case) -> None:
-    """What comes after a detach sends no gradient to what came before, an open segment included."""
-    # Without this there would be nothing to cut.
-    laws.gradient_through_state(case.memory, case.hidden, case.state)
-    for committed in (True, False):
-        laws.detach_cuts(case.memory, case.hidden, case.state, commit=committed)
+def _own(name: str, check: Any, *needs: Any) -> Law:
+    return Law(name, check.__doc__, check, needs)
+
+
+OWN = (
+    _own("reference", matches_reference, "mask"),
+    _own("pieces anywhere", pieces_equal_one_call, "mask", "pieces"),
+    _own("shares: no look-ahead", shares_do_not_look_ahead),
+    _own("shares: masked is absent", masked_shares_are_absent, "mask"),
+    _own("detach cuts open segments", open_segments_detach, "pieces"),
+    _own("banks permute", banks_permute, "mask"),
+    _own("norms stay bounded", norms_stay_bounded),
+)
+# The law over 300 segments takes longer than all others together.
+QUICK = tuple(law for law in LAWS if law.name != "bounded")

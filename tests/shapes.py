@@ -1,8 +1,10 @@
 """The run-time type checker that the import hook puts on every function of the library."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from typing import Any
 
+import jaxtyping
 from beartype import BeartypeConf, beartype
 from beartype.roar import BeartypeDecorHintPep673Exception
 
@@ -20,3 +22,13 @@ def check(function: Callable[..., Any]) -> Callable[..., Any]:
         return beartype(conf=_TOWER)(function)
     except BeartypeDecorHintPep673Exception:
         return function
+
+
+@contextmanager
+def unchecked() -> Iterator[None]:
+    """Check nothing inside: for loops so long that the checks would take most of their time."""
+    jaxtyping.config.update("jaxtyping_disable", True)
+    try:
+        yield
+    finally:
+        jaxtyping.config.update("jaxtyping_disable", False)

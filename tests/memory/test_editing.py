@@ -1,6 +1,5 @@
 """Memories merged, forked, reset and compared: each does what it says, and nothing else moves."""
 
-from collections.abc import Mapping
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -10,7 +9,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS, build_memory, fill
-from tests.laws import assert_same_bits
+from tests.laws import assert_near, assert_same_bits, assert_same_bits_of
 from torch import Tensor
 
 from callosal.memory import (
@@ -33,17 +32,7 @@ from callosal.memory.editing import bank_name, bank_number
 CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
 MEMORY = build_memory(CONFIG)
 A, B = fill(MEMORY, (3, 5), seed=1).state, fill(MEMORY, (3, 5), seed=2).state
-
-
-def same(first: MemoryState, second: MemoryState) -> bool:
-    a, b = first.context, second.context
-    if a is None or b is None:
-        return a is b and torch.equal(first.trace, second.trace)
-    return (
-        torch.equal(first.trace, second.trace)
-        and torch.equal(a.signal_sum, b.signal_sum)
-        and torch.equal(a.num_tokens, b.num_tokens)
-    )
+LEFT_A = {"left": "A", "right": "B"}
 
 
 # Banks by name.
@@ -58,50 +47,39 @@ def test_banks_have_names() -> None:
             assert bank_number(bank, num_banks) == bank
 
 
-@pytest.mark.parametrize(
-    ("bank", "num_banks"), [("left", 3), (2, 2), (-1, 2), ("", 2), ("Left", 2)]
-)
-def test_a_bank_that_is_not_there_is_named(bank: Any, num_banks: int) -> None:
-    with pytest.raises(
-        ValueError, match=f"bank {bank!r} of a memory of {num_banks}; it may be 0, 1"
-    ):
-        bank_number(bank, num_banks)
-
-
 # Merging.
 
 
-@pytest.mark.parametrize("banks", [{"left": "A", "right": "B"}, {0: "A", "1": "B"}])
-def test_a_bank_of_each_parent_is_taken_whole(banks: Mapping[Any, Any]) -> None:
+@pytest.mark.parametrize("banks", [LEFT_A, {0: "A", "1": "B"}])
+def test_a_bank_of_each_parent_is_taken_whole_and_answers_as_there(banks: Any) -> None:
     merged = merge(A, B, banks)
-    assert_same_bits(merged.trace[:, 0], A.trace[:, 0])
-    assert_same_bits(merged.trace[:, 1], B.trace[:, 1])
+    for bank, parent in enumerate((A, B)):
+        for of in (lambda state: state.trace, lambda state: MEMORY.values(state.trace)):
+            assert_same_bits(of(merged)[:, bank], of(parent)[:, bank])
 
 
 def test_all_of_one_parent_is_that_parent() -> None:
-    assert same(merge(A, B, {"left": "A", "right": "A"}), A)
-    assert same(merge(A, B, {"left": "B", "right": "B"}), B)
+    for name, parent in (("A", A), ("B", B)):
+        assert_same_bits_of(merge(A, B, dict.fromkeys(["left", "right"], name)), parent)
 
 
 def test_merged_with_itself_or_with_a_blank_nothing_changes() -> None:
-    assert_same_bits(merge(A, A).trace, A.trace)
     blank = MEMORY.blank(3)
-    assert_same_bits(merge(A, blank).trace, A.trace)
-    assert_same_bits(merge(blank, A).trace, A.trace)
+    for one, other in ((A, A), (A, blank), (blank, A)):
+        assert_same_bits(merge(one, other).trace, A.trace)
     assert_same_bits(merge(blank, blank).trace, blank.trace)
 
 
 def test_the_order_of_the_parents_does_not_matter() -> None:
-    torch.testing.assert_close(merge(A, B).trace, merge(B, A).trace, rtol=1e-12, atol=1e-12)
+    assert_near(merge(A, B).trace, merge(B, A).trace, 1e-12)
 
 
 def test_the_carried_context_is_the_mean_of_the_parents_taken_from() -> None:
-    merged = merge(A, B).context
-    assert merged is not None
-    assert A.context is not None
-    assert B.context is not None
-    expected = (A.context.signal_sum + B.context.signal_sum) / 2
-    torch.testing.assert_close(merged.signal_sum, expected)
+    one, other, merged = A.context, B.context, merge(A, B).context
+    assert one and other
+    assert merged
+    assert_near(merged.signal_sum, (one.signal_sum + other.signal_sum) / 2)
+    assert_near(merged.num_tokens, (one.num_tokens + other.num_tokens) / 2)
     assert merge(replace(A, context=None), replace(B, context=None)).context is None
 
 
@@ -121,12 +99,9 @@ def test_no_slot_leaves_the_ball_of_its_parents(seed: int, scales: tuple[float, 
     assert_same_bits(merged[blank], b[blank])
 
 
-def keyed(width: int = 16, gain: float = 4.0) -> LateralMemory:
-    """Return a memory each slot of which is asked by one token: the j-th unit vector asks slot j."""
-    config = MemoryConfig(
-        width=width, num_slots=width, num_heads=1, num_lags=1, temperature=60.0, gain=gain
-    )
-    memory = build_memory(config)
+def keyed(width: int = 16) -> LateralMemory:
+    """Return a memory of which each token reads one slot: the j-th unit vector reads slot j."""
+    memory = build_memory(width=width, num_slots=width, num_heads=1, num_lags=1, temperature=60.0)
     with torch.no_grad():
         memory.addresses.copy_(torch.eye(width).expand_as(memory.addresses))
         memory.query_map.copy_(torch.eye(width))
@@ -139,7 +114,7 @@ def tokens(memory: LateralMemory, slots: list[int]) -> Tensor:
     return torch.eye(memory.config.width, dtype=torch.float64)[slots][None]
 
 
-def lived(memory: LateralMemory, slots: list[int]) -> MemoryState:
+def trained_on(memory: LateralMemory, slots: list[int]) -> MemoryState:
     """Return what a memory holds after it has seen these tokens in a few segments."""
     state = memory.blank(1)
     for _ in range(4):
@@ -149,70 +124,64 @@ def lived(memory: LateralMemory, slots: list[int]) -> MemoryState:
 
 def recalled(memory: LateralMemory, state: MemoryState, slots: list[int]) -> Tensor:
     """Return what the memory adds to a blank one's answer, token by token in segments of their own."""
-    asked = tokens(memory, slots)[0][:, None]
-    rows = state[[0] * len(slots)]
-    return memory(asked, rows)[0] - memory(asked, memory.blank(len(slots)))[0]
+    queries = tokens(memory, slots)[0][:, None]
+    return memory(queries, state[[0] * len(slots)])[0] - memory(queries)[0]
 
 
 def test_both_parents_are_recalled_where_slots_do_not_collide() -> None:
     memory = keyed()
     first, second = [0, 1, 2, 3, 4, 5, 6], [8, 9, 10, 11, 12, 13]
-    a, b = lived(memory, first), lived(memory, second)
+    a, b = trained_on(memory, first), trained_on(memory, second)
     merged = merge(a, b)
     for parent, slots in ((a, first), (b, second)):
-        expected, actual = recalled(memory, parent, slots), recalled(memory, merged, slots)
+        expected = recalled(memory, parent, slots)
         assert expected.norm(dim=-1).min() > 0.01  # something is recalled, far above the tolerance
-        torch.testing.assert_close(actual, expected, rtol=0.0, atol=1e-6)
+        assert_near(recalled(memory, merged, slots), expected, 1e-6)
     # Neither parent knew the other's: the test would see a merge that drops one.
     assert (recalled(memory, a, second) - recalled(memory, b, second)).norm() > 0.1
 
 
 def test_where_slots_collide_the_stronger_prevails_within_the_bound() -> None:
     memory = keyed()
-    a, b = lived(memory, [0, 1, 2, 3]), lived(memory, [2, 3, 4, 5])
+    a, b = trained_on(memory, [0, 1, 2, 3]), trained_on(memory, [2, 3, 4, 5])
     # Slots 2 and 3 of B, opposed to what A holds there, and weaker.
-    trace = b.trace.clone()
-    trace[:, :, 2:4] = -0.3 * a.trace[:, :, 2:4]
-    b = replace(b, trace=trace)
+    b.trace[:, :, 2:4] = -0.3 * a.trace[:, :, 2:4]
     merged = merge(a, b)
-    norms = merged.trace.norm(dim=-1)
+    norms, both, strong = merged.trace.norm(dim=-1), merged.trace[:, :, 2:4], a.trace[:, :, 2:4]
     assert norms.max() <= memory.max_slot_norm
-    together = merged.trace[:, :, 2:4]
-    similar = torch.cosine_similarity(together, a.trace[:, :, 2:4], dim=-1)
-    assert (similar > 0.999).all()
-    assert (norms[:, :, 2:4] < a.trace[:, :, 2:4].norm(dim=-1)).all()
+    assert (torch.cosine_similarity(both, strong, dim=-1) > 0.999).all()
+    assert (norms[:, :, 2:4] < strong.norm(dim=-1)).all()
     # What did not collide is as it was.
-    torch.testing.assert_close(
-        recalled(memory, merged, [0, 1]), recalled(memory, a, [0, 1]), rtol=0.0, atol=1e-6
-    )
-    torch.testing.assert_close(
-        recalled(memory, merged, [4, 5]), recalled(memory, b, [4, 5]), rtol=0.0, atol=1e-6
-    )
+    for parent, slots in ((a, [0, 1]), (b, [4, 5])):
+        assert_near(recalled(memory, merged, slots), recalled(memory, parent, slots), 1e-6)
 
 
-def test_a_merged_bank_answers_as_in_its_parent() -> None:
-    """With left of A and right of B, what a token recalls from a bank is what it recalled there."""
-    merged = merge(A, B, {"left": "A", "right": "B"})
-    halves = MEMORY.values(merged.trace)
-    assert_same_bits(halves[:, 0], MEMORY.values(A.trace)[:, 0])
-    assert_same_bits(halves[:, 1], MEMORY.values(B.trace)[:, 1])
+OPENED = MEMORY(torch.zeros(3, 1, 4).double(), A, commit=False)[1]
 
 
 @pytest.mark.parametrize(
-    ("second", "banks", "message"),
+    ("act", "message"),
     [
-        (A[:2], {}, "merge of traces of shape"),
-        (A.to(torch.float32), {}, "float64, and .*float32"),
-        (MEMORY(torch.zeros(3, 1, 4).double(), A, commit=False)[1], {}, "open segment"),
-        (B, {"middle": "A"}, "bank 'middle'"),
-        (B, {"left": "C"}, "from 'C'; it may come from A, B or"),
-        (B, {"left": "A", 0: "B"}, "bank 0 is named twice"),
+        (lambda: merge(A, A[:2]), "merge of traces of shape"),
+        (lambda: merge(A, A.to(torch.float32)), "float64, and .*float32"),
+        (lambda: merge(A, OPENED), "open segment"),
+        (lambda: merge(A, B, {"middle": "A"}), "bank 'middle'"),
+        (lambda: merge(A, B, {"left": "C"}), "from 'C'; it may come from A, B or"),
+        (lambda: merge(A, B, {"left": "A", 0: "B"}), "bank 0 is named twice"),
+        (lambda: fork(A, 0), "num_copies is 0"),
+        (lambda: reset_banks(A, [5]), "bank 5"),
+        (lambda: reset_banks(OPENED), "open segment"),
+        (lambda: diff(A, OPENED), "open segment"),
+        *[
+            (lambda pair=pair: bank_number(*pair), "bank {!r} of a memory of {}; it may be 0, 1")
+            for pair in [("left", 3), (2, 2), (-1, 2), ("", 2), ("Left", 2)]
+        ],
     ],
-    ids=["rows", "dtype", "open", "bank", "parent", "twice"],
 )
-def test_what_cannot_be_merged(second: MemoryState, banks: Any, message: str) -> None:
-    with pytest.raises(ValueError, match=message):
-        merge(A, second, banks)
+def test_what_cannot_be_done_is_said(act: Any, message: str) -> None:
+    pair = (act.__defaults__ or ((),))[0]
+    with pytest.raises(ValueError, match=message.format(*pair)):
+        act()
 
 
 # Forking and resetting.
@@ -220,13 +189,9 @@ def test_what_cannot_be_merged(second: MemoryState, banks: Any, message: str) ->
 
 def test_forks_are_copies_that_go_on_alone() -> None:
     forks = fork(A, 2)
-    assert len(forks) == 6
-    for row in range(6):
-        assert same(forks[row], A[row // 2])
+    assert_same_bits_of(forks, A[[0, 0, 1, 1, 2, 2]])
     forks.trace.zero_()
     assert A.trace.abs().sum() > 0.0
-    with pytest.raises(ValueError, match="num_copies is 0"):
-        fork(A, 0)
 
 
 def test_reset_blanks_the_banks_named_and_no_other() -> None:
@@ -235,11 +200,9 @@ def test_reset_blanks_the_banks_named_and_no_other() -> None:
     assert_same_bits(fresh.trace[:, 0], A.trace[:, 0])
     assert not fresh.trace[:, 1].any()
     assert fresh.context is A.context
-    assert same(reset_banks(A), MEMORY.blank(3))
-    assert same(reset_banks(A, []), A)
+    assert_same_bits_of(reset_banks(A), MEMORY.blank(3))
+    assert_same_bits_of(reset_banks(A, []), A)
     assert_same_bits(A.trace, before)
-    with pytest.raises(ValueError, match="bank 5"):
-        reset_banks(A, [5])
 
 
 # Looking.
@@ -290,13 +253,11 @@ def files(tmp_path: Path) -> tuple[Path, Path]:
 
 def test_merged_files_load_into_the_model_that_wrote_them(files: tuple[Path, Path]) -> None:
     into = files[0].with_name("merged")
-    stored = merge_files(*files, into, {"left": "A", "right": "B"})
-    assert same(load_memory(into, MEMORY), merge(A, B, {"left": "A", "right": "B"}))
-    assert len(stored.header.parents) == 2
-    assert stored.header.notes == "merged of a and b"
+    stored = merge_files(*files, into, LEFT_A)
+    assert_same_bits_of(load_memory(into, MEMORY), merge(A, B, LEFT_A))
+    assert (len(stored.header.parents), stored.header.notes) == (2, "merged of a and b")
     assert diff_files(files[0], into)[1] == ["B was made of A"]
-    with pytest.raises(MemoryFileError, match="there is a file at"):
-        merge_files(*files, into)
+    assert diff_files(into, files[0])[1] == ["A was made of B"]
 
 
 def test_memories_of_other_models_are_not_merged(files: tuple[Path, Path]) -> None:
@@ -317,25 +278,34 @@ def test_a_fork_is_a_file_of_its_own(files: tuple[Path, Path]) -> None:
     copies = [files[0].with_name("c"), files[0].with_name("d")]
     original = fork_file(files[0], copies)
     for copy in copies:
-        assert same(load_memory(copy, MEMORY), A)
+        assert_same_bits_of(load_memory(copy, MEMORY), A)
         header = read_header(copy)
-        assert header.parents == (original.checksum,)
-        assert header.notes == "of a"
+        assert (header.parents, header.notes) == ((original.checksum,), "of a")
     assert diff_files(files[0], files[0])[1] == ["the files are the same"]
-    with pytest.raises(MemoryFileError, match="there is a file at"):
-        fork_file(files[0], [files[0].with_name("e"), files[1]])
-    assert not files[0].with_name("e").exists()
-    with pytest.raises(MemoryFileError, match="named twice"):
-        fork_file(files[0], [files[0].with_name("e")] * 2)
+
+
+def test_no_file_is_written_over_and_no_copy_twice(files: tuple[Path, Path]) -> None:
+    first, second = files
+    new = first.with_name("e")
+    for act, message in (
+        (lambda: merge_files(first, second, second), "there is a file at"),
+        (lambda: fork_file(first, [new, second]), "there is a file at"),
+        (lambda: fork_file(first, [new, new]), "named twice"),
+        (lambda: reset_file(first, into=second), "there is a file at"),
+    ):
+        with pytest.raises(MemoryFileError, match=message):
+            act()
+    assert not new.exists()
+    assert_same_bits_of(load_memory(second, MEMORY), B)
 
 
 def test_a_reset_is_in_place_or_beside(files: tuple[Path, Path]) -> None:
     beside = files[0].with_name("c")
     reset_file(files[0], ["left"], beside)
-    assert same(load_memory(files[0], MEMORY), A)
-    assert same(load_memory(beside, MEMORY), reset_banks(A, ["left"]))
+    assert_same_bits_of(load_memory(files[0], MEMORY), A)
+    assert_same_bits_of(load_memory(beside, MEMORY), reset_banks(A, ["left"]))
     reset_file(files[0])
-    assert same(load_memory(files[0], MEMORY), MEMORY.blank(3))
+    assert_same_bits_of(load_memory(files[0], MEMORY), MEMORY.blank(3))
     with pytest.raises(ValueError, match="bank 7"):
         reset_file(files[1], [7])
-    assert same(load_memory(files[1], MEMORY), B)
+    assert_same_bits_of(load_memory(files[1], MEMORY), B)

@@ -3,23 +3,17 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cases import SEEDS
+from tests.cases import SEEDS, normal
 from tests.laws import assert_near, assert_same_bits
-from torch import Tensor
 
 from callosal.ops import address, reference
 
 SIZES = st.integers(1, 5)
 
 
-def draw(seed: int, *sizes: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed + sum(sizes))
-    return torch.randn(*sizes, generator=generator, dtype=torch.float64)
-
-
 @given(seed=SEEDS, width=SIZES)
 def test_norms_equal_their_twins(seed: int, width: int) -> None:
-    vectors = draw(seed, 3, width)
+    vectors = normal(seed, 3, width)
     for name in ("unit_norm", "rms_norm"):
         slow = torch.stack([getattr(reference, name)(vector) for vector in vectors])
         assert_near(getattr(address, name)(vectors), slow)
@@ -38,8 +32,8 @@ def test_a_zero_vector_stays_zero_with_a_finite_gradient() -> None:
 def test_lagged_queries_equal_their_twin(
     seed: int, num_tokens: int, num_lags: int, num_heads: int
 ) -> None:
-    hidden, tail = draw(seed, 2, num_tokens, 4), draw(seed + 1, 2, num_lags - 1, 4)
-    filters, query_map = draw(seed, num_heads, num_lags, 4), draw(seed, 3, 4)
+    hidden, tail = normal(seed, 2, num_tokens, 4), normal(seed + 1, 2, num_lags - 1, 4)
+    filters, query_map = normal(seed, num_heads, num_lags, 4), normal(seed, 3, 4)
     fast = address.lagged_queries(hidden, tail, filters, query_map)
     slow = [reference.lagged_queries(hidden[r], tail[r], filters, query_map) for r in range(2)]
     assert_near(fast, torch.stack(slow))
@@ -49,7 +43,7 @@ def test_lagged_queries_equal_their_twin(
 def test_a_delta_filter_at_lag_h_shows_the_token_h_steps_back(
     seed: int, num_tokens: int, num_lags: int
 ) -> None:
-    hidden, tail = draw(seed, num_tokens, 4), draw(seed + 1, num_lags - 1, 4)
+    hidden, tail = normal(seed, num_tokens, 4), normal(seed + 1, num_lags - 1, 4)
     deltas = torch.eye(num_lags, dtype=torch.float64)[..., None].expand(-1, -1, 4)
     queries = address.lagged_queries(hidden, tail, deltas, torch.eye(4, dtype=torch.float64))
     history = torch.cat([tail, hidden])
@@ -60,7 +54,7 @@ def test_a_delta_filter_at_lag_h_shows_the_token_h_steps_back(
 
 @given(seed=SEEDS, num_banks=SIZES, num_slots=SIZES)
 def test_logits_and_drive_equal_their_twins(seed: int, num_banks: int, num_slots: int) -> None:
-    queries, addresses = draw(seed, 3, 2, 4), draw(seed, num_banks, num_slots, 4)
+    queries, addresses = normal(seed, 3, 2, 4), normal(seed, num_banks, num_slots, 4)
     temperature = torch.tensor(14.0, dtype=torch.float64)
     fast = address.slot_logits(queries, addresses, temperature)
     slow = [reference.slot_logits(row, addresses, temperature) for row in queries]
@@ -73,7 +67,7 @@ def test_logits_and_drive_equal_their_twins(seed: int, num_banks: int, num_slots
 @given(seed=SEEDS, scale=st.floats(0.5, 50.0))
 def test_logits_depend_on_an_address_s_direction_only(seed: int, scale: float) -> None:
     # Addresses of norm well above the floor under the norm, which is not part of the law.
-    queries, addresses = address.unit_norm(draw(seed, 2, 4)), 1e4 * draw(seed, 2, 3, 4).sign()
+    queries, addresses = address.unit_norm(normal(seed, 2, 4)), 1e4 * normal(seed, 2, 3, 4).sign()
     one = torch.tensor(1.0, dtype=torch.float64)
     logits = address.slot_logits(queries, addresses, one)
     assert_near(address.slot_logits(queries, scale * addresses, one), logits)

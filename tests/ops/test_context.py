@@ -3,7 +3,7 @@
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cases import SEEDS
+from tests.cases import SEEDS, normal
 from tests.laws import assert_near
 
 from callosal.ops import context, reference
@@ -11,9 +11,7 @@ from callosal.ops import context, reference
 
 @given(seed=SEEDS, num_tokens=st.integers(1, 6), past=st.integers(0, 5))
 def test_causal_mean_equals_its_twin(seed: int, num_tokens: int, past: int) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(2, num_tokens, 3, generator=generator, dtype=torch.float64)
-    past_sum = torch.randn(2, 3, generator=generator, dtype=torch.float64)
+    hidden, past_sum = normal(seed, 2, num_tokens, 3), normal(seed, 2, 3)
     count = torch.full((2,), float(past), dtype=torch.float64)
     fast = context.causal_mean(hidden, past_sum, count)
     slow = [reference.causal_mean(hidden[row], past_sum[row], count[row]) for row in range(2)]
@@ -25,8 +23,7 @@ def test_causal_mean_continues_where_a_piece_ended(
     seed: int, num_tokens: int, data: st.DataObject
 ) -> None:
     cut = data.draw(st.integers(0, num_tokens))
-    generator = torch.Generator().manual_seed(seed)
-    hidden = torch.randn(num_tokens, 3, generator=generator, dtype=torch.float64)
+    hidden = normal(seed, num_tokens, 3)
     none, zero = hidden.new_zeros(3), hidden.new_zeros(())
     whole = context.causal_mean(hidden, none, zero)
     rest = context.causal_mean(hidden[cut:], hidden[:cut].sum(0), zero + cut)
@@ -51,10 +48,9 @@ def test_running_mean_equals_its_twin_and_its_bias_is_known(samples: list[float]
 
 @given(seed=SEEDS, width=st.integers(1, 5), contrast=st.floats(0.0, 20.0))
 def test_the_contrast_metric_equals_its_twin(seed: int, width: int, contrast: float) -> None:
-    generator = torch.Generator().manual_seed(seed)
-    root = torch.randn(width, width + 2, generator=generator, dtype=torch.float64)
-    fast = context.contrast_metric(root @ root.T, contrast)
-    assert_near(fast, reference.contrast_metric(root @ root.T, contrast))
+    scatter = (root := normal(seed, width, width + 2)) @ root.T
+    expected = reference.contrast_metric(scatter, contrast)
+    assert_near(context.contrast_metric(scatter, contrast), expected)
 
 
 def test_contrast_weighs_down_where_tokens_of_a_segment_differ() -> None:

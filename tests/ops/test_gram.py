@@ -7,7 +7,7 @@ import pytest
 import torch
 from hypothesis import given
 from hypothesis import strategies as st
-from tests.cases import SEEDS
+from tests.cases import SEEDS, normal
 from tests.laws import assert_near, assert_same_bits
 from torch import Tensor
 
@@ -17,13 +17,8 @@ SIZES = st.integers(1, 6)
 DOUBLE = torch.float64
 
 
-def draw(seed: int, *sizes: int) -> Tensor:
-    generator = torch.Generator().manual_seed(seed + sum(sizes))
-    return torch.randn(*sizes, generator=generator, dtype=DOUBLE)
-
-
 def attention(seed: int, *sizes: int) -> Tensor:
-    return draw(seed, *sizes).softmax(-1)
+    return normal(seed, *sizes).softmax(-1)
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_banks=SIZES, num_slots=SIZES, width=SIZES)
@@ -31,7 +26,7 @@ def test_read_and_transform_equal_their_twins(
     seed: int, num_tokens: int, num_banks: int, num_slots: int, width: int
 ) -> None:
     weights = attention(seed, 2, num_tokens, 2, num_banks, num_slots)
-    values, maps = draw(seed, 2, num_banks, num_slots, width), draw(seed, num_banks, width, 3)
+    values, maps = normal(seed, 2, num_banks, num_slots, width), normal(seed, num_banks, width, 3)
     slow = [reference.read(weights[row], values[row]) for row in range(2)]
     assert_near(gram.read(weights, values), torch.stack(slow))
     slow = [reference.transform(values[row], maps) for row in range(2)]
@@ -43,8 +38,8 @@ def test_both_orders_equal_the_twin_with_gradients(
     seed: int, num_tokens: int, num_slots: int, width: int
 ) -> None:
     weights = attention(seed, num_tokens, num_slots).requires_grad_()
-    values = draw(seed, num_slots, width).requires_grad_()
-    probe = draw(seed + 1, num_slots, width)
+    values = normal(seed, num_slots, width).requires_grad_()
+    probe = normal(seed + 1, num_slots, width)
     expected = reference.consolidate(weights, values)
     slopes = torch.autograd.grad((expected * probe).sum(), (weights, values))
     for gram_first in (True, False, None):
@@ -63,7 +58,7 @@ def test_the_chosen_order_is_the_one_with_fewer_multiplications(
 ) -> None:
     gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)
     assert gram.gram_is_cheaper(num_tokens, num_slots, width) == (gram_first < values_first)
-    weights, values = attention(0, num_tokens, num_slots), draw(0, num_slots, width)
+    weights, values = attention(0, num_tokens, num_slots), normal(0, num_slots, width)
     with mock.patch.object(gram, "co_activation", wraps=gram.co_activation) as formed:
         gram.consolidate(weights, values)
     assert formed.called == (gram_first < values_first)
@@ -79,8 +74,8 @@ def test_co_activation_of_pieces_adds_up(seed: int, num_tokens: int, data: st.Da
 
 @given(seed=SEEDS, num_slots=SIZES, width=SIZES)
 def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None:
-    trace, update = draw(seed, 2, num_slots, width), draw(seed + 1, 2, num_slots, width)
-    usage, inertia = draw(seed, 2, num_slots).abs(), torch.tensor(3.0, dtype=DOUBLE)
+    trace, update = normal(seed, 2, num_slots, width), normal(seed + 1, 2, num_slots, width)
+    usage, inertia = normal(seed, 2, num_slots).abs(), torch.tensor(3.0, dtype=DOUBLE)
     slow = [reference.bounded_write(trace[r], update[r], usage[r], inertia) for r in range(2)]
     assert_near(gram.bounded_write(trace, update, usage, inertia), torch.stack(slow))
     assert_same_bits(gram.additive_write(trace, update), reference.additive_write(trace, update))
@@ -91,8 +86,8 @@ def test_the_delta_write_equals_its_twin(
     seed: int, num_tokens: int, num_slots: int, width: int
 ) -> None:
     weights, inertia = attention(seed, num_tokens, num_slots), torch.tensor(3.0, dtype=DOUBLE)
-    trace, values = draw(seed + 1, num_slots, width), draw(seed + 2, num_slots, width)
-    maps = draw(seed, width, width)
+    trace, values = normal(seed + 1, num_slots, width), normal(seed + 2, num_slots, width)
+    maps = normal(seed, width, width)
     correction = gram.consolidate(weights, values @ maps - trace)
     fast = gram.delta_write(trace, correction, weights.sum(0), inertia)
     assert_near(fast, reference.delta_write(trace, weights, values, maps, inertia))
@@ -104,7 +99,7 @@ def test_the_delta_write_rests_where_tokens_read_what_they_would_write(
 ) -> None:
     """Written again and again, what tokens read of the trace comes nearer to their values."""
     weights, inertia = attention(seed, 2, num_slots), torch.tensor(0.1, dtype=DOUBLE)
-    values, trace = draw(seed + 2, num_slots, 3), torch.zeros(num_slots, 3, dtype=DOUBLE)
+    values, trace = normal(seed + 2, num_slots, 3), torch.zeros(num_slots, 3, dtype=DOUBLE)
     errors = []
     for _ in range(60):
         errors.append((weights @ (values - trace)).norm().item())
@@ -118,7 +113,7 @@ def test_the_delta_write_rests_where_tokens_read_what_they_would_write(
 @given(seed=SEEDS, unused=st.lists(st.booleans(), min_size=4, max_size=4))
 def test_an_unused_slot_keeps_every_bit(dtype: torch.dtype, seed: int, unused: list[bool]) -> None:
     weights = attention(seed, 5, 4) * ~torch.tensor(unused)
-    trace, values = (draw(seed + i, 4, 3) for i in range(2))
+    trace, values = (normal(seed + i, 4, 3) for i in range(2))
     weights, trace, values = weights.to(dtype), trace.to(dtype), values.to(dtype)
     usage = weights.sum(0)
     update = gram.consolidate(weights, values)
@@ -138,10 +133,10 @@ def test_a_write_never_leaves_the_ball(
 ) -> None:
     """Values of norm r and a map of norm w keep every slot within r * w, from anywhere within."""
     width, w = 3, 4.0
-    values = width**0.5 * torch.nn.functional.normalize(draw(seed, num_slots, width), dim=-1)
-    turn = torch.linalg.qr(draw(seed, width, width)).Q
+    values = width**0.5 * torch.nn.functional.normalize(normal(seed, num_slots, width), dim=-1)
+    turn = torch.linalg.qr(normal(seed, width, width)).Q
     bound = w * width**0.5
-    trace = bound * torch.nn.functional.normalize(draw(seed + 1, num_slots, width), dim=-1)
+    trace = bound * torch.nn.functional.normalize(normal(seed + 1, num_slots, width), dim=-1)
     weights = strength * attention(seed, num_tokens, num_slots)
     update = gram.consolidate(weights, values) @ (w * turn)
     kappa = torch.tensor(inertia, dtype=DOUBLE)

@@ -31,7 +31,7 @@ def main(path: Path, num_rounds: int) -> None:
     torch.set_num_threads(1)
     torch.manual_seed(0)
     memory = LateralMemory(MemoryConfig(width=32, num_slots=256)).eval()
-    states = [memory(torch.randn(1, 5, 32), memory.blank(1))[1].detach() for _ in range(2)]
+    states = [memory(torch.randn(1, 5, 32))[1].detach() for _ in range(2)]
     if "plainly" in sys.argv:
         storage.write_atomically = lambda path, data, unfinished=None: path.write_bytes(data)
     generator = random.Random(0)

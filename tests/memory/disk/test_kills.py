@@ -9,13 +9,13 @@ from pathlib import Path
 import pytest
 from tests.cases import build_memory, fill
 
-from callosal import MemoryConfig, save_memory
+from callosal import save_memory
 from callosal.memory.disk import format  # noqa: A004
 from callosal.memory.disk.format import write_atomically
 
 KILLER = Path(__file__).parent / "kill_rounds.py"
 BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "store.py"
-CASE = fill(build_memory(MemoryConfig(width=4, num_slots=3)), (3, 5))
+CASE = fill(build_memory(), (3, 5))
 
 
 def test_a_write_that_fails_leaves_no_trace(
@@ -43,16 +43,14 @@ def kill(path: Path, rounds: int, *how: str) -> list[int]:
 
 def test_200_kills_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
     damaged, first, second, unfinished = kill(tmp_path / "a", 200)
-    assert damaged == 0
-    assert first + second == 200
-    assert second > 0
+    assert (damaged, first + second) == (0, 200)
     # Kills did come in the middle of a write.
-    assert unfinished > 0
+    assert min(second, unfinished) > 0
 
 
 def test_the_kills_would_be_noticed(tmp_path: Path) -> None:
     """A planted fault: written in place, the file does not survive them."""
-    assert kill(tmp_path / "a", 60, "plainly")[0] > 0
+    assert kill(tmp_path / "a", 30, "plainly")[0] > 0
 
 
 def test_a_link_to_nowhere_is_no_escape(tmp_path: Path) -> None:
@@ -66,16 +64,14 @@ def test_a_link_to_nowhere_is_no_escape(tmp_path: Path) -> None:
 
 def test_200_kills_lose_nothing_and_mix_nothing_up() -> None:
     """Two writers at a time in processes of their own, killed together, a hundred times."""
-    command = [sys.executable, "-W", "error", str(BENCHMARK), "--users", "200", "--kills", "100"]
+    command = [sys.executable, "-W", "error", str(BENCHMARK), "--users", "40", "--kills", "100"]
     environment = {**os.environ, "TERM": "dumb"}
     ended = subprocess.run(  # noqa: S603
         command, check=False, capture_output=True, text=True, env=environment
     )
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout.splitlines()[-1])
-    assert result["kills"] == 200
-    assert result["num_faults"] == 0
-    assert result["every_user_listed"]
+    assert (result["kills"], result["num_faults"], result["every_user_listed"]) == (200, 0, True)
     # The kills met writers at work.
     assert result["saves_between_kills"] > 20
     assert result["kills_inside_a_write"] > 0

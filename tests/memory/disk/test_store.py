@@ -2,7 +2,9 @@
 
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -12,38 +14,16 @@ from hypothesis import strategies as st
 from tests.cases import build_memory, fill
 from tests.laws import assert_same_bits
 
-from callosal import MemoryConfig, MemoryState, MemoryStore
+from callosal import MemoryState, MemoryStore
 from callosal.memory import MemoryFileError
 from callosal.memory.disk.files import reset_file
 
-MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
+MEMORY = build_memory()
 ROWS = fill(MEMORY, (4, 5)).state
-STRANGE = [
-    "",
-    ".",
-    "..",
-    "../../etc/passwd",
-    "/etc/passwd",
-    "a/b",
-    "a\\b",
-    "ä",
-    "a\u0308",
-    "A",
-    "a",
-    "CON",
-    "nul.txt",
-    "with\0null",
-    "\n",
-    "-rf *",
-    "~",
-    "x" * 10_000,
-    "x" * 9_999,
-    "\ud800",
-    "\ud83d\ude00",
-    "\N{GRINNING FACE}",
-    "%2E%2E",
-    "None",
-]
+# Some would lead out of the folder, some are no file's name, some are alike to a careless reader.
+STRANGE = ["", ".", "..", "../../etc/passwd", "/etc/passwd", "a/b", "a\\b", "~", "%2E%2E", "-rf *"]
+STRANGE += ["A", "a", "\xe4", "a\u0308", "CON", "nul.txt", "None", "with\0null", "\n"]
+STRANGE += ["x" * 10_000, "x" * 9_999, "\ud800", "\ud83d\ude00", "\N{GRINNING FACE}"]
 
 
 def labelled(label: float) -> MemoryState:
@@ -61,21 +41,9 @@ def files_of(folder: Path) -> set[Path]:
 
 def together(*works: Callable[[], None]) -> None:
     """Run functions in threads of their own and raise what any of them raises."""
-    raised: list[BaseException] = []
-
-    def caught(work: Callable[[], None]) -> None:
-        try:
-            work()
-        except BaseException as error:  # noqa: BLE001  (raised again below)
-            raised.append(error)
-
-    threads = [threading.Thread(target=caught, args=(work,)) for work in works]
-    for thread in threads:
-        thread.start()
-    for thread in threads:
-        thread.join()
-    for error in raised:
-        raise error
+    with ThreadPoolExecutor(len(works)) as threads:
+        for done in [threads.submit(work) for work in works]:
+            done.result()
 
 
 # Users.
@@ -127,55 +95,49 @@ def test_no_two_ids_share_a_file(users: list[str]) -> None:
         assert path.resolve().is_relative_to(Path("somewhere").resolve())
 
 
-def test_one_row_is_one_user(store: MemoryStore) -> None:
-    with pytest.raises(MemoryFileError, match=r"4 rows for one user.*state\[row\]"):
-        store.save("a", ROWS, MEMORY)
-    assert store.users() == []
-
-
 def test_a_state_that_cannot_be_saved_leaves_the_old_one(store: MemoryStore) -> None:
     store.save("a", ROWS[0], MEMORY)
     opened = MEMORY(torch.zeros(1, 2, 4).double(), ROWS[1], commit=False)[1]
-    with pytest.raises(MemoryFileError, match="open segment"):
-        store.save("a", opened, MEMORY)
+    for state, message in ((opened, "open segment"), (ROWS, r"4 rows for one user.*state\[row\]")):
+        with pytest.raises(MemoryFileError, match=message):
+            store.save("a", state, MEMORY)
     assert_same_bits(store.load("a", MEMORY).trace, ROWS[0].trace)
 
 
 # Damage.
 
 
-def test_a_damaged_file_is_said_and_hurts_nobody_else(store: MemoryStore) -> None:
+@pytest.fixture
+def two(store: MemoryStore) -> MemoryStore:
+    """The store with two users, a and b."""
     for row, user in enumerate("ab"):
         store.save(user, ROWS[row], MEMORY)
-    path = store.path("a")
+    return store
+
+
+def test_a_damaged_file_is_said_and_hurts_nobody_else(two: MemoryStore) -> None:
+    path = two.path("a")
     path.write_bytes(path.read_bytes()[:-9])
-    with pytest.raises(MemoryFileError, match="truncated"):
-        store.load("a", MEMORY)
-    with pytest.raises(MemoryFileError, match="truncated"):
-        store.users()
-    assert_same_bits(store.load("b", MEMORY).trace, ROWS[1].trace)
-    store.save("a", ROWS[2], MEMORY)
-    assert_same_bits(store.load("a", MEMORY).trace, ROWS[2].trace)
+    for read in (partial(two.load, "a", MEMORY), two.users):
+        with pytest.raises(MemoryFileError, match="truncated"):
+            read()
+    assert_same_bits(two.load("b", MEMORY).trace, ROWS[1].trace)
+    two.save("a", ROWS[2], MEMORY)
+    assert_same_bits(two.load("a", MEMORY).trace, ROWS[2].trace)
 
 
-def test_a_file_in_another_user_s_place_is_noticed(store: MemoryStore) -> None:
-    for row, user in enumerate("ab"):
-        store.save(user, ROWS[row], MEMORY)
-    store.path("b").write_bytes(store.path("a").read_bytes())
-    with pytest.raises(MemoryFileError, match="user 'b' belongs and says that it is of user 'a'"):
-        store.load("b", MEMORY)
-    with pytest.raises(MemoryFileError, match="belongs elsewhere"):
-        store.users()
-
-
-def test_another_model_s_memory_is_refused(store: MemoryStore) -> None:
-    store.save("a", ROWS[0], MEMORY)
-    other = build_memory(MEMORY.config, seed=1)
-    with pytest.raises(MemoryFileError, match="other weights"):
-        store.load("a", other)
-    assert_same_bits(store.load("a", other, strict=False).trace, ROWS[0].trace)
-    with pytest.raises(MemoryFileError, match="another configuration"):
-        store.load("a", build_memory(replace(MEMORY.config, gain=9.0)))
+def test_a_file_that_belongs_elsewhere_is_refused(two: MemoryStore) -> None:
+    other, another = build_memory(seed=1), build_memory(gain=9.0)
+    assert_same_bits(two.load("a", other, strict=False).trace, ROWS[0].trace)
+    two.path("b").write_bytes(two.path("a").read_bytes())
+    for read, message in (
+        (partial(two.load, "a", other), "other weights"),
+        (partial(two.load, "a", another), "another configuration"),
+        (partial(two.load, "b", MEMORY), "user 'b' belongs and says that it is of user 'a'"),
+        (two.users, "belongs elsewhere"),
+    ):
+        with pytest.raises(MemoryFileError, match=message):
+            read()
 
 
 def test_a_reset_file_stays_its_user_s(store: MemoryStore) -> None:
@@ -209,7 +171,7 @@ def test_readers_see_the_old_memory_or_the_new_one(store: MemoryStore) -> None:
 
     def write() -> None:
         try:
-            for label in range(1, 60):
+            for label in range(1, 40):
                 store.save("a", labelled(float(label)), MEMORY)
         finally:
             done.set()
@@ -226,7 +188,7 @@ def test_readers_see_the_old_memory_or_the_new_one(store: MemoryStore) -> None:
 
     together(write, read, read)
     assert len(seen) > 2
-    assert (store.load("a", MEMORY).trace == 59.0).all()
+    assert (store.load("a", MEMORY).trace == 39.0).all()
 
 
 def test_two_writers_of_one_user_wait_for_each_other(store: MemoryStore) -> None:
