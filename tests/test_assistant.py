@@ -104,34 +104,18 @@ def replies(printed: str) -> list[str]:
     return [line for line in lines if set(line.split()) <= WORDS]
 
 
-def test_help_names_every_command(talk: Talk) -> None:
-    printed = talk("/help")
-    assert all(f"/{command}" in printed for command in assistant.COMMANDS)
-
-
 def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
-    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-    def run(lines: str) -> list[str]:
-        done = subprocess.run(  # noqa: S603
-            command,
-            input=lines,
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr
-        return replies(done.stdout)
-
     first, second = "my name is ada", "what do I like ?"
     whole = replies(talk(first, "", second, "/quit", "not read"))
     assert len(whole) == 2
-    assert run(f"{first}\n") + run(second) == whole
+    assert replies(talk(first, options=f"--store {tmp_path / 'two'}")) == whole[:1]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
+    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
+    streams: Any = {"input": second, "capture_output": True, "text": True, "cwd": tmp_path}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, env=environment, **streams)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    assert replies(done.stdout) == whole[1:]
     store = MemoryStore(tmp_path / "two")
     assert sorted(store.users()) == ["ada@transformer.h.0", "ada@transformer.h.1"]
     # A memory that heard nothing answers something else.
@@ -163,13 +147,13 @@ def test_only_what_is_new_goes_into_the_model(
     assert f"turns 3, tokens {num_tokens}" in printed
 
 
-def test_remember_reads_without_a_reply_and_shows_how_far_it_moved(talk: Talk) -> None:
-    printed = talk("/remember my name is ada", "/remember", "/who")
+def test_remember_reads_without_a_reply_and_help_names_every_command(talk: Talk) -> None:
+    printed = talk("/remember my name is ada", "/help", "/who")
+    assert all(f"/{command}" in printed for command in assistant.COMMANDS)
     assert "Read 4 tokens" in printed
     for layer in (0, 1):
         for bank in ("left", "right"):
             assert re.search(rf"transformer.h.{layer} +{bank} +\d\S+ +100.0%", printed)
-    assert "/remember what?" in printed
     assert "turns 1, tokens 4" in printed
 
 
@@ -187,21 +171,21 @@ def test_users_are_switched_and_each_is_saved(talk: Talk, tmp_path: Path) -> Non
 def test_a_lesion_changes_what_is_said_and_no_file(
     talk: Talk, folder: Path, tmp_path: Path
 ) -> None:
-    told = ["/remember my name is ada", "/remember I like tea"] * 8
-    asked = ["hello", "what do I like ?", "you like", "my name is"]
+    stated = ["/remember my name is ada", "/remember I like tea"] * 8
+    questions = ["hello", "what do I like ?", "you like", "my name is"]
     one = f"--memory {folder / 'one'}"
-    whole = replies(talk(*told, "/save", *asked, options=one))
-    talk(*told, options=f"{one} --user bob")
-    printed = talk("/lesion left", *told[1:], "/who", *told[:1], options=f"{one} --user cy")
+    whole = replies(talk(*stated, "/save", *questions, options=one))
+    talk(*stated, options=f"{one} --user bob")
+    printed = talk("/lesion left", *stated[1:], "/who", *stated[:1], options=f"{one} --user cy")
     assert len(re.findall(r"left .* lesioned", printed)) == 1
     assert not re.search(r"right .* lesioned", printed)
-    talk(*told[1:], *told[:1], options=f"{one} --user dee")
+    talk(*stated[1:], *stated[:1], options=f"{one} --user dee")
     assert same(kept(tmp_path, "cy"), kept(tmp_path, "dee"))
-    assert replies(talk("/lesion left", *asked, options=f"{one} --user bob")) != whole
+    assert replies(talk("/lesion left", *questions, options=f"{one} --user bob")) != whole
     # In the next session, and once it is healed, it is as if nothing had been.
-    talk(*told, options=f"{one} --user eve")
+    talk(*stated, options=f"{one} --user eve")
     talk("/lesion left", options=f"{one} --user eve")
-    healed = talk("/lesion left right", "/lesion none", *asked, options=f"{one} --user eve")
+    healed = talk("/lesion left right", "/lesion none", *questions, options=f"{one} --user eve")
     assert "Not read from now on: left and right." in healed
     assert "Not read from now on: nothing." in healed
     assert replies(healed) == whole

@@ -7,6 +7,8 @@ import pytest
 from examples import train_with_trainer
 
 
+# What torch says of a machine without an accelerator is not ours to mend.
+@pytest.mark.filterwarnings("ignore:'pin_memory' argument")
 def test_with_trainer(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
