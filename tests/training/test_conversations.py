@@ -108,17 +108,6 @@ def test_an_empty_turn_changes_nothing(training: bool) -> None:
         assert_near(one, other)
 
 
-def test_windows_of_one_session_have_the_loss_of_the_whole() -> None:
-    memories = frozen()
-    model, batch = Conversations(memories).eval(), collate_conversations(conversations(3, 4))
-    whole, scored, session = model(batch)["loss"], num_scored(batch), memories.session()
-    parts = []
-    for start, stop in ((0, 1), (1, 3), (3, 4)):
-        parts.append(model(batch[start:stop], session, scored)["loss"])
-        session.stop_gradient()
-    assert_near(torch.stack(parts).sum(), whole)
-
-
 def test_every_trained_parameter_has_a_gradient_even_of_what_nobody_read() -> None:
     """DDP waits for each; of a single turn nobody reads what it wrote."""
     memories = frozen()

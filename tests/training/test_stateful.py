@@ -41,30 +41,24 @@ def assert_same(one: tuple[Curve, Weights], other: tuple[Curve, Weights]) -> Non
 def test_memories_learn_and_the_base_keeps_every_bit() -> None:
     memories, data = frozen(), conversations(4, 3)
     before = {name: p.clone() for name, p in memories.model.named_parameters()}
-    config = StatefulConfig(num_steps=20, learning_rate=1e-2, warmup_steps=1)
-    curve = train_stateful(memories, loader(data), config)
+    settings: dict[str, Any] = {"num_steps": 20, "learning_rate": 1e-2, "warmup_steps": 1}
+    curve = train_stateful(memories, loader(data), StatefulConfig(**settings, log_every=8))
     assert curve[-1]["loss"] < math.log(VOCABULARY) - 0.3
+    assert [point["step"] for point in curve] == [8, 16, 20]
+    for point in curve:
+        assert point["num_scored"] > 0
+        rate = learning_rate_at(point["step"] - 1, TrainingConfig(**settings))
+        assert point["learning_rate"] == rate
     still = {n for n, p in memories.model.named_parameters() if torch.equal(p, before[n])}
     assert still == {name for name in before if "callosal" not in name}
     assert not memories.model.training
     assert memories.active is None
 
 
-def test_a_point_of_the_curve_says_what_a_step_was() -> None:
-    curve, _ = trained(replace(CONFIG, log_every=2))
-    assert [point["step"] for point in curve] == [2, 4, 5]
-    same = TrainingConfig(num_steps=5, learning_rate=3e-3, warmup_steps=1)
-    for point in curve:
-        assert point["num_scored"] > 0
-        assert point["learning_rate"] == learning_rate_at(point["step"] - 1, same)
-
-
-def test_truncation_beyond_the_conversation_is_none_at_all_and_to_one_turn_learns_no_writing() -> (
-    None
-):
+def test_truncated_to_one_turn_writing_is_not_learned() -> None:
     """What a turn writes is read in the next one, where the gradient does not get back to it."""
     whole, blank = trained(), frozen().state_dict()
-    assert_same(trained(replace(CONFIG, truncate=4)), whole)
+    assert_same(trained(replace(CONFIG, truncate=4)), whole)  # no conversation is longer
     _, after = trained(replace(CONFIG, truncate=1))
     for name in ("maps", "log_inertia"):
         key = f"layers.model/layers/1.{name}"
