@@ -2,6 +2,7 @@
 
 import os
 import re
+import shutil
 import subprocess
 import sys
 from collections.abc import Callable
@@ -33,20 +34,19 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.mktemp("model")
     words = Tokenizer(models.WordLevel(unk_token="<unk>"))  # noqa: S106
     words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    special = ["<pad>", "<unk>", "<s>"]
-    words.train_from_iterator(TEXTS, trainers.WordLevelTrainer(special_tokens=special))
     names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>"}
+    special = trainers.WordLevelTrainer(special_tokens=list(names.values()))
+    words.train_from_iterator(TEXTS, special)
     tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, **names)
     torch.manual_seed(0)
     sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 40}
     ids = {"bos_token_id": 2, "eos_token_id": None, "pad_token_id": 0}
     config = gpt2.GPT2Config(vocab_size=len(tokenizer), **sizes, **ids)
     model = gpt2.GPT2LMHeadModel(config).eval()
-    tokenizer.save_pretrained(folder)
-    model.save_pretrained(folder)
-    tokenizer.chat_template = TEMPLATE
-    tokenizer.save_pretrained(folder / "chat")
-    model.save_pretrained(folder / "chat")
+    for place, template in ((folder, None), (folder / "chat", TEMPLATE)):
+        tokenizer.chat_template = template
+        tokenizer.save_pretrained(place)
+        model.save_pretrained(place)
     for name, layers in (("adapter", [0, -1]), ("one", [-1])):
         trained(attach(model, layers), scale=1.0).save_pretrained(folder / name)
         unload(model)
@@ -54,12 +54,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @pytest.fixture
-def talk(
-    folder: Path,
-    tmp_path: Path,
-    monkeypatch: pytest.MonkeyPatch,
-    capsys: pytest.CaptureFixture[str],
-) -> Talk:
+def talk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Talk:
     """Talk in this process: lines go in, what is printed comes out, exceptions among the lines are raised."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
     monkeypatch.setenv("COLUMNS", "200")
@@ -75,11 +70,11 @@ def talk(
             raise line
 
         monkeypatch.setattr("builtins.input", ask)
-        # Of an option or model that is named twice the last counts.
-        named = f"--memory {folder / 'adapter'} --max-new-tokens 6 --store {tmp_path / 'users'}"
-        arguments = [*named.split(), *options.split()]
-        model = [] if options.startswith("/") else [str(folder)]
-        assert assistant.main([*model, *arguments]) == code
+        # Of an option that is named twice the last counts.
+        named = f"--max-new-tokens 6 --store {tmp_path / 'users'}"
+        named += "" if "--layers" in options else f" --memory {folder / 'adapter'}"
+        model = "" if options.startswith("/") else str(folder)
+        assert assistant.main(f"{model} {named} {options}".split()) == code
         streams = capsys.readouterr()
         return streams.out + streams.err
 
@@ -104,34 +99,18 @@ def replies(printed: str) -> list[str]:
     return [line for line in lines if set(line.split()) <= WORDS]
 
 
-def test_help_names_every_command(talk: Talk) -> None:
-    printed = talk("/help")
-    assert all(f"/{command}" in printed for command in assistant.COMMANDS)
-
-
 def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
-    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-
-    def run(lines: str) -> list[str]:
-        done = subprocess.run(  # noqa: S603
-            command,
-            input=lines,
-            check=False,
-            capture_output=True,
-            text=True,
-            cwd=tmp_path,
-            env=environment,
-        )
-        assert done.returncode == 0, done.stderr
-        assert not done.stderr
-        return replies(done.stdout)
-
     first, second = "my name is ada", "what do I like ?"
     whole = replies(talk(first, "", second, "/quit", "not read"))
     assert len(whole) == 2
-    assert run(f"{first}\n") + run(second) == whole
+    assert replies(talk(first, options=f"--store {tmp_path / 'two'}")) == whole[:1]
+    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
+    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
+    streams: Any = {"input": second, "capture_output": True, "text": True, "cwd": tmp_path}
+    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
+    done = subprocess.run(command, check=False, env=environment, **streams)  # noqa: S603
+    assert (done.returncode, done.stderr) == (0, "")
+    assert replies(done.stdout) == whole[1:]
     store = MemoryStore(tmp_path / "two")
     assert sorted(store.users()) == ["ada@transformer.h.0", "ada@transformer.h.1"]
     # A memory that heard nothing answers something else.
@@ -163,13 +142,13 @@ def test_only_what_is_new_goes_into_the_model(
     assert f"turns 3, tokens {num_tokens}" in printed
 
 
-def test_remember_reads_without_a_reply_and_shows_how_far_it_moved(talk: Talk) -> None:
-    printed = talk("/remember my name is ada", "/remember", "/who")
+def test_remember_reads_without_a_reply_and_help_names_every_command(talk: Talk) -> None:
+    printed = talk("/remember my name is ada", "/help", "/who")
+    assert all(f"/{command}" in printed for command in assistant.COMMANDS)
     assert "Read 4 tokens" in printed
     for layer in (0, 1):
         for bank in ("left", "right"):
             assert re.search(rf"transformer.h.{layer} +{bank} +\d\S+ +100.0%", printed)
-    assert "/remember what?" in printed
     assert "turns 1, tokens 4" in printed
 
 
@@ -187,21 +166,21 @@ def test_users_are_switched_and_each_is_saved(talk: Talk, tmp_path: Path) -> Non
 def test_a_lesion_changes_what_is_said_and_no_file(
     talk: Talk, folder: Path, tmp_path: Path
 ) -> None:
-    told = ["/remember my name is ada", "/remember I like tea"] * 8
-    asked = ["hello", "what do I like ?", "you like", "my name is"]
+    stated = ["/remember my name is ada", "/remember I like tea"] * 8
+    questions = ["hello", "what do I like ?", "you like", "my name is"]
     one = f"--memory {folder / 'one'}"
-    whole = replies(talk(*told, "/save", *asked, options=one))
-    talk(*told, options=f"{one} --user bob")
-    printed = talk("/lesion left", *told[1:], "/who", *told[:1], options=f"{one} --user cy")
+    whole = replies(talk(*stated, "/save", *questions, options=one))
+    talk(*stated, options=f"{one} --user bob")
+    printed = talk("/lesion left", *stated[1:], "/who", *stated[:1], options=f"{one} --user cy")
     assert len(re.findall(r"left .* lesioned", printed)) == 1
     assert not re.search(r"right .* lesioned", printed)
-    talk(*told[1:], *told[:1], options=f"{one} --user dee")
+    talk(*stated[1:], *stated[:1], options=f"{one} --user dee")
     assert same(kept(tmp_path, "cy"), kept(tmp_path, "dee"))
-    assert replies(talk("/lesion left", *asked, options=f"{one} --user bob")) != whole
+    assert replies(talk("/lesion left", *questions, options=f"{one} --user bob")) != whole
     # In the next session, and once it is healed, it is as if nothing had been.
-    talk(*told, options=f"{one} --user eve")
+    talk(*stated, options=f"{one} --user eve")
     talk("/lesion left", options=f"{one} --user eve")
-    healed = talk("/lesion left right", "/lesion none", *asked, options=f"{one} --user eve")
+    healed = talk("/lesion left right", "/lesion none", *questions, options=f"{one} --user eve")
     assert "Not read from now on: left and right." in healed
     assert "Not read from now on: nothing." in healed
     assert replies(healed) == whole
@@ -254,24 +233,25 @@ def test_a_text_that_is_too_long_leaves_no_trace(talk: Talk, tmp_path: Path) -> 
         assert same(kept(tmp_path), before)
 
 
+WRONG_LINES = {
+    "/foo": "there is no /foo; /help lists the commands",
+    "/run": "there is no /run; /help",
+    "/lesion": "/lesion what?",
+    "/lesion middle": "it may be 0, 1, left, right",
+    "/who bob": "is truncated",
+    "/remember": "/remember what?",
+}
+
+
 def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(
     talk: Talk, tmp_path: Path
 ) -> None:
     talk("/remember hello", options="--user bob")
-    store = MemoryStore(tmp_path / "users")
-    path = store.path("bob@transformer.h.1")
+    path = MemoryStore(tmp_path / "users").path("bob@transformer.h.1")
     path.write_bytes(path.read_bytes()[:-1])
-    lines = ("/foo", "/run", "/lesion", "/lesion middle", "/who bob", "/remember", "hello")
-    printed = talk(*lines)
-    for message in (
-        "there is no /foo; /help lists the commands",
-        "there is no /run; /help",
-        "/lesion what?",
-        "it may be 0, 1, left, right",
-        "is truncated",
-        "/remember what?",
-    ):
-        assert len(re.findall(f"^.*{re.escape(message)}.*$", printed, re.MULTILINE)) == 1, message
+    printed = talk(*WRONG_LINES, "hello")
+    for message in WRONG_LINES.values():
+        assert sum(message in line for line in printed.splitlines()) == 1, message
     assert "bob> " not in printed
     assert len(replies(printed)) == 1
 
@@ -280,38 +260,26 @@ def test_what_goes_wrong_before_the_talk_is_one_line(
     talk: Talk, folder: Path, tmp_path: Path
 ) -> None:
     talk("/remember hello")
-    damaged = tmp_path / "damaged"
-    damaged.mkdir()
-    for name in ("config.json", "tokenizer.json", "tokenizer_config.json"):
-        (damaged / name).write_bytes((folder / name).read_bytes())
+    damaged = shutil.copytree(folder / "chat", tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"")
-    for options, message in (
-        (str(tmp_path / "nowhere"), "no model and tokenizer in"),
-        (str(damaged), "no model and tokenizer in"),
-        (f"--memory {damaged}", "callosal_config.json is missing"),
-        (f"--memory {folder / 'one'}", "was written by other weights"),
-        (f"--store {damaged / 'config.json'}", "Not a directory"),
-    ):
+    for options, message in {
+        str(tmp_path / "nowhere"): "no model and tokenizer in",
+        str(damaged): "no model and tokenizer in",
+        f"--memory {damaged}": "callosal_config.json is missing",
+        f"--memory {folder / 'one'}": "was written by other weights",
+        f"--store {damaged / 'config.json'}": "Not a directory",
+    }.items():
         printed = talk(options=options, code=2)
         assert re.search(f"assistant: .*{message}.*\n$", printed), printed
     with pytest.raises(SystemExit):
-        assistant.main([str(folder), "--memory", "x", "--layers", "0"])
+        talk(options="--layers 0 --memory x")
 
 
-def test_untrained_memories_say_so_and_can_be_read_again(
-    folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any
-) -> None:
-    for seed in ("0", "1"):
-        script = iter(["/remember hello", "/who"])
-        monkeypatch.setattr("builtins.input", lambda _, s=script: next(s, None) or end())
-        store = ["--store", str(tmp_path / "users"), "--seed", seed, "--layers", "0", "-1"]
-        assert assistant.main([str(folder), *store]) == 0
-        assert "The memories are untrained" in capsys.readouterr().out
+def test_untrained_memories_say_so_and_can_be_read_again(talk: Talk, tmp_path: Path) -> None:
+    for seed in (0, 1):
+        printed = talk("/remember hello", "/who", options=f"--seed {seed} --layers 0 -1")
+        assert "The memories are untrained" in printed
     assert len(kept(tmp_path)) == 2
-
-
-def end() -> str:
-    raise EOFError
 
 
 def test_a_temperature_draws_what_the_seed_says(talk: Talk) -> None:

@@ -13,7 +13,7 @@ from safetensors.torch import load_file
 from tests.hosts.hosts import CONFIG, make, prompts, remembering
 from torch import nn
 
-from callosal import MemoryConfig, attach, attach_pretrained, unload
+from callosal import attach_pretrained
 from callosal.hosts import adapter, hub
 
 FILES = {"callosal_config.json", "callosal_memory.safetensors"}
@@ -199,9 +199,3 @@ def test_a_name_that_leads_nowhere_says_so(tmp_path: Path, monkeypatch: pytest.M
     ):
         with pytest.raises(FileNotFoundError, match=message):
             attach_pretrained(make(), name, cache_dir=tmp_path)
-
-
-def test_a_model_of_no_name_is_saved_too(tmp_path: Path) -> None:
-    model = nn.Sequential(nn.Linear(4, 4))
-    attach(model, "0", MemoryConfig(width=4)).save_pretrained(tmp_path)
-    assert list(attach_pretrained(unload(model), tmp_path)) == ["0"]

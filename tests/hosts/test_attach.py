@@ -96,16 +96,6 @@ def test_outside_a_session_the_model_is_the_base_model() -> None:
     assert not memories.warn_outside_session
 
 
-def test_layers_are_numbers_or_names_and_the_width_is_the_model_s() -> None:
-    model = make()
-    memories = attach(model, layers=["model.layers.0", -1])
-    assert list(memories) == ["model.layers.0", "model.layers.1"]
-    assert len(memories) == 2
-    assert memories["model.layers.1"].config == MemoryConfig(width=32)
-    with pytest.raises(KeyError, match=r"no memory behind 'model\.norm'"):
-        memories["model.norm"]
-
-
 def test_a_plain_module_remembers_too() -> None:
     model, x = blocks(), torch.randn(2, 5, 8)
     before = model(x)
@@ -127,6 +117,7 @@ def test_a_plain_module_remembers_too() -> None:
 
 
 def test_the_memories_learn_while_the_base_is_frozen() -> None:
+    """In one long session, whose gradient is stopped after each step."""
     model, tokens = make(), prompts()
     model.requires_grad_(False)
     memories = attach(model, layers=[0, 1], config=CONFIG)
@@ -134,30 +125,18 @@ def test_the_memories_learn_while_the_base_is_frozen() -> None:
     model.train()
     assert memories["model.layers.0"].training
     losses = []
-    for _ in range(4):
-        with memories.session() as session:
-            loss = torch.stack([model(tokens, labels=tokens).loss for _ in range(3)]).sum()
-            session.turn()
-        optimizer.zero_grad()
-        loss.backward()
-        optimizer.step()
-        losses.append(loss.item())
-    assert losses[-1] < losses[0]
-    assert all(p.grad is None for n, p in model.named_parameters() if "callosal" not in n)
-    missing = [n for n, p in memories.named_parameters() if p.grad is None]
-    assert not missing
-
-
-def test_a_long_session_learns_in_steps_when_its_gradient_is_stopped() -> None:
-    model, tokens = make(), prompts()
-    memories = trained(attach(model, layers=[0], config=CONFIG))
-    optimizer = torch.optim.SGD(memories.parameters(), lr=1e-3)
     with memories.session() as session:
-        for _ in range(3):
-            model(tokens, labels=tokens).loss.backward()
+        for _ in range(4):
+            loss = torch.stack([model(tokens, labels=tokens).loss for _ in range(3)]).sum()
+            optimizer.zero_grad()
+            loss.backward()
             optimizer.step()
+            losses.append(loss.item())
             session.stop_gradient()
             assert all(not s.trace.requires_grad for s in session.states.values())
+    assert losses[-1] < losses[0]
+    assert all(p.grad is None for n, p in model.named_parameters() if "callosal" not in n)
+    assert all(p.grad is not None for p in memories.parameters())
 
 
 @pytest.mark.parametrize("reentrant", [False, True])
@@ -235,7 +214,7 @@ def test_a_copy_of_the_model_has_memories_of_its_own() -> None:
         assert not torch.equal(model(tokens).logits, expected)
 
 
-def test_mistakes_at_attach_are_named() -> None:
+def test_layers_are_numbers_or_names_and_mistakes_are_named() -> None:
     two = nn.Module()
     two.left, two.right = (nn.ModuleList([nn.Linear(8, 8)]) for _ in range(2))
     model, plain = make(), blocks()
@@ -253,7 +232,12 @@ def test_mistakes_at_attach_are_named() -> None:
     ):
         with pytest.raises(ValueError, match=message):
             attach(wrong, layers, config)
-    memories = attach(model, layers=[0])
+    memories = attach(model, layers=["model.layers.0", -1])
+    assert list(memories) == ["model.layers.0", "model.layers.1"]
+    assert len(memories) == 2
+    assert memories["model.layers.1"].config == MemoryConfig(width=32)
+    with pytest.raises(KeyError, match=r"no memory behind 'model\.norm'"):
+        memories["model.norm"]
     with pytest.raises(ValueError, match=r"has memories attached .*callosal\.unload"):
         attach(model, layers=[1])
     with memories.session(), pytest.raises(RuntimeError, match=r"unload\(\) .*inside a session"):

@@ -28,8 +28,7 @@ GREEDY: dict[str, Any] = {"do_sample": False}
 
 @ALL
 def test_token_by_token_and_in_pieces_is_reading_at_once(name: str) -> None:
-    model, memories = remembering(name)
-    tokens = prompts()
+    (model, memories), tokens = remembering(name), prompts()
     with memories.session() as session:
         model(prompts(seed=3))
         reply = model.generate(tokens, max_new_tokens=6, **GREEDY)
@@ -68,8 +67,7 @@ def test_a_reply_in_two_calls_that_hand_the_cache_on_is_that_of_one() -> None:
 
 @ALL
 def test_left_padding_is_as_if_absent(name: str) -> None:
-    model, memories = remembering(name)
-    tokens = prompts()
+    (model, memories), tokens = remembering(name), prompts()
     mask = torch.ones_like(tokens)
     mask[1, :3], tokens[1, :3] = 0, PAD
     positions = (mask.cumsum(1) - 1).clamp_min(0)
@@ -99,8 +97,7 @@ def ending(memories: Memories, tokens: Tensor) -> tuple[int, list[int]]:
 
 @ALL
 def test_a_row_that_ended_does_not_read_the_padding_behind_it(name: str) -> None:
-    model, memories = remembering(name)
-    tokens = prompts(rows=12)
+    (model, memories), tokens = remembering(name), prompts(rows=12)
     end, _ = ending(memories, tokens)
     settings = GREEDY | {"max_new_tokens": 8, "eos_token_id": end}
     with memories.session() as session:
@@ -218,8 +215,7 @@ def test_no_user_s_text_moves_a_bit_of_another_s_output_or_file(name: str) -> No
 
 @ALL
 def test_how_long_another_s_reply_is_does_not_show_in_a_file(name: str) -> None:
-    model, memories = remembering(name)
-    texts = prompts(rows=32)
+    (model, memories), texts = remembering(name), prompts(rows=32)
     end, order = ending(memories, texts)
     stores, times = [], []
     # The first user's reply is the shortest; the other's is as short as it gets, then the longest.
@@ -234,8 +230,7 @@ def test_how_long_another_s_reply_is_does_not_show_in_a_file(name: str) -> None:
 
 
 def test_beams_do_not_leak_either() -> None:
-    model, memories = remembering()
-    texts = prompts(rows=4)
+    (model, memories), texts = remembering(), prompts(rows=4)
     changed, stores = texts.clone(), []
     changed[2] = prompts(rows=1, seed=5)
     end, _ = ending(memories, prompts(rows=32))
@@ -277,8 +272,7 @@ def test_a_search_of_one_s_own_reorders_the_memory_with_its_cache() -> None:
 
 
 def test_what_would_be_wrong_is_refused() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     with memories.session(USERS):
         cache = model(tokens).past_key_values
         for settings, message in (

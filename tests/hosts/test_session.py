@@ -55,8 +55,7 @@ def test_what_was_saved_goes_on_in_any_batch() -> None:
 
 
 def test_a_call_without_a_past_begins_a_turn() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     with memories.session() as session:
         model(tokens)
         opened = session.states
@@ -92,8 +91,7 @@ def test_after_an_error_nothing_is_saved_and_the_model_is_free() -> None:
 
 
 def test_a_call_that_fails_half_way_leaves_all_layers_as_they_were() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     with memories.session() as session:
         model(tokens)
         before = session.states
@@ -138,8 +136,7 @@ def test_a_switch_saves_and_loads_and_after_an_error_the_users_stay(
 
 
 def test_a_turn_is_taken_back_by_replacing_the_states() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     for users in (None, USERS):
         with memories.session(users) as session:
             blank = session.states
@@ -192,8 +189,7 @@ def test_a_lesioned_bank_reads_as_blank_and_is_written_as_ever() -> None:
 
 
 def test_a_lesion_holds_inside_a_turn_and_is_named() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     with memories.session(USERS) as session:
         model(prompts(seed=3))
         session.lesion("left", 0)
@@ -212,8 +208,7 @@ def test_a_lesion_holds_inside_a_turn_and_is_named() -> None:
 
 
 def test_mistakes_in_a_session_are_named() -> None:
-    model, memories = remembering()
-    tokens = prompts()
+    (model, memories), tokens = remembering(), prompts()
     with memories.session(USERS) as session:
         with pytest.raises(RuntimeError, match="a session inside a session"), memories.session():
             pass

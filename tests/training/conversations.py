@@ -38,8 +38,8 @@ def conversations(number: int, num_turns: int | None = None) -> list[list[Turn]]
 
 def loader(data: list[list[Turn]], batch_size: int = 4, **arguments: Any) -> DataLoader[Any]:
     """Return a loader of them."""
-    told: Any = data
-    return DataLoader(told, batch_size, collate_fn=collate_conversations, **arguments)
+    dataset: Any = data
+    return DataLoader(dataset, batch_size, collate_fn=collate_conversations, **arguments)
 
 
 def frozen(name: str = "llama", config: MemoryConfig = EVERY_BUFFER) -> Memories:

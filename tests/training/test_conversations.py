@@ -33,14 +33,20 @@ def test_a_batch_has_a_turn_of_every_conversation() -> None:
     assert num_scored([empty]) == 0
 
 
-def test_what_cannot_be_collated_is_refused() -> None:
-    with pytest.raises(ValueError, match="at least one conversation of at least one turn"):
-        collate_conversations([])
-    with pytest.raises(ValueError, match="at least one conversation of at least one turn"):
-        collate_conversations([[], []])
-    short = {"input_ids": [1, 2], "labels": [1]}
-    with pytest.raises(ValueError, match="turn 1 of conversation 0 has 2 input_ids and 1 labels"):
-        collate_conversations([[conversation(0)[0], short]])
+@pytest.mark.parametrize(
+    ("wrong", "message"),
+    [
+        ([], "at least one conversation of at least one turn"),
+        ([[], []], "at least one conversation of at least one turn"),
+        (
+            [[conversation(0)[0], {"input_ids": [1, 2], "labels": [1]}]],
+            "turn 1 of conversation 0 has 2 input_ids and 1 labels",
+        ),
+    ],
+)
+def test_what_cannot_be_collated_is_refused(wrong: list, message: str) -> None:
+    with pytest.raises(ValueError, match=message):
+        collate_conversations(wrong)
 
 
 @pytest.mark.parametrize(
@@ -78,9 +84,8 @@ def test_a_batch_is_its_conversations_one_by_one(
         traces.append([state.trace for state in alone.states.values()])
     total.backward()
     assert_near(total, loss, tolerance)
-    for one, gradient in zip(
-        [p.grad for p in memories.parameters() if p.grad is not None], together, strict=True
-    ):
+    alone = [p.grad for p in memories.parameters() if p.grad is not None]
+    for one, gradient in zip(alone, together, strict=True):
         assert_near(one, gradient, tolerance)
     for layer, state in enumerate(session.states.values()):
         assert_near(torch.cat([trace[layer] for trace in traces]), state.trace, tolerance)
@@ -103,18 +108,6 @@ def test_an_empty_turn_changes_nothing(training: bool) -> None:
         assert_near(one, other)
 
 
-def test_windows_of_one_session_have_the_loss_of_the_whole() -> None:
-    memories = frozen()
-    model, batch = Conversations(memories).eval(), collate_conversations(conversations(3, 4))
-    whole, scored, session = model(batch)["loss"], num_scored(batch), memories.session()
-    parts = []
-    for start in (0, 1, 3):
-        stop = {0: 1, 1: 3, 3: 4}[start]
-        parts.append(model(batch[start:stop], session, scored)["loss"])
-        session.stop_gradient()
-    assert_near(torch.stack(parts).sum(), whole)
-
-
 def test_every_trained_parameter_has_a_gradient_even_of_what_nobody_read() -> None:
     """DDP waits for each; of a single turn nobody reads what it wrote."""
     memories = frozen()
@@ -127,15 +120,11 @@ def test_every_trained_parameter_has_a_gradient_even_of_what_nobody_read() -> No
 
 
 def test_without_a_scored_token_the_loss_is_zero() -> None:
-    said = {"input_ids": [4, 5], "labels": [-100, -100]}
-    loss = Conversations(frozen())(collate_conversations([[said]]))["loss"]
+    batch = collate_conversations([[{"input_ids": [4, 5], "labels": [-100, -100]}]])
+    assert evened(batch) is batch  # one process is even already
+    loss = Conversations(frozen())(batch)["loss"]
     loss.backward()
     assert loss == 0.0
-
-
-def test_one_process_is_even_already() -> None:
-    batch = collate_conversations(conversations(2))
-    assert evened(batch) is batch
 
 
 def test_under_autocast_the_memories_stay_in_single_precision() -> None:

@@ -1,10 +1,10 @@
-"""Two processes give the losses, the weights and the moved buffers of one."""
+"""Two processes give the losses, the weights and the moved buffers of one; the example runs on two."""
 
 import os
 import subprocess
 import sys
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -15,40 +15,38 @@ ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
-def launch(*command: str) -> str:
-    """Start two processes on gloo and return what they printed."""
-    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = f"{ROOT}/src:{ROOT}"
-    done = subprocess.run(  # noqa: S603  (our own program)
-        [sys.executable, *TORCHRUN, *command],
-        cwd=ROOT,
-        env=environment,
-        check=False,
-        capture_output=True,
-        text=True,
-    )
-    assert done.returncode == 0, done.stderr
-    return done.stdout
+class Outcome(NamedTuple):
+    """Of each run by name: of one process and of two; and of the example."""
+
+    runs: dict[str, tuple[Any, Any]]
+    printed: str
+    folder: Path
 
 
 @pytest.fixture(scope="module")
-def answers(tmp_path_factory: pytest.TempPathFactory) -> dict[str, Any]:
-    """Return each run's outcome, of one process and of two."""
+def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
+    """Start two processes on gloo, once for all tests, and do the same in this one."""
     folder = tmp_path_factory.mktemp("answers")
-    launch("-m", "tests.training.two_processes", str(folder / "two"))
+    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
+    environment["PYTHONPATH"] = f"{ROOT}/src:{ROOT}"
+    program = ["tests.training.two_processes", str(folder / "two"), str(folder / "example")]
+    command = [sys.executable, *TORCHRUN, "-m", *program]
+    done = subprocess.run(  # noqa: S603  (our own program)
+        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
+    )
+    assert done.returncode == 0, done.stderr
     main(folder / "one")
     one, two = (torch.load(folder / name) for name in ("one", "two"))
-    return {name: (one[name], two[name]) for name in one}
+    runs = {name: (one[name], two[name]) for name in one}
+    return Outcome(runs, done.stdout, folder / "example")
 
 
 @pytest.mark.parametrize("run", ["whole", "pairs", "single", "sharded"])
-def test_two_processes_give_the_run_of_one(run: str, answers: dict[str, Any]) -> None:
-    one, two = answers[run]
+def test_two_processes_give_the_run_of_one(run: str, outcome: Outcome) -> None:
+    one, two = outcome.runs[run]
     assert (one["processes"], two["processes"]) == (1, 2)
-    assert (one["base"], two["base"]) == (
-        "Parameter",
-        "DTensor" if run == "sharded" else "Parameter",
-    )
+    sharded = "DTensor" if run == "sharded" else "Parameter"
+    assert (one["base"], two["base"]) == ("Parameter", sharded)
     for point, other in zip(one["curve"], two["curve"], strict=True):
         assert point["num_scored"] == other["num_scored"]
         for name in ("loss", "gradient_norm"):
@@ -58,9 +56,9 @@ def test_two_processes_give_the_run_of_one(run: str, answers: dict[str, Any]) ->
         assert_near(two["weights"][name], tensor)
 
 
-def test_a_planted_fault_is_found(answers: dict[str, Any]) -> None:
+def test_a_planted_fault_is_found(outcome: Outcome) -> None:
     """Buffers that move by a process's own rows are not those of one process."""
-    one, two = answers["apart"]
+    one, two = outcome.runs["apart"]
     differ = {
         name.rsplit(".", 1)[1]
         for name, tensor in one["weights"].items()
@@ -69,15 +67,29 @@ def test_a_planted_fault_is_found(answers: dict[str, Any]) -> None:
     assert {"axes", "slow_mean", "slow_scatter", "excitability"} <= differ
 
 
-def test_truncation_changes_gradients_only(answers: dict[str, Any]) -> None:
-    first = [answers[name][0]["curve"][0] for name in ("whole", "pairs", "single")]
+def test_truncation_changes_gradients_only(outcome: Outcome) -> None:
+    first = [outcome.runs[name][0]["curve"][0] for name in ("whole", "pairs", "single")]
     for point in first[1:]:
         assert_near(torch.tensor(point["loss"]), torch.tensor(first[0]["loss"]))
     assert len({round(point["gradient_norm"], 6) for point in first}) == 3
 
 
-def test_processes_of_unequal_rows_and_turns_are_evened(answers: dict[str, Any]) -> None:
-    one, two = answers["uneven"]
+def test_processes_of_unequal_rows_and_turns_are_evened(outcome: Outcome) -> None:
+    one, two = outcome.runs["uneven"]
     assert_near(two["loss"], one["loss"])
     for name, tensor in one["buffers"].items():
         assert_near(two["buffers"][name], tensor)
+
+
+def test_the_example_with_accelerate_runs_on_two_processes(outcome: Outcome) -> None:
+    # Once: the other process is silent.
+    assert outcome.printed.count("nats; a model that forgets has 3.00") == 1
+    assert {path.name for path in outcome.folder.iterdir()} == {
+        "callosal",
+        "checkpoint",
+        "memories",
+    }
+    states = (outcome.folder / "checkpoint/step-00000004").glob("random_states_*")
+    assert sorted(path.name for path in states) == ["random_states_0.pkl", "random_states_1.pkl"]
+    saved = {path.name for path in (outcome.folder / "memories").iterdir()}
+    assert saved == {"callosal_config.json", "callosal_memory.safetensors"}

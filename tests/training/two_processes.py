@@ -1,5 +1,6 @@
 """Runs for `test_processes.py`: alone, or as one of two processes that torchrun starts."""
 
+import runpy
 import sys
 import warnings
 from collections.abc import Iterator
@@ -17,18 +18,20 @@ with warnings.catch_warnings():
     from accelerate.utils import DistributedType
 from tests.training.conversations import conversations, frozen, loader
 
+from callosal import StatefulConfig, train_stateful
 from callosal.training import conversations as module
-from callosal.training.stateful import StatefulConfig, train_stateful
 
+EXAMPLE = Path(__file__).parents[2] / "examples" / "train_with_accelerate.py"
 NUM_CONVERSATIONS, BATCH = 16, 4
-RUNS: dict[str, Any] = {
-    "whole": {"truncate": None},
-    "pairs": {"truncate": 2},
-    "single": {"truncate": 1},
+# Turns that a gradient goes through.
+RUNS: dict[str, int | None] = {
+    "whole": None,
+    "pairs": 2,
+    "single": 1,
     # A fault: each process adapts to what itself has seen.
-    "apart": {"truncate": None},
+    "apart": None,
     # The base in shards, the memories whole.
-    "sharded": {"truncate": 2},
+    "sharded": 2,
 }
 
 
@@ -62,37 +65,36 @@ def uneven() -> dict[str, Any]:
     return {"loss": accelerator.reduce(loss, "sum"), "buffers": dict(memories.named_buffers())}
 
 
+def run(name: str, truncate: int | None) -> dict[str, Any]:
+    """Train, and return the curve, the weights, and how it was done."""
+    accelerator, memories = Accelerator(cpu=True), frozen()
+    settings: dict[str, Any] = {"learning_rate": 1e-2, "warmup_steps": 1, "weight_decay": 0.1}
+    config = StatefulConfig(num_steps=4, truncate=truncate, log_every=1, **settings)
+    batches = loader(conversations(NUM_CONVERSATIONS), BATCH // accelerator.num_processes)
+    special: Any = nullcontext()
+    if name == "apart":
+        special = mock.patch.object(module, "pooled", return_value=nullcontext())
+    if name == "sharded" and accelerator.num_processes == 2:
+        special = sharding()
+    with special:
+        curve = train_stateful(memories, batches, config, accelerator=accelerator)
+    return {
+        "curve": curve,
+        "weights": memories.state_dict(),
+        "processes": accelerator.num_processes,
+        "base": type(next(memories.model.parameters())).__name__,
+    }
+
+
 def main(out: Path) -> None:
-    """Write curves and weights of every run to a file."""
+    """Write the outcome of every run to a file."""
     torch.set_num_threads(1)
-    answers: dict[str, Any] = {"uneven": uneven()}
-    for name, changes in RUNS.items():
-        accelerator = Accelerator(cpu=True)
-        memories = frozen()
-        config = StatefulConfig(
-            num_steps=4,
-            learning_rate=1e-2,
-            warmup_steps=1,
-            weight_decay=0.1,
-            log_every=1,
-            **changes,
-        )
-        batches = loader(conversations(NUM_CONVERSATIONS), BATCH // accelerator.num_processes)
-        special: Any = nullcontext()
-        if name == "apart":
-            special = mock.patch.object(module, "pooled", return_value=nullcontext())
-        if name == "sharded" and accelerator.num_processes == 2:
-            special = sharding()
-        with special:
-            curve = train_stateful(memories, batches, config, accelerator=accelerator)
-        answers[name] = {"curve": curve, "weights": memories.state_dict()}
-        answers[name]["processes"] = accelerator.num_processes
-        base = next(memories.model.parameters())
-        answers[name]["base"] = type(base).__name__
+    answers = {"uneven": uneven()} | {name: run(name, turns) for name, turns in RUNS.items()}
     if Accelerator(cpu=True).is_main_process:
         torch.save(answers, out)
-    Accelerator(cpu=True).end_training()
 
 
 if __name__ == "__main__":
     main(Path(sys.argv[1]))
+    sys.argv[1:] = ["--steps", "4", "--out", sys.argv[2]]
+    runpy.run_path(str(EXAMPLE), run_name="__main__")
