@@ -13,18 +13,18 @@ from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
-from typer.core import TyperCommand
+from typer.core import TyperCommand, TyperGroup
 from typer.main import get_command
 
 import callosal
 from callosal.lab import studies
-from callosal.lab.report.records import ARMS, Arm
 
 if TYPE_CHECKING:
     from callosal.memory.disk.storage import StoredMemory
 
 # By their names alone, since what carries them out imports torch.
 Recipe = Literal["paper", "quick"]
+Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
 STUDIES = tuple(m.name for m in iter_modules(studies.__path__) if m.ispkg and m.name != "benchmark")
 # Which extra brings a module that is missing.
 _EXTRAS = dict.fromkeys(("scipy", "matplotlib", "PIL", "pandas", "jinja2"), "lab") | {"rich": "cli"}
@@ -70,7 +70,7 @@ def _usage(error: Any) -> str:
     command = error.ctx and error.ctx.command
     if command and hasattr(error, "option_name"):
         options = [name for param in command.params for name in param.opts if name[:1] == "-"]
-        message += f"; the options are {', '.join(options)}"
+        message = f"{message.rstrip('.')}; the options are {', '.join(options)}"
     elif hasattr(command, "commands"):
         message += f" VERB is one of {', '.join(command.commands)}"
     return f"{path}: {message.rstrip('.')} (see {path} --help)"
@@ -144,6 +144,13 @@ def _source(text: str) -> tuple[str, str]:
     return bank, parent
 
 
+class _Verbs(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)
+        option.default = False  # by None, typer would import pydantic first: 0.2 s
+        return option
+
+
 class _ManyBanks(TyperCommand):
     """A verb whose ``--bank`` takes several values, ``--bank left right``, and may be repeated."""
 
@@ -173,16 +180,22 @@ Banks = Annotated[list[str] | None, typer.Option(metavar="BANK")]
 NewFile = Annotated[Path, typer.Option(metavar="FILE", help="a new file")]
 NewOrSame = Annotated[Path | None, typer.Option(metavar="FILE", help="a new file (else in place)")]
 
-_PLAIN: Any = {"add_completion": False, "rich_markup_mode": None, "subcommand_metavar": "VERB ..."}
+_PLAIN: Any = {
+    "cls": _Verbs,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "subcommand_metavar": "VERB ...",
+}
 app = typer.Typer(help="Lateralized, persistent memory for transformers.", **_PLAIN)
 memory = typer.Typer(help="Look at memory files, or edit them, without a model.", **_PLAIN)
 app.add_typer(memory, name="memory")
 
 
-def _version(asked: bool) -> None:
+def _version(asked: bool) -> bool:
     if asked:
         _say(f"callosal {callosal.__version__}")
         raise typer.Exit
+    return asked
 
 
 @app.callback()
@@ -199,6 +212,7 @@ def reproduce(
     workers: Workers = 2,
 ) -> int:
     """Train every arm of a recipe and report on the claims."""
+    from callosal.lab.report.records import ARMS
     from callosal.lab.studies.benchmark.recipe import RECIPES
 
     configs = [RECIPES[recipe](arm, seed) for seed in seeds for arm in ARMS]
