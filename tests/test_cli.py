@@ -8,7 +8,6 @@ import subprocess
 import sys
 import time
 from collections.abc import Callable, Sequence
-from dataclasses import asdict
 from pathlib import Path
 from shutil import copytree
 from typing import get_args
@@ -27,7 +26,7 @@ from callosal.cli import main, parse_seeds
 from callosal.lab.measures.evaluation import Evaluation
 from callosal.lab.report.memory_figure import draw_norms
 from callosal.lab.report.records import ARMS, FILE_NAME, append_record, read_records
-from callosal.lab.runner import run
+from callosal.lab.runner import Run, run
 from callosal.lab.runs import RunConfig, override
 from callosal.lab.studies.benchmark.recipe import RECIPES
 from callosal.lab.studies.catalog import STUDIES
@@ -56,10 +55,13 @@ def files(place: Path) -> None:
     save_memory(B, place / "b", MEMORY)
 
 
-def run_here(configs: Sequence[RunConfig], folder: Path, **_: object) -> list[str]:
+def run_here(
+    configs: Sequence[RunConfig], folder: Path, *, num_workers: int, run: Run = run
+) -> list[str]:
     """Run in this process what ``run_all`` does in workers, which each take seconds to start."""
+    assert num_workers > 0
     for config in configs:
-        append_record(folder, run(config, folder))
+        append_record(folder, run(config, folder, lambda *_: None))
     return []
 
 
@@ -80,7 +82,7 @@ def study(whole: Path, place: Path) -> Path:
     return copytree(whole, place / "quick")
 
 
-def run_of(study: Path, arm: str) -> Path:
+def run_of(study: Path, arm: str = "inhibitory") -> Path:
     (folder,) = (study / "runs").glob(f"tiny-{arm}-*")
     return folder
 
@@ -88,16 +90,26 @@ def run_of(study: Path, arm: str) -> Path:
 def assert_one_line(code: int, stderr: str, *words: str) -> None:
     assert code == 2
     assert stderr.startswith("callosal")
-    assert stderr.endswith("\n")
-    assert stderr.count("\n") == 1, stderr
-    for word in words:
-        assert word in stderr
+    assert stderr.find("\n") == len(stderr) - 1, stderr
+    assert [word for word in words if word not in stderr] == []
 
 
 def run_apart(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in an interpreter of its own that has imported nothing yet."""
+    """Run a script in an interpreter of its own, which has imported nothing yet."""
     command = [sys.executable, "-c", script, *arguments]
     return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
+
+
+# Calls the program with each of its arguments but the first, which names modules to hide.
+CALLS = """
+import sys
+hidden, *calls = sys.argv[1:]
+sys.modules |= dict.fromkeys(hidden.split())
+from callosal.__main__ import main
+for call in calls:
+    sys.argv[1:] = call.split()
+    print(main(), file=sys.stderr)
+"""
 
 
 # What works.
@@ -148,8 +160,9 @@ def test_evaluate_prints_the_numbers_on_record(arm: str, study: Path, capsys: Sa
 
 
 def test_train_notes_what_was_changed_and_prints_where_the_run_is(
-    place: Path, capsys: Said
+    place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
 ) -> None:
+    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
     changes = ["memory.gain=6", "training.num_steps=3"]
     settings = [part for change in changes for part in ("--set", change)]
     assert main(["train", "--arm", "uncoupled", "--seed", "5", *settings, "--out", "."]) == 0
@@ -382,33 +395,30 @@ def test_a_mistake_ends_in_one_line_and_changes_nothing(
 
 
 @pytest.mark.parametrize(
-    ("name", "content", "words"),
+    ("name", "damage", "words"),
     [
-        ("checkpoint.pt", b"", ["checkpoint.pt is damaged", "delete it and train again"]),
-        ("checkpoint.pt", b"PK\x03\x04", ["checkpoint.pt is damaged", "delete it"]),
+        ("checkpoint.pt", lambda _: b"", ["checkpoint.pt is damaged", "delete it and train again"]),
+        ("checkpoint.pt", lambda _: b"PK\x03\x04", ["checkpoint.pt is damaged", "delete it"]),
         ("checkpoint.pt", None, ["no checkpoint", "train the run first"]),
-        ("config.json", b"{", ["config.json is damaged"]),
-        ("config.json", b'{"a":\n\n1}', ["config.json is damaged"]),
+        ("config.json", lambda _: b"{", ["config.json is damaged"]),
+        ("config.json", lambda _: b'{"a":\n\n1}', ["config.json is damaged"]),
+        ("config.json", lambda old: old.replace(b": 4.0", b": 5.0"), ["another configuration"]),
         ("config.json", None, ["is not the folder of a run"]),
     ],
 )
 def test_a_damaged_run(
-    name: str, content: bytes | None, words: list[str], study: Path, capsys: Said
+    name: str,
+    damage: Callable[[bytes], bytes] | None,
+    words: list[str],
+    study: Path,
+    capsys: Said,
 ) -> None:
-    folder = run_of(study, "inhibitory")
-    (folder / name).unlink()
-    if content is not None:
-        (folder / name).write_bytes(content)
-    assert_one_line(main(["evaluate", str(folder)]), capsys.readouterr().err, *words)
-
-
-def test_a_configuration_that_was_edited_is_not_that_of_the_checkpoint(
-    study: Path, capsys: Said
-) -> None:
-    path = run_of(study, "inhibitory") / "config.json"
-    path.write_text(path.read_text().replace('"gain": 4.0', '"gain": 5.0'))
-    code = main(["evaluate", str(path.parent)])
-    assert_one_line(code, capsys.readouterr().err, "another configuration")
+    path = run_of(study) / name
+    content = path.read_bytes()
+    path.unlink()
+    if damage is not None:
+        path.write_bytes(damage(content))
+    assert_one_line(main(["evaluate", str(path.parent)]), capsys.readouterr().err, *words)
 
 
 @pytest.mark.parametrize("verb", [("report",), ("reproduce", "--out")])
@@ -456,18 +466,9 @@ print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 @pytest.mark.usefixtures("files")
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     """Of the memory verbs, pictures alone need the laboratory; without typer there are no verbs."""
-    script = """
-import sys
-missing, *calls = sys.argv[1:]
-sys.modules |= dict.fromkeys(missing.split())
-from callosal.__main__ import main
-for call in calls:
-    sys.argv[1:] = call.split()
-    print(main(), file=sys.stderr)
-"""
     lab = "scipy matplotlib PIL pandas jinja2 rich"
     calls = ["memory inspect a", "memory inspect a --picture a.png", "study map", "report ."]
-    done = run_apart(script, lab, *calls)
+    done = run_apart(CALLS, lab, *calls)
     inspected, *refused = done.stderr.splitlines()
     assert inspected == "0"
     assert "2 banks of 3 slots" in done.stdout
@@ -475,26 +476,19 @@ for call in calls:
     for line in refused[::2]:
         assert line.startswith("callosal: this needs ")
         assert line.endswith(('; pip install "callosal[lab]"', '; pip install "callosal[cli]"'))
-    done = run_apart(script, "typer", "--help")
+    done = run_apart(CALLS, "typer", "--help")
     assert done.stderr == 'callosal: the command line needs pip install "callosal[cli]"\n2\n'
 
 
-def test_mistakes_as_a_program(place: Path) -> None:
-    """Nothing else on stderr, no traceback."""
-    for arguments, words in ((["reprduce"], "reprduce"), (["report", "."], "no runs.jsonl")):
-        ended = subprocess.run(  # noqa: S603  (our own program)
-            [*PROGRAM, *arguments], cwd=place, capture_output=True, text=True, check=False
-        )
-        assert_one_line(ended.returncode, ended.stderr, words)
-        assert ended.stdout == ""
-
-
-def test_what_evaluate_prints_is_plain_json(study: Path) -> None:
-    """As a program, with nothing but the JSON on stdout, for whoever pipes it on."""
-    command = [*PROGRAM, "evaluate", str(run_of(study, "inhibitory"))]
-    ended = subprocess.run(command, capture_output=True, text=True, check=True)  # noqa: S603
-    assert asdict(tiny())["arm"] in json.loads(ended.stdout)["run"]
-    assert ended.stderr == ""
+def test_what_evaluate_prints_is_plain_json_and_mistakes_are_one_line(study: Path) -> None:
+    """As a program: nothing else on stdout, for whoever pipes it on, and nothing else on stderr."""
+    done = run_apart(CALLS, "", f"evaluate {run_of(study)}", "report runs", "evaluate none")
+    assert json.loads(done.stdout)["run"] == run_of(study).name
+    evaluated, *mistakes = done.stderr.splitlines(keepends=True)
+    assert evaluated == "0\n"
+    assert mistakes[1::2] == ["2\n", "2\n"]
+    assert_one_line(2, mistakes[0], "no folder runs")
+    assert_one_line(2, mistakes[2], "none is not the folder of a run")
 
 
 def start(*arguments: str) -> "subprocess.Popen[str]":
