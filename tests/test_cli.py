@@ -3,6 +3,7 @@
 import io
 import json
 import os
+import shlex
 import signal
 import subprocess
 import sys
@@ -41,18 +42,13 @@ Said = pytest.CaptureFixture[str]
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """An empty folder to work in, with ``quick`` quicker still and a terminal wide enough."""
+    """A folder to work in with two memory files, a quicker ``quick``, a terminal wide enough."""
     monkeypatch.setitem(RECIPES, "quick", tiny)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
+    save_memory(A, "a", MEMORY, notes="[bold]not markup[/bold]")
+    save_memory(B, "b", MEMORY)
     return tmp_path
-
-
-@pytest.fixture
-def files(place: Path) -> None:
-    """Two saved memories in it."""
-    save_memory(A, place / "a", MEMORY, notes="[bold]not markup[/bold]")
-    save_memory(B, place / "b", MEMORY)
 
 
 def run_here(
@@ -232,7 +228,6 @@ def test_seeds_are_read_as_they_are_written(ranges: list[tuple[int, int]]) -> No
 # Memory files.
 
 
-@pytest.mark.usefixtures("files")
 def test_inspect_shows_what_is_there(capsys: Said) -> None:
     assert main(["memory", "inspect", "a"]) == 0
     output = capsys.readouterr()
@@ -279,7 +274,6 @@ def test_every_terminal_can_show_it(encoding: str, monkeypatch: pytest.MonkeyPat
     assert notes.encode(encoding, "backslashreplace") in shown.getvalue()
 
 
-@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("rows", [1, 2])
 def test_inspect_draws_a_picture(rows: int, capsys: Said) -> None:
     save_memory(A[:rows], "few", MEMORY)
@@ -296,7 +290,6 @@ def test_a_picture_of_nothing_can_be_drawn() -> None:
         assert draw_norms(torch.zeros(rows, 3, 4).numpy(), ["0", "1", "2"]).startswith(b"\x89PNG")
 
 
-@pytest.mark.usefixtures("files")
 @pytest.mark.parametrize("banks", ["--bank left=A right=B", "--bank left=A --bank right=B"])
 def test_merge_takes_each_bank_from_its_parent(banks: str, capsys: Said) -> None:
     assert main(["memory", "merge", "a", "b", *banks.split(), "--out", "c"]) == 0
@@ -309,7 +302,6 @@ def test_merge_takes_each_bank_from_its_parent(banks: str, capsys: Said) -> None
     assert main(["memory", "merge", "a", "b", "--out", "d"]) == 0
 
 
-@pytest.mark.usefixtures("files")
 def test_fork_copies(capsys: Said) -> None:
     assert main(["memory", "fork", "a", "c", "d"]) == 0
     assert capsys.readouterr().out.split() == ["c", "d"]
@@ -317,7 +309,6 @@ def test_fork_copies(capsys: Said) -> None:
         assert_same_bits(load_memory(name, MEMORY).trace, A.trace)
 
 
-@pytest.mark.usefixtures("files")
 def test_reset_blanks_the_named_banks_or_all() -> None:
     assert main(["memory", "reset", "a", "--bank", "left", "--out", "c"]) == 0
     assert_same_bits(load_memory("a", MEMORY).trace, A.trace)
@@ -332,7 +323,7 @@ def test_reset_blanks_the_named_banks_or_all() -> None:
 # What does not work ends in one line, and changes no file.
 
 SEEDS = ["4-", "-4", "a", "1,1", "0-3,2", "3-1", "0,3-1", "", ",", "1-2-3", "1.5", "1 2"]
-MISTAKES: list[tuple[Sequence[str] | str, Sequence[str]]] = [
+MISTAKES: list[tuple[str, Sequence[str]]] = [
     ("", ["VERB", *VERBS, "memory", "--help"]),
     ("reprduce", ["reprduce", "reproduce", "--help"]),
     ("--verson", ["--verson", "--version", "--help"]),
@@ -341,7 +332,7 @@ MISTAKES: list[tuple[Sequence[str] | str, Sequence[str]]] = [
     ("reproduce --unknown", ["--unknown", "--recipe, --seeds, --out, --workers", "--help"]),
     ("reproduce --seeds", ["--seeds", "--help"]),
     ("reproduce more", ["more", "--help"]),
-    *((["reproduce", f"--seeds={seeds}"], ["--seeds", seeds, "--help"]) for seeds in SEEDS),
+    *((f"reproduce '--seeds={seeds}'", ["--seeds", seeds, "--help"]) for seeds in SEEDS),
     ("study maps", ["maps", *STUDIES, "--help"]),
     ("study", [*STUDIES, "--help"]),
     ("study map --seeds 3-1", ["--seeds", "'3-1'", "--help"]),
@@ -381,16 +372,14 @@ MISTAKES: list[tuple[Sequence[str] | str, Sequence[str]]] = [
 ]
 
 
-@pytest.mark.usefixtures("files")
-@pytest.mark.parametrize(("arguments", "words"), MISTAKES, ids=[str(m[0]) for m in MISTAKES])
+@pytest.mark.parametrize(("call", "words"), MISTAKES, ids=[call for call, _ in MISTAKES])
 def test_a_mistake_ends_in_one_line_and_changes_nothing(
-    arguments: Sequence[str] | str, words: Sequence[str], place: Path, capsys: Said
+    call: str, words: Sequence[str], place: Path, capsys: Said
 ) -> None:
     (place / "cut").write_bytes((place / "a").read_bytes()[:-5])
     save_memory(A[0], "few", MEMORY)
     before = {path: path.read_bytes() for path in place.iterdir()}
-    code = main(arguments.split() if isinstance(arguments, str) else arguments)
-    assert_one_line(code, capsys.readouterr().err, *words)
+    assert_one_line(main(shlex.split(call)), capsys.readouterr().err, *words)
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
@@ -463,7 +452,6 @@ print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
     assert done.stderr.splitlines()[-1] == "imported"
 
 
-@pytest.mark.usefixtures("files")
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     """Of the memory verbs, pictures alone need the laboratory; without typer there are no verbs."""
     lab = "scipy matplotlib PIL pandas jinja2 rich"
@@ -491,10 +479,11 @@ def test_what_evaluate_prints_is_plain_json_and_mistakes_are_one_line(study: Pat
     assert_one_line(2, mistakes[2], "none is not the folder of a run")
 
 
-def start(*arguments: str) -> "subprocess.Popen[str]":
+def start(folder: Path, call: str) -> "subprocess.Popen[str]":
     """Start the program in a group of its own, as a shell does."""
     return subprocess.Popen(  # noqa: S603  (our own program)
-        [*PROGRAM, *arguments],
+        [sys.executable, "-m", "callosal", *call.split()],
+        cwd=folder,
         start_new_session=True,
         stdout=subprocess.PIPE,
         stderr=subprocess.PIPE,
@@ -502,32 +491,31 @@ def start(*arguments: str) -> "subprocess.Popen[str]":
     )
 
 
-def stop(process: "subprocess.Popen[str]", pattern: str, how: Callable[[], None]) -> str:
-    """Stop the program when a file of the pattern is there, and return its stderr when all is over."""
+def test_an_interrupt_or_a_kill_ends_all_workers_too(place: Path) -> None:
+    """Side by side, one is interrupted as by Ctrl-C, with runs in work and more waiting; one is killed."""
+    folders = [place / "interrupted", place / "killed"]
+    for folder in folders:
+        folder.mkdir()
+    interrupted = start(folders[0], "reproduce --seeds 0-3 --out .")
+    killed = start(folders[1], "train --set training.checkpoint_every=1 --out .")
     try:
-        while process.poll() is None and not any(Path().glob(pattern)):
+        while interrupted.poll() is None and not any(folders[0].glob("runs/*")):
             time.sleep(0.1)
-        how()
+        os.killpg(interrupted.pid, signal.SIGINT)
         # Returns when nobody holds the pipes any more: the workers are gone too.
-        return process.communicate(timeout=100)[1]
+        _, stderr = interrupted.communicate(timeout=100)
+        while killed.poll() is None and not any(folders[1].glob("runs/*/checkpoint.pt")):
+            time.sleep(0.1)
+        # Nothing can tell its workers and their manager.
+        killed.kill()
+        killed.communicate(timeout=100)
     finally:
-        if process.poll() is None:
-            os.killpg(process.pid, signal.SIGKILL)
-
-
-def test_an_interrupt_ends_all_workers_and_starts_no_further_run() -> None:
-    """What Ctrl-C does: SIGINT to the whole group, with runs in work and more of them waiting."""
-    with start("reproduce", "--seeds", "0-3", "--out", "study") as process:
-        stderr = stop(process, "study/runs/*", lambda: os.killpg(process.pid, signal.SIGINT))
-    assert process.returncode == 130
+        for program in (interrupted, killed):
+            if program.poll() is None:
+                os.killpg(program.pid, signal.SIGKILL)
+    assert interrupted.returncode == 130
     assert stderr.splitlines()[-1].startswith("callosal: stopped; the same command goes on")
     assert "Traceback" not in stderr
-    assert len(list(Path("study/runs").iterdir())) <= 3
-
-
-def test_nobody_goes_on_when_the_program_is_killed(place: Path) -> None:
-    """Neither worker nor manager outlives it, though nothing could tell them."""
-    with start("train", "--set", "training.checkpoint_every=1", "--out", ".") as process:
-        stop(process, "runs/*/checkpoint.pt", process.kill)
-    assert process.returncode == -signal.SIGKILL
-    assert not (place / FILE_NAME).exists()
+    assert len(list((folders[0] / "runs").iterdir())) <= 3
+    assert killed.returncode == -signal.SIGKILL
+    assert not (folders[1] / FILE_NAME).exists()
