@@ -13,8 +13,10 @@ import shlex
 import subprocess
 import sys
 from pathlib import Path
+from typing import Any
 
 import pytest
+from typer.main import get_command
 
 import callosal
 from callosal import cli
@@ -98,6 +100,16 @@ def test_the_readme_has_its_two_commands_and_others() -> None:
     assert len(COMMANDS) > 4
 
 
+def called_with(arguments: list[str]) -> dict[str, object]:
+    """Return what a command line calls its verb with, without calling it."""
+    command: Any = get_command(cli.app)
+    for verb in (*command.commands.values(), *command.commands["memory"].commands.values()):
+        if not hasattr(verb, "commands"):
+            verb.callback = lambda **values: values
+    with command.make_context("callosal", arguments) as context:
+        return command.invoke(context)
+
+
 @pytest.mark.parametrize("command", sorted(set(COMMANDS)))
 def test_every_command_of_the_readme_is_one(command: str) -> None:
     program, *arguments = shlex.split(command)
@@ -110,7 +122,7 @@ def test_every_command_of_the_readme_is_one(command: str) -> None:
         assert parse(arguments[1:]).model
     else:
         assert program == "callosal"
-        assert callable(cli.make_parser().parse_args(arguments).verb)
+        assert isinstance(called_with(arguments), dict)
 
 
 @pytest.mark.parametrize(

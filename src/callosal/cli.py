@@ -1,78 +1,60 @@
-"""The command line: verbs only, each of which calls the library."""
+"""The command line: verbs only, each of which calls the library.
 
-import argparse
+A verb imports what it needs when it is called, so that help and mistakes take no time.
+"""
+
+import io
 import json
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from pathlib import Path
-from typing import Any, NoReturn
+from pkgutil import iter_modules
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
-from rich.console import Console
+import typer
+from typer.core import TyperCommand, TyperGroup
+from typer.main import get_command
 
-from callosal.cli_memory import add_memory_verbs
-from callosal.contract import contract_table
+import callosal
 from callosal.lab import studies
-from callosal.lab.report.build import PAGE_FILE
-from callosal.lab.report.records import ARMS
-from callosal.lab.runner import (
-    Run,
-    evaluate_held_out,
-    load_trained,
-    require_writable,
-    run,
-    run_all,
-)
-from callosal.lab.runs import load_config, override
-from callosal.lab.studies.benchmark.recipe import RECIPES
-from callosal.lab.studies.rivals.recipe import check_contenders
 
+if TYPE_CHECKING:
+    from callosal.memory.disk.storage import StoredMemory
 
-class _Parser(argparse.ArgumentParser):
-    """A parser that says what is wrong in one line."""
-
-    def error(self, message: str) -> NoReturn:
-        print(f"{self.prog}: {message} (see {self.prog} --help)", file=sys.stderr)
-        raise SystemExit(2)
-
-
-def parse_seeds(text: str) -> list[int]:
-    """Read ``0-4`` or ``101,102,103``, or both.
-
-    Raises:
-        ArgumentTypeError: it is neither, or names a seed twice, or a range goes down.
-
-    >>> parse_seeds("0-2,7")
-    [0, 1, 2, 7]
-    """
-    seeds: list[int] = []
-    for part in text.split(","):
-        first, dash, last = part.partition("-")
-        if not first.isdecimal() or (dash and not last.isdecimal()):
-            raise argparse.ArgumentTypeError(f"{text!r} is not like 0-4 or 101,102,103")
-        if int(last or first) < int(first):
-            raise argparse.ArgumentTypeError(f"{text!r} holds a range that goes down")
-        seeds.extend(range(int(first), int(last or first) + 1))
-    if len(set(seeds)) < len(seeds):
-        raise argparse.ArgumentTypeError(f"{text!r} names a seed twice")
-    return seeds
+# By their names alone, since what carries them out imports torch.
+Recipe = Literal["paper", "quick"]
+Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
+STUDIES = tuple(m.name for m in iter_modules(studies.__path__) if m.ispkg and m.name != "benchmark")
+# Which extra brings a module that is missing.
+_EXTRAS = dict.fromkeys(("scipy", "matplotlib", "PIL", "pandas", "jinja2"), "lab") | {"rich": "cli"}
+_PNG = b"\x89PNG\r\n\x1a\n"
+# What typer raises for a wrong command line, in whichever module its version keeps it.
+_UsageError: Any = typer.BadParameter.__base__
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run a verb; user errors end in one line and exit code 2, a run that failed in exit code 1."""
-    parsed = make_parser().parse_args(arguments)
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            # What a terminal's encoding lacks is shown by its number.
+            stream.reconfigure(errors="backslashreplace")
+    arguments = sys.argv[1:] if arguments is None else list(arguments)
+    command = get_command(app)
     try:
-        return parsed.verb(parsed)
+        with command.make_context("callosal", arguments) as context:
+            return command.invoke(context)
+    except typer.Exit as ending:
+        return ending.exit_code
+    except _UsageError as error:
+        return _fail(_usage(error))
     except (ValueError, OSError, ImportError) as error:
-        # An optional extra that is missing says how to install it.
         # An interrupt while workers start can end in an error of what it tore apart.
         if not _was_interrupted(error):
-            print(f"callosal: {' '.join(str(error).split())}", file=sys.stderr)
-            return 2
+            return _fail(f"callosal: {_remedy(error) or error}")
     except KeyboardInterrupt:
         pass
-    print("callosal: stopped; the same command goes on from the last checkpoint", file=sys.stderr)
-    return 130
+    return _fail("callosal: stopped; the same command goes on from the last checkpoint", code=130)
 
 
 def _was_interrupted(error: BaseException | None) -> bool:
@@ -81,138 +63,327 @@ def _was_interrupted(error: BaseException | None) -> bool:
     return error is not None
 
 
-def make_parser() -> argparse.ArgumentParser:
-    """Return the parser of all verbs; each sets ``verb`` to the function that carries it out."""
-    parser = _Parser(
-        prog="callosal", description="Lateralized, persistent memory for transformers."
-    )
-    verbs = parser.add_subparsers(title="verbs", required=True, metavar="VERB")
-
-    verb = verbs.add_parser(
-        "reproduce", help="train every arm of a recipe and report on the claims"
-    )
-    verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    verb.add_argument("--seeds", type=parse_seeds, default=[0, 1, 2], help="0-4 or 101,102,103")
-    verb.add_argument("--out", type=Path, default=Path("runs/quick"), help="folder of the study")
-    verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
-    verb.set_defaults(verb=_reproduce)
-
-    verb = verbs.add_parser("study", help="run a study, or what is left of it, and report on it")
-    verb.add_argument(
-        "name",
-        choices=studies.names(),
-    )
-    verb.add_argument("--seeds", type=parse_seeds, help="0-4 or 101,102 (default: the study's own)")
-    verb.add_argument("--out", type=Path, help="folder of the study (default: runs/NAME)")
-    verb.add_argument("--workers", type=_positive, default=2, help="runs side by side")
-    verb.set_defaults(verb=_study)
-
-    verb = verbs.add_parser(
-        "contract", help="check every memory and rival against the contract, as a Markdown table"
-    )
-    verb.set_defaults(verb=_contract)
-
-    verb = verbs.add_parser("train", help="train one run, on its recipe or off it")
-    verb.add_argument("--recipe", choices=sorted(RECIPES), default="quick")
-    verb.add_argument("--arm", choices=ARMS, default="inhibitory")
-    verb.add_argument("--seed", type=_natural, default=0)
-    verb.add_argument("--out", type=Path, default=Path("runs/train"), help="folder of the study")
-    verb.add_argument(
-        "--set",
-        action="append",
-        default=[],
-        metavar="FIELD=VALUE",
-        help="change a field, such as memory.gain=6; the run is then no evidence for a claim",
-    )
-    verb.set_defaults(verb=_train)
-
-    verb = verbs.add_parser("evaluate", help="evaluate a trained run on the held-out stream")
-    verb.add_argument(
-        "run", type=Path, help="a folder such as runs/quick/runs/quick-inhibitory-..."
-    )
-    verb.set_defaults(verb=_evaluate)
-
-    verb = verbs.add_parser(
-        "report", help="rebuild tables, figures and the page from recorded runs"
-    )
-    verb.add_argument("folder", type=Path, help="folder of the study")
-    verb.add_argument(
-        "--into",
-        type=Path,
-        action="append",
-        default=[],
-        metavar="PAGE",
-        help="also put the tables into a Markdown page, between the marks that name them",
-    )
-    verb.set_defaults(verb=_report)
-
-    add_memory_verbs(verbs)
-    return parser
+def _usage(error: Any) -> str:
+    """Return what is wrong with a command line, and what is allowed instead."""
+    path = error.ctx.command_path if error.ctx else "callosal VERB"
+    message = error.format_message().replace("Value error, ", "")  # pydantic's, in typer
+    command = error.ctx and error.ctx.command
+    if command and hasattr(error, "option_name"):
+        options = [name for param in command.params for name in param.opts if name[:1] == "-"]
+        message = f"{message.rstrip('.')}; the options are {', '.join(options)}"
+    elif hasattr(command, "commands"):
+        message += f" VERB is one of {', '.join(command.commands)}"
+    return f"{path}: {message.rstrip('.')} (see {path} --help)"
 
 
-def _natural(text: str) -> int:
-    if not text.isdecimal():
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 0 on")
-    return int(text)
+def _remedy(error: Exception) -> str | None:
+    """Return how to install a module that is missing, where the error does not say so itself."""
+    module = (getattr(error, "name", None) or "").partition(".")[0]
+    if isinstance(error, ImportError) and module in _EXTRAS:
+        return f'this needs {module}; pip install "callosal[{_EXTRAS[module]}]"'
+    return None
 
 
-def _positive(text: str) -> int:
-    if not text.isdecimal() or int(text) < 1:
-        raise argparse.ArgumentTypeError(f"{text!r} is not a whole number from 1 on")
-    return int(text)
+def _fail(message: str, code: int = 2) -> int:
+    print(_printable(" ".join(message.split())), file=sys.stderr)
+    return code
 
 
-def _reproduce(parsed: argparse.Namespace) -> int:
-    recipe = RECIPES[parsed.recipe]
-    failed = _run([recipe(arm, seed) for seed in parsed.seeds for arm in ARMS], parsed)
-    parsed.folder, parsed.into = parsed.out, []
-    return _report(parsed) or failed
+def _say(*lines: object) -> None:
+    for line in lines:
+        print(_printable(str(line)))
 
 
-def _study(parsed: argparse.Namespace) -> int:
-    parsed.out = parsed.out or Path("runs") / parsed.name
-    configs = studies.configs(parsed.name, parsed.seeds)
-    failed = _run(configs, parsed, studies.run_of(parsed.name) or run)
-    parsed.folder, parsed.into = parsed.out, []
-    return _report(parsed) or failed
+def _printable(text: str) -> str:
+    """Escape what a terminal would obey instead of showing it."""
+    return "".join(c if c.isprintable() else repr(c)[1:-1] for c in text)
 
 
-def _contract(parsed: argparse.Namespace) -> int:  # noqa: ARG001
+def parse_seeds(text: str) -> list[int]:
+    """Read ``0-4`` or ``101,102,103``, or both.
+
+    Raises:
+        BadParameter: it is neither, or names a seed twice, or a range goes down.
+
+    >>> parse_seeds("0-2,7")
+    [0, 1, 2, 7]
+    """
+    seeds: list[int] = []
+    for part in text.split(","):
+        first, dash, last = part.partition("-")
+        if not first.isdecimal() or (dash and not last.isdecimal()):
+            raise typer.BadParameter(f"{text!r} is not like 0-4 or 101,102,103")
+        if int(last or first) < int(first):
+            raise typer.BadParameter(f"{text!r} holds a range that goes down")
+        seeds.extend(range(int(first), int(last or first) + 1))
+    if len(set(seeds)) < len(seeds):
+        raise typer.BadParameter(f"{text!r} names a seed twice")
+    return seeds
+
+
+def _whole(least: int) -> Callable[[object], int]:
+    def parse(given: object) -> int:
+        text = str(given)  # a default is a number already
+        if not text.isdecimal() or int(text) < least:
+            raise typer.BadParameter(f"{text!r} is not a whole number from {least} on")
+        return int(text)
+
+    return parse
+
+
+def _study(name: str) -> str:
+    if name not in STUDIES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(STUDIES)}")
+    return name
+
+
+def _source(text: str) -> tuple[str, str]:
+    bank, _, parent = text.partition("=")
+    if not bank or parent not in ("A", "B", "A+B"):
+        raise typer.BadParameter(f"{text!r} is not like left=A, right=B or 0=A+B")
+    return bank, parent
+
+
+class _Verbs(TyperGroup):
+    def get_help_option(self, ctx: Any) -> Any:
+        option: Any = super().get_help_option(ctx)
+        option.default = False  # by None, typer would import pydantic first: 0.2 s
+        return option
+
+
+class _ManyBanks(TyperCommand):
+    """A verb whose ``--bank`` takes several values, ``--bank left right``, and may be repeated."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        spread, option = [], ""
+        for argument in args:
+            if argument.startswith("-"):
+                option = argument
+            elif option == "--bank" != spread[-1]:
+                spread.append(option)
+            spread.append(argument)
+        return super().parse_args(ctx, spread)
+
+
+# Parsers decide on the types that are Any here.
+Study = Annotated[Any, typer.Argument(parser=_study, metavar="|".join(STUDIES))]
+Seed = Annotated[Any, typer.Option(parser=_whole(0), metavar="N")]
+Seeds = Annotated[Any, typer.Option(parser=parse_seeds, metavar="0-4|101,102,103")]
+Workers = Annotated[Any, typer.Option(parser=_whole(1), metavar="N", help="runs side by side")]
+Out = Annotated[Path, typer.Option(metavar="FOLDER", help="folder of the study")]
+OwnOut = Annotated[Path | None, typer.Option(metavar="FOLDER", help="(default: runs/NAME)")]
+Changes = Annotated[list[str] | None, typer.Option("--set", metavar="FIELD=VALUE")]
+Pages = Annotated[list[Path] | None, typer.Option(metavar="PAGE")]
+Picture = Annotated[Path | None, typer.Option(metavar="PNG", help="also draw the slots' norms")]
+Sources = Annotated[list[Any] | None, typer.Option(parser=_source, metavar="BANK=PARENT")]
+Banks = Annotated[list[str] | None, typer.Option(metavar="BANK")]
+NewFile = Annotated[Path, typer.Option(metavar="FILE", help="a new file")]
+NewOrSame = Annotated[Path | None, typer.Option(metavar="FILE", help="a new file (else in place)")]
+
+_PLAIN: Any = {
+    "cls": _Verbs,
+    "add_completion": False,
+    "rich_markup_mode": None,
+    "subcommand_metavar": "VERB ...",
+}
+app = typer.Typer(help="Lateralized, persistent memory for transformers.", **_PLAIN)
+memory = typer.Typer(help="Look at memory files, or edit them, without a model.", **_PLAIN)
+app.add_typer(memory, name="memory")
+
+
+def _version(asked: bool) -> bool:
+    if asked:
+        _say(f"callosal {callosal.__version__}")
+        raise typer.Exit
+    return asked
+
+
+@app.callback()
+def _program(
+    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
+) -> None: ...
+
+
+@app.command()
+def reproduce(
+    recipe: Recipe = "quick",
+    seeds: Seeds = "0-2",
+    out: Out = Path("runs/quick"),
+    workers: Workers = 2,
+) -> int:
+    """Train every arm of a recipe and report on the claims."""
+    from callosal.lab.report.records import ARMS
+    from callosal.lab.studies.benchmark.recipe import RECIPES
+
+    configs = [RECIPES[recipe](arm, seed) for seed in seeds for arm in ARMS]
+    failed = _run(configs, out, num_workers=workers)
+    return report(out) or failed
+
+
+@app.command()
+def study(name: Study, seeds: Seeds = None, out: OwnOut = None, workers: Workers = 2) -> int:
+    """Run a study, or what is left of it, and report on it.
+
+    By default with the seeds of the committed results.
+    """
+    from callosal.lab.studies import catalog
+
+    folder = out or Path("runs") / name
+    configs, run = catalog.configs(name, seeds), catalog.run_of(name)
+    failed = _run(configs, folder, num_workers=workers, **({} if run is None else {"run": run}))
+    return report(folder) or failed
+
+
+@app.command()
+def contract() -> int:
+    """Print how every memory and rival keeps the contract."""
+    from callosal.contract import contract_table
+    from callosal.lab.studies.rivals.recipe import check_contenders
+
     reports = check_contenders()
     print(contract_table(reports))
     return int(any(report.broken for report in reports.values()))
 
 
-def _train(parsed: argparse.Namespace) -> int:
-    config = override(RECIPES[parsed.recipe](parsed.arm, parsed.seed), parsed.set)
-    failed = _run([config], parsed)
-    print(parsed.out / "runs" / config.name)
+@app.command()
+def train(
+    recipe: Recipe = "quick",
+    arm: Arm = "inhibitory",
+    seed: Seed = 0,
+    out: Out = Path("runs/train"),
+    changes: Changes = None,
+) -> int:
+    """Train one run, on its recipe or off it.
+
+    With a field changed, such as --set memory.gain=6, it is off it, and no evidence for a claim.
+    """
+    from callosal.lab.runs import override
+    from callosal.lab.studies.benchmark.recipe import RECIPES
+
+    config = override(RECIPES[recipe](arm, seed), changes or [])
+    failed = _run([config], out, num_workers=1)
+    _say(out / "runs" / config.name)
     return failed
 
 
-def _run(configs: Sequence[Any], parsed: argparse.Namespace, how: Run = run) -> int:
-    require_writable(parsed.out)
-    failures = run_all(configs, parsed.out, run=how, num_workers=getattr(parsed, "workers", 1))
+def _run(configs: Sequence[Any], folder: Path, **how: Any) -> int:
+    from callosal.lab.runner import require_writable, run_all
+
+    require_writable(folder)
+    failures = run_all(configs, folder, **how)
     for failure in failures:
-        print(f"callosal: {failure}", file=sys.stderr)
+        _fail(f"callosal: {failure}")
     return int(bool(failures))
 
 
-def _evaluate(parsed: argparse.Namespace) -> int:
-    config = load_config(parsed.run)
-    evaluation = evaluate_held_out(load_trained(config, parsed.run), config)
+@app.command()
+def evaluate(run: Path) -> int:
+    """Evaluate a trained run on the held-out stream.
+
+    Its folder is one such as runs/quick/runs/quick-inhibitory-...
+    """
+    from callosal.lab.runner import evaluate_held_out, load_trained
+    from callosal.lab.runs import load_config
+
+    config = load_config(run)
+    evaluation = evaluate_held_out(load_trained(config, run), config)
     print(json.dumps({"run": config.name, **asdict(evaluation)}, indent=1))
     return 0
 
 
-def _report(parsed: argparse.Namespace) -> int:
-    if not parsed.folder.is_dir():
-        raise ValueError(f"there is no folder {parsed.folder}; make one with callosal reproduce")
-    require_writable(parsed.folder)
-    report = studies.read_report(parsed.folder)
-    report.write()
-    for page in parsed.into:
-        report.fill(page)
-    report.show(Console())
-    print(f"The page, with pictures: {parsed.folder / PAGE_FILE}")
+@app.command()
+def report(folder: Path, into: Pages = None) -> int:
+    """Rebuild tables, figures and the page from recorded runs.
+
+    --into also puts the tables into a Markdown page, between the marks that name them.
+    """
+    from rich.console import Console
+
+    from callosal.lab.report.build import PAGE_FILE
+    from callosal.lab.studies.catalog import read_report
+
+    if not folder.is_dir():
+        raise ValueError(f"there is no folder {folder}; make one with callosal reproduce")
+    found = read_report(folder)
+    found.write()
+    for page in into or []:
+        found.fill(page)
+    found.show(Console())
+    _say(f"The page, with pictures: {folder / PAGE_FILE}")
+    return 0
+
+
+@memory.command()
+def inspect(file: Path, picture: Picture = None) -> int:
+    """Show banks, slots in use, norms, age and notes."""
+    from callosal.memory.disk.listing import list_memory
+    from callosal.memory.disk.storage import read_memory
+
+    stored = read_memory(file)
+    if picture is not None:
+        _draw(stored, picture)
+    _say(*list_memory(stored, file))
+    return 0
+
+
+def _draw(stored: "StoredMemory", picture: Path) -> None:
+    from callosal.lab.report.memory_picture import draw_norms
+    from callosal.memory.editing import bank_name
+    from callosal.memory.inspection import slot_norms
+
+    if picture.is_file() and not picture.read_bytes().startswith(_PNG):
+        raise ValueError(f"{picture} is there and no picture; choose another file for it")
+    norms = slot_norms(stored.state)
+    names = [bank_name(bank, norms.shape[1]) for bank in range(norms.shape[1])]
+    picture.write_bytes(draw_norms(norms.numpy(), names, stored.header.max_slot_norm))
+    _say(f"The picture: {picture}")
+
+
+@memory.command()
+def diff(a: Path, b: Path) -> int:
+    """Show how the banks of two files differ."""
+    from callosal.memory.disk.files import diff_files
+    from callosal.memory.disk.listing import list_changes
+
+    changes, remarks = diff_files(a, b)
+    _say(*list_changes(changes), *(f"Note: {remark}." for remark in remarks))
+    return 0
+
+
+@memory.command(cls=_ManyBanks)
+def merge(a: Path, b: Path, out: NewFile, bank: Sources = None) -> int:
+    """Make one memory of two, bank by bank.
+
+    A bank comes from a parent, as by --bank left=A right=B 2=A+B; those left out come from both.
+    """
+    from callosal.memory.disk.files import merge_files
+    from callosal.memory.disk.listing import list_memory
+
+    banks = dict(bank or [])
+    if len(banks) < len(bank or []):
+        raise ValueError("--bank names a bank twice; name each bank once")
+    _say(*list_memory(merge_files(a, b, out, banks), out))
+    return 0
+
+
+@memory.command()
+def fork(file: Path, copies: list[Path]) -> int:
+    """Copy a memory into new files that go on by their own."""
+    from callosal.memory.disk.files import fork_file
+
+    fork_file(file, copies)
+    _say(*copies)
+    return 0
+
+
+@memory.command(cls=_ManyBanks)
+def reset(file: Path, bank: Banks = None, out: NewOrSame = None) -> int:
+    """Blank banks of a memory: left, right or a number.
+
+    By default all of them are, and the carried context.
+    """
+    from callosal.memory.disk.files import reset_file
+    from callosal.memory.disk.listing import list_memory
+
+    _say(*list_memory(reset_file(file, bank or None, out), out or file))
     return 0

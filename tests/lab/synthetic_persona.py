@@ -5,10 +5,10 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from callosal.lab.studies.persona.claims import CELLS, LAYER, LAYERS, MAIN
 from tests.lab.synthetic_rivals import measures_of
 
 from callosal.lab.report.records import RunRecord
-from callosal.lab.studies.persona.claims import CELLS, LAYER, LAYERS, MAIN
 
 CHANCE = 1 / 24
 MARKS = [0, 2, 10, 30, 100]

@@ -8,15 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
-from rich.console import Console
-from tests.lab.synthetic import synthetic_cell, synthetic_runs
-
-from callosal.lab.measures.intervals import mean_interval, share_interval
-from callosal.lab.report import build_report, show_report
 from callosal.lab.report.cell_tables import cells_table, make_cell_tables
-from callosal.lab.report.claims import CLAIMS, cross_talk, judge, signed_separation
 from callosal.lab.report.domain_figures import Jump, find_jump, jumps_table, lateralized_sentence
 from callosal.lab.report.layouts import LAYOUTS, layout_of
 from callosal.lab.report.map_data import (
@@ -30,12 +22,6 @@ from callosal.lab.report.map_data import (
     predict_separation,
 )
 from callosal.lab.report.plane_figures import map_sentence
-from callosal.lab.report.records import RunRecord, append_record
-from callosal.lab.report.study import make_study
-from callosal.lab.report.tables import MOST_ROWS, number
-from callosal.lab.studies.hard import recipe as hard
-from callosal.lab.studies.map import recipe as lateralization_map
-from callosal.lab.studies.sequel import recipe as sequel
 from callosal.lab.studies.study_claims import (
     BELOW_THRESHOLD,
     HARD_CLAIMS,
@@ -48,6 +34,20 @@ from callosal.lab.studies.study_claims import (
     largest_separation,
     least_separation,
 )
+from hypothesis import given
+from hypothesis import strategies as st
+from rich.console import Console
+from tests.lab.synthetic import synthetic_cell, synthetic_runs
+
+from callosal.lab.measures.intervals import mean_interval, share_interval
+from callosal.lab.report import build_report, show_report
+from callosal.lab.report.claims import CLAIMS, cross_talk, judge, signed_separation
+from callosal.lab.report.records import RunRecord, append_record
+from callosal.lab.report.study import make_study
+from callosal.lab.report.tables import MOST_ROWS, number
+from callosal.lab.studies.hard import recipe as hard
+from callosal.lab.studies.map import recipe as lateralization_map
+from callosal.lab.studies.sequel import recipe as sequel
 
 STUDIES = ("map", "sequel", "hard")
 

@@ -9,6 +9,32 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from callosal.lab.report.layouts import LAYOUTS
+from callosal.lab.report.persona_figures import persona_sentence
+from callosal.lab.report.persona_lines import COLOURS, MARKERS
+from callosal.lab.report.persona_tables import (
+    answers_table,
+    bank_seeds_table,
+    kept_seeds_table,
+    kept_table,
+    kinds_table,
+    layers_table,
+    persona_facts,
+    persona_tables,
+    rule_seeds_table,
+    variants_table,
+)
+from callosal.lab.studies.persona.claims import (
+    CELLS,
+    HOSTS,
+    LAYERS,
+    MAIN,
+    PERSONA_CLAIMS,
+    VARIANTS,
+    cross_talk,
+    facts_bank,
+    without_bank,
+)
 from rich.console import Console
 from tests.lab.synthetic_persona import (
     CHANCE,
@@ -29,36 +55,10 @@ from callosal.lab.measures.answers import Answers
 from callosal.lab.report import build_report, show_report
 from callosal.lab.report.build import fill_tables
 from callosal.lab.report.claims import judge
-from callosal.lab.report.layouts import LAYOUTS
-from callosal.lab.report.persona_figures import persona_sentence
-from callosal.lab.report.persona_lines import COLOURS, MARKERS
-from callosal.lab.report.persona_tables import (
-    answers_table,
-    bank_seeds_table,
-    kept_seeds_table,
-    kept_table,
-    kinds_table,
-    layers_table,
-    persona_facts,
-    persona_tables,
-    rule_seeds_table,
-    variants_table,
-)
 from callosal.lab.report.records import RunRecord, append_record
 from callosal.lab.report.study import make_study
 from callosal.lab.report.tables import Table, to_markdown
 from callosal.lab.studies.persona.base_models import HostConfig
-from callosal.lab.studies.persona.claims import (
-    CELLS,
-    HOSTS,
-    LAYERS,
-    MAIN,
-    PERSONA_CLAIMS,
-    VARIANTS,
-    cross_talk,
-    facts_bank,
-    without_bank,
-)
 from callosal.lab.studies.persona.recipe import PersonaRun, configs
 from callosal.lab.tasks import persona as task
 from callosal.memory import MemoryConfig

@@ -11,18 +11,18 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callosal.lab.report.drawing import ARM_COLOURS, spread
+from callosal.lab.report.figures import KINDS, retention_sentence
+from callosal.lab.report.training_figures import modes_of
 from rich.console import Console
 from tests.lab.synthetic import synthetic_run, synthetic_runs
 
 from callosal.lab.report import build_report, show_report
 from callosal.lab.report.build import fill_tables
 from callosal.lab.report.claims import CLAIMS, judge
-from callosal.lab.report.drawing import ARM_COLOURS, spread
-from callosal.lab.report.figures import KINDS, retention_sentence
 from callosal.lab.report.records import ARMS, RecordError, RunRecord, append_record
 from callosal.lab.report.study import load_study, make_study
 from callosal.lab.report.tables import claims_table, number, study_tables, to_markdown
-from callosal.lab.report.training_figures import modes_of
 from callosal.lab.studies.benchmark import recipe as recipes
 
 

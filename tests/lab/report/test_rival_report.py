@@ -10,6 +10,30 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+from callosal.lab.report.bank_figures import banks_sentence, capacity_sentence
+from callosal.lab.report.bank_tables import (
+    banks_table,
+    capacity_table,
+    cells_by_shape,
+    domain_names,
+    domains_table,
+    sorted_shares,
+)
+from callosal.lab.report.drawing import CEILING, FLOOR, LABEL_GAP, keep_inside
+from callosal.lab.report.layouts import LAYOUTS
+from callosal.lab.report.rival_figures import COLOURS, VARIANTS, rivals_sentence
+from callosal.lab.report.rival_tables import (
+    best_rates,
+    by_recall,
+    dissociation_table,
+    doing_table,
+    rates_table,
+    rivals_table,
+    settings_table,
+    swap_table,
+)
+from callosal.lab.studies.rivals.claims import BANK_CLAIMS, RIVAL_CLAIMS
+from callosal.lab.studies.rivals.lesions import lesions
 from rich.console import Console
 from tests.lab.synthetic_rivals import (
     LETTERS,
@@ -25,34 +49,10 @@ from tests.lab.synthetic_rivals import (
 )
 
 from callosal.lab.report import build_report, show_report
-from callosal.lab.report.bank_figures import banks_sentence, capacity_sentence
-from callosal.lab.report.bank_tables import (
-    banks_table,
-    capacity_table,
-    cells_by_shape,
-    domain_names,
-    domains_table,
-    sorted_shares,
-)
 from callosal.lab.report.claims import Claim, judge
-from callosal.lab.report.drawing import CEILING, FLOOR, LABEL_GAP, keep_inside
-from callosal.lab.report.layouts import LAYOUTS
 from callosal.lab.report.records import RunRecord, append_record
-from callosal.lab.report.rival_figures import COLOURS, VARIANTS, rivals_sentence
-from callosal.lab.report.rival_tables import (
-    best_rates,
-    by_recall,
-    dissociation_table,
-    doing_table,
-    rates_table,
-    rivals_table,
-    settings_table,
-    swap_table,
-)
 from callosal.lab.report.study import make_study
 from callosal.lab.report.tables import Table
-from callosal.lab.studies.rivals.claims import BANK_CLAIMS, RIVAL_CLAIMS
-from callosal.lab.studies.rivals.lesions import lesions
 
 STUDIES: dict[str, Callable[[], list[RunRecord]]] = {
     "rivals": rival_runs,

@@ -8,6 +8,7 @@ from typing import Any
 import numpy as np
 import pytest
 import torch
+from callosal.lab.studies.persona.claims import CELLS, HOSTS, MAIN, Host
 from tests.hosts import hosts as _quiet  # noqa: F401  (imports transformers without its warnings)
 from torch import Tensor
 
@@ -21,7 +22,6 @@ from callosal.lab.studies.persona.base_models import (
     persona_tokenizer,
     text_step,
 )
-from callosal.lab.studies.persona.claims import CELLS, HOSTS, MAIN, Host
 from callosal.lab.studies.persona.recipe import PersonaRun, configs
 from callosal.lab.tasks.persona import CHANCE, PersonaConfig
 from callosal.lab.tasks.words import ATTRIBUTES, SPELLED

@@ -4,6 +4,7 @@ import math
 from collections.abc import Callable
 
 import pytest
+from callosal.lab.studies.persona.claims import MAIN, PERSONA_CLAIMS
 from tests.lab.synthetic_persona import (
     CHANCE,
     SEEDS,
@@ -18,7 +19,6 @@ from tests.lab.synthetic_persona import (
 
 from callosal.lab.report.claims import judge
 from callosal.lab.report.records import RunRecord
-from callosal.lab.studies.persona.claims import MAIN, PERSONA_CLAIMS
 
 GPT2, LLAMA = MAIN["GPT-2"], MAIN["Llama"]
 

@@ -3,10 +3,10 @@
 from pathlib import Path
 
 import pytest
+from callosal.lab.report.rival_tables import best_rates
 
 from callosal.contract import contract_table
 from callosal.lab.report.records import read_records
-from callosal.lab.report.rival_tables import best_rates
 from callosal.lab.studies.rivals.recipe import (
     CONTENDERS,
     LEARNING_RATES,
