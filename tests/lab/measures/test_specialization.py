@@ -51,6 +51,9 @@ FOUR = [[1.0, 0.0, 0.0], [0.0, 1.0, 0.0], [0.0, 0.0, 1.0], [0.4, 0.3, 0.3]]
 @pytest.mark.parametrize(
     ("table", "d_sep", "p_ct", "largest", "mutual"),
     [
+        # A bank each, for one domain too: full specialization, whichever it is.
+        ([[0.0, 1.0, 0.0]], [1.0], 0.0, 1.0, 0.0),
+        ([[0.0, 0.0, 1.0], [1.0, 0.0, 0.0], [0.0, 1.0, 0.0]], [1.0] * 3, 0.0, 1 / 3, 1.0),
         ([[1.0, 0.0], [0.0, 1.0]], [1.0, -1.0], 0.0, 0.5, 1.0),
         ([[0.0, 1.0], [1.0, 0.0]], [-1.0, 1.0], 0.0, 0.5, 1.0),
         ([[0.5, 0.5], [0.5, 0.5]], [0.0, 0.0], 0.5, 0.5, 0.0),
@@ -83,9 +86,7 @@ def test_tables_worked_out_by_hand(
 
 
 @given(tables(), st.randoms(use_true_random=False))
-def test_measures_stay_in_their_ranges_whatever_banks_and_domains_are_called(
-    table: np.ndarray, random: Random
-) -> None:
+def test_measures_are_in_range_whatever_the_names(table: np.ndarray, random: Random) -> None:
     assert len(separation(table)) == len(table)
     assert all(-1.0 <= value <= 1.0 for value in separation(table))
     assert -1e-12 <= cross_talk(table) <= 1.0
@@ -101,7 +102,6 @@ def test_measures_stay_in_their_ranges_whatever_banks_and_domains_are_called(
 @given(tables(num_banks=2))
 def test_swapping_two_banks_flips_the_sign_of_separation(table: np.ndarray) -> None:
     assert separation(table[:, ::-1]) == pytest.approx([-value for value in separation(table)])
-    assert separation(table) == pytest.approx([2.0 * row[0] - 1.0 for row in table])
 
 
 @given(tables(num_domains=3, num_banks=3), st.permutations(range(3)))
@@ -142,32 +142,8 @@ def test_information_is_the_divergence_of_joint_from_product(table: np.ndarray) 
     assert information(table) == pytest.approx(expected, abs=1e-9)
 
 
-@given(st.integers(2, 4), st.integers(0, 3))
-def test_collapse_and_even_split_carry_no_information(size: int, bank: int) -> None:
-    even = np.full((size, size), 1.0 / size)
-    collapsed = np.eye(size)[[bank % size] * size]
-    for table in (even, collapsed):
-        assert cross_talk(table) == pytest.approx(1.0 - 1.0 / size)
-        assert information(table) == pytest.approx(0.0, abs=1e-12)
-    assert dominance(even) == pytest.approx(1.0 / size)
-    assert dominance(collapsed) == pytest.approx(1.0)
-
-
-@given(st.integers(1, 4), st.permutations(range(4)))
-def test_a_bank_each_is_full_specialization_whichever_it_is(
-    num_domains: int, order: list[int]
-) -> None:
-    table = np.eye(4)[order][:num_domains]
-    assert own_banks(table) == order[:num_domains]
-    assert cross_talk(table) == pytest.approx(0.0)
-    assert separation(table) == [1.0] * num_domains
-    assert information(table) == pytest.approx(1.0 if num_domains > 1 else 0.0)
-
-
 @given(st.integers(1, 3), st.integers(1, 3), st.integers(0, 999))
-def test_domain_shares_are_means_over_each_domains_tokens(
-    num_domains: int, num_banks: int, seed: int
-) -> None:
+def test_domain_shares_are_means_over_tokens(num_domains: int, num_banks: int, seed: int) -> None:
     generator = np.random.default_rng(seed)
     labels = [*range(num_domains), *generator.integers(num_domains, size=7).tolist()]
     shares = generator.dirichlet(np.ones(num_banks), size=len(labels))

@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -47,10 +48,8 @@ def test_memory_network_forgets_what_left_the_ring() -> None:
     gradient = gradient.flatten(1, 2).abs().amax(-1)
     assert (gradient[:, 0] == 0.0).all()
     assert (gradient[:, 1:] > 0.0).all()
-
-
-def test_memory_network_keeps_places_for_existing_tokens_only() -> None:
-    memory, hidden = build("memory_network"), draw(1, 3, 4)
+    # Only existing tokens take places.
+    hidden = draw(1, 3, 4)
     mask = torch.tensor([[[1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0]]]).bool()
     _, state = memory(hidden, memory.blank(1), mask)
     assert state.held.tolist() == [[0, 0, 1, 1, 1, 1, 1]]
@@ -128,10 +127,7 @@ def test_switch_sends_a_token_to_one_expert() -> None:
         chosen = int(shares[*place].argmax())
         expected = probability[*place, chosen] * memory.experts[chosen](hidden[*place])
         assert_near(y[*place], expected)
-
-    num_tokens = mask.sum()
-    fractions = shares.sum((0, 1, 2)) / num_tokens
-    means = probability[mask].sum(0) / num_tokens
+    fractions, means = shares[mask].mean(0), probability[mask].mean(0)
     assert_near(state.penalty, 0.01 * 3 * (fractions * means).sum())
     (gradient,) = torch.autograd.grad(state.penalty, memory.router[1].weight)
     assert gradient.abs().max() > 0.0
@@ -154,27 +150,18 @@ def test_the_balance_loss_by_hand() -> None:
 
 @pytest.mark.parametrize(("num_heads", "head_width", "depth"), [(2, 4, 1), (1, WIDTH, 2)])
 @pytest.mark.parametrize("renew", [True, False])
-def test_titans_is_the_package_over_the_stream(
-    num_heads: int, head_width: int, depth: int, renew: bool
-) -> None:
+def test_titans_is_the_package(num_heads: int, head_width: int, depth: int, renew: bool) -> None:
     """Renewed, it is the package with a batch per segment; else as the package comes."""
-    config = TitansConfig(
-        width=WIDTH,
-        num_heads=num_heads,
-        head_width=head_width,
-        depth=depth,
-        max_step=0.7,
-        renew=renew,
-    )
+    sizes: dict[str, Any] = {"num_heads": num_heads, "head_width": head_width, "depth": depth}
+    config = TitansConfig(width=WIDTH, max_step=0.7, renew=renew, **sizes)
     memory, hidden = make(config).double(), draw(2, 3, 4)
-    sizes = {"depth": depth, "expansion_factor": 2.0}
     package = type(memory.neural)(
         WIDTH,
         batch_size=4 if renew else None,
         default_step_transform_max_lr=0.7,
         heads=num_heads,
         dim_head=head_width,
-        default_model_kwargs=sizes,
+        default_model_kwargs={"depth": depth, "expansion_factor": 2.0},
     ).double()
     package.load_state_dict(memory.neural.state_dict())
     expected, _ = package(hidden.flatten(1, 2))
@@ -190,9 +177,8 @@ def test_titans_takes_no_mask_with_a_gap_and_no_part_of_a_chunk() -> None:
     mask[0, 3] = False
     with pytest.raises(ValueError, match="a mask with absent tokens; titans-pytorch forgets"):
         memory(hidden, state, mask)
-    with pytest.raises(
-        ValueError, match=r"3 tokens; .* multiples of TitansConfig.chunk_size \(2\)"
-    ):
+    message = r"3 tokens; .* multiples of TitansConfig.chunk_size \(2\)"
+    with pytest.raises(ValueError, match=message):
         memory(hidden[:, :3], state)
 
 

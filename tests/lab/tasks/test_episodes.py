@@ -4,7 +4,6 @@ import math
 import random
 import re
 from collections import Counter
-from collections.abc import Callable
 from dataclasses import replace
 from itertools import permutations
 from typing import Any
@@ -63,9 +62,7 @@ def questions(config: EpisodeConfig, tensor: Tensor) -> Tensor:
 
 
 @given(episode_configs(), SEEDS, st.sampled_from(SPLITS))
-def test_supports_show_every_letter_and_questions_ask_for_each_image_once(
-    config: EpisodeConfig, seed: int, split: Split
-) -> None:
+def test_questions_ask_once_for_what_the_supports_show(config: Any, seed: int, split: Any) -> None:
     episodes = draw_episodes(config, seed, split)
     letters = list(range(config.num_letters))
     parts = (questions(config, t).tolist() for t in (episodes.tokens, episodes.targets))
@@ -86,25 +83,7 @@ def test_supports_show_every_letter_and_questions_ask_for_each_image_once(
 
 
 @given(episode_configs(), SEEDS)
-def test_progressions_are_strict_and_scored_from_the_third_term(
-    config: EpisodeConfig, seed: int
-) -> None:
-    episodes = draw_episodes(config, seed)
-    where = episodes.domains[:, 0] == ARITHMETIC
-    terms = episodes.tokens[:, where] - config.num_letters
-    assert ((terms >= 0) & (terms < config.modulus)).all()
-    steps = terms.diff(dim=-1) % config.modulus
-    assert (steps == steps[..., :1]).all()
-    assert (steps != 0).all()
-    targets = episodes.targets[:, where]
-    assert (targets[..., [0, -1]] == UNSCORED).all()
-    assert torch.equal(targets[..., 1:-1], episodes.tokens[:, where, 2:])
-
-
-@given(episode_configs(), SEEDS)
-def test_domains_come_in_turn_with_tokens_of_their_own_and_are_scored_apart(
-    config: EpisodeConfig, seed: int
-) -> None:
+def test_domains_come_in_turn_and_are_scored_apart(config: EpisodeConfig, seed: int) -> None:
     episodes = draw_episodes(config, seed)
     turn = [CIPHER, ARITHMETIC]
     expected = turn * config.num_rounds
@@ -129,12 +108,15 @@ def test_domains_come_in_turn_with_tokens_of_their_own_and_are_scored_apart(
     assert torch.equal(marks[0] | marks[1], episodes.targets != UNSCORED)
     assert torch.equal(marks[0], scored_questions(episodes, config))
     assert (marks[CIPHER].sum((1, 2)) == config.num_letters).all()
-    terms = expected.count(ARITHMETIC) * (config.segment_length - 2)
-    assert (marks[ARITHMETIC].sum((1, 2)) == terms).all()
+    # A progression is scored from the third term on.
+    where = episodes.domains[:, 0] == ARITHMETIC
+    targets = episodes.targets[:, where]
+    assert (targets[..., [0, -1]] == UNSCORED).all()
+    assert torch.equal(targets[..., 1:-1], episodes.tokens[:, where, 2:])
 
 
 @given(episode_configs(), SEEDS, st.integers(1, 4))
-def test_distractors_add_exactly_that_many_segments_and_nothing_else(
+def test_distractors_add_so_many_segments_and_nothing_else(
     config: EpisodeConfig, seed: int, more: int
 ) -> None:
     longer = replace(config, num_distractors=config.num_distractors + more)
@@ -172,7 +154,7 @@ def test_without_the_support_every_answer_is_as_likely_as_every_other(
     )
     seen, answers = set(), []
     for pi in half:
-        monkeypatch.setattr(cipher, "sample_ciphers", _always(pi))
+        monkeypatch.setattr(cipher, "sample_ciphers", lambda *_, pi=pi: pi[None])
         episodes = draw_episodes(config, 0, split, num_episodes=1)
         seen.add(tuple(episodes.tokens[0, 1:].flatten().tolist()))
         answers.append(questions(config, episodes.targets)[0, :, 0].tolist())
@@ -183,28 +165,6 @@ def test_without_the_support_every_answer_is_as_likely_as_every_other(
         shares = [count / len(half) for count in counts.values()]
         least_loss = -sum(share * math.log(share) for share in shares)
         assert least_loss == pytest.approx(cipher.chance_loss(num_letters), rel=1e-12)
-
-
-def _always(pi: Tensor) -> Callable[..., Tensor]:
-    return lambda *_: pi[None]
-
-
-@pytest.mark.parametrize("split", SPLITS)
-def test_on_samples_no_constant_guess_beats_chance(split: Split) -> None:
-    """The best constant per asked letter reaches ln K less what it overfits, (K-1) / 2n per letter."""
-    config = EpisodeConfig(num_letters=8)
-    num_episodes = 4000
-    episodes = draw_episodes(config, 0, split, num_episodes)
-    asked, targets = (questions(config, t)[..., 0] for t in (episodes.tokens, episodes.targets))
-    counts = torch.zeros(8, 8, dtype=torch.float64)
-    counts.index_put_(
-        (asked.flatten(), targets.flatten()), torch.ones(()).double(), accumulate=True
-    )
-    shares = counts / counts.sum(-1, keepdim=True)
-    best = -(shares * shares.log()).sum(-1).mean().item()
-    chance = cipher.chance_loss(8)
-    # Twice n times the shortfall is chi-squared with K (K-1) degrees of freedom in all: 56, deviation 11.
-    assert chance - 130 / (2 * 8 * num_episodes) < best <= chance
 
 
 # ---------------------------------------------------------------- other domains than the default's
@@ -311,8 +271,6 @@ def test_mixed_segments_hold_both_domains_and_lose_nothing(mixing: float) -> Non
         ),
     ],
 )
-def test_a_wrong_field_is_refused_with_what_is_allowed(
-    fields: dict[str, Any], message: str
-) -> None:
+def test_a_wrong_field_is_refused_with_what_is_allowed(fields: dict, message: str) -> None:
     with pytest.raises(ValueError, match=re.escape(f"EpisodeConfig.{message}")):
         EpisodeConfig(**fields)
