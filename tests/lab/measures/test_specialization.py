@@ -9,15 +9,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callosal.lab.measures.specialization import (
-    cross_talk,
-    domain_shares,
-    dominance,
-    information,
-    own_banks,
-    separation,
-    specialization,
-)
+from callosal.lab.measures import specialization as measures
+from callosal.lab.measures.specialization import cross_talk, dominance, information, separation
 
 
 def bits(*shares: float) -> float:
@@ -77,7 +70,7 @@ def test_tables_worked_out_by_hand(
     assert cross_talk(shares) == pytest.approx(p_ct)
     assert dominance(shares) == pytest.approx(largest)
     assert information(shares) == pytest.approx(mutual, abs=1e-12)
-    every = specialization(shares)
+    every = measures.specialization(shares)
     assert every.shares == table
     assert every.separation == separation(shares)
     assert every.cross_talk == cross_talk(shares)
@@ -116,7 +109,7 @@ def test_separation_of_more_banks_follows_its_domain(table: np.ndarray, order: l
 @given(tables())
 def test_own_banks_are_the_best_matching_there_is(table: np.ndarray) -> None:
     """Against trying every one-to-one assignment."""
-    owned = own_banks(table)
+    owned = measures.own_banks(table)
     given_out = [bank for bank in owned if bank is not None]
     assert len(set(given_out)) == len(given_out) == min(table.shape)
     total = sum(table[d, bank] for d, bank in enumerate(owned) if bank is not None)
@@ -147,9 +140,9 @@ def test_domain_shares_are_means_over_tokens(num_domains: int, num_banks: int, s
     generator = np.random.default_rng(seed)
     labels = [*range(num_domains), *generator.integers(num_domains, size=7).tolist()]
     shares = generator.dirichlet(np.ones(num_banks), size=len(labels))
-    table = domain_shares(shares, labels, num_domains)
+    table = measures.domain_shares(shares, labels, num_domains)
     for domain in range(num_domains):
         mine = [row for row, label in zip(shares, labels, strict=True) if label == domain]
         assert table[domain] == pytest.approx(sum(mine) / len(mine))
     with pytest.raises(ValueError, match=f"no token belongs to domain {num_domains}"):
-        domain_shares(shares, labels, num_domains + 1)
+        measures.domain_shares(shares, labels, num_domains + 1)

@@ -11,15 +11,7 @@ from tests.lab.baselines import WIDTH, build, draw, make, written_state
 from tests.laws import assert_near, assert_same_bits
 from torch import Tensor
 
-from callosal.lab.models.baselines import (
-    FullHistory,
-    FullHistoryConfig,
-    RoutingState,
-    SwitchConfig,
-    SwitchMixture,
-    TitansConfig,
-    TitansMemory,
-)
+from callosal.lab.models import baselines as b
 from callosal.lab.models.baselines.base import Views
 from callosal.memory import Routes
 
@@ -134,7 +126,7 @@ def test_switch_sends_a_token_to_one_expert() -> None:
 
 
 def test_the_balance_loss_by_hand() -> None:
-    state = RoutingState(
+    state = b.RoutingState(
         chosen=torch.tensor([[3.0, 1.0], [3.0, 1.0]]),
         probability=torch.tensor([[2.5, 1.5], [2.3, 1.7]]),
         num_tokens=torch.tensor([4.0, 4.0]),
@@ -144,7 +136,7 @@ def test_the_balance_loss_by_hand() -> None:
     assert state.penalty.item() == pytest.approx(0.011)
     even = replace(state, probability=torch.full((2, 2), 2.0), chosen=torch.full((2, 2), 2.0))
     assert even.penalty.item() == pytest.approx(0.01)
-    memory = SwitchMixture(SwitchConfig(width=4))
+    memory = b.SwitchMixture(b.SwitchConfig(width=4))
     assert memory.blank(2).penalty.item() == memory.blank(0).penalty.item() == 0.0
 
 
@@ -153,7 +145,7 @@ def test_the_balance_loss_by_hand() -> None:
 def test_titans_is_the_package(num_heads: int, head_width: int, depth: int, renew: bool) -> None:
     """Renewed, it is the package with a batch per segment; else as the package comes."""
     sizes: dict[str, Any] = {"num_heads": num_heads, "head_width": head_width, "depth": depth}
-    config = TitansConfig(width=WIDTH, max_step=0.7, renew=renew, **sizes)
+    config = b.TitansConfig(width=WIDTH, max_step=0.7, renew=renew, **sizes)
     memory, hidden = make(config).double(), draw(2, 3, 4)
     package = type(memory.neural)(
         WIDTH,
@@ -170,7 +162,7 @@ def test_titans_is_the_package(num_heads: int, head_width: int, depth: int, rene
 
 
 def test_titans_takes_no_mask_with_a_gap_and_no_part_of_a_chunk() -> None:
-    memory = make(TitansConfig(width=WIDTH, chunk_size=2))
+    memory = make(b.TitansConfig(width=WIDTH, chunk_size=2))
     hidden, state, mask = draw(2, 4).float(), memory.blank(2), torch.ones(2, 4).bool()
     whole, _ = memory(hidden, state, mask)
     assert_near(whole, memory(hidden, state)[0])
@@ -186,7 +178,7 @@ def test_without_the_package_titans_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "titans_pytorch.neural_memory", None)
     monkeypatch.setitem(sys.modules, "titans_pytorch", None)
     with pytest.raises(ImportError, match=r"pip install 'callosal\[rivals\]'"):
-        TitansMemory(TitansConfig(width=4))
+        b.TitansMemory(b.TitansConfig(width=4))
 
 
 def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothing() -> None:
@@ -207,7 +199,7 @@ def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothin
 def test_with_lags_a_token_that_asks_is_found_where_it_stood() -> None:
     """Right after initialisation the history answers x with what followed it, more than with others."""
     torch.manual_seed(0)
-    memory = FullHistory(FullHistoryConfig(width=32, num_heads=1, num_lags=3))
+    memory = b.FullHistory(b.FullHistoryConfig(width=32, num_heads=1, num_lags=3))
     letters = torch.randn(1, 6, 32)
     _, state = memory(letters, memory.blank(1))
     query, _, _ = memory.block.project(letters)
