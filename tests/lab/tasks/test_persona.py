@@ -10,16 +10,8 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS
 
-from callosal.lab.tasks import Split
-from callosal.lab.tasks.persona import (
-    CHANCE,
-    PersonaConfig,
-    Turn,
-    sample_between,
-    sample_conversation,
-    texts,
-    tokenized,
-)
+from callosal.lab.tasks import Split, persona
+from callosal.lab.tasks.persona import PersonaConfig, Turn, sample_between, sample_conversation
 from callosal.lab.tasks.words import ATTRIBUTES, HIGHEST, SPELLED
 
 CONFIGS = st.builds(
@@ -41,8 +33,8 @@ def scored(turn: Turn) -> list[str]:
 
 
 @given(CONFIGS, SEEDS, SPLITS)
-def test_the_first_session_states_what_the_second_asks(
-    config: PersonaConfig, seed: int, split: Split
+def test_the_second_session_asks_what_the_first_states(
+    config: Any, seed: int, split: Split
 ) -> None:
     user = sample_conversation(config, Random(seed), split)
     assert sample_conversation(config, Random(seed), split) == user
@@ -108,7 +100,7 @@ def test_the_rules_are_kept(seed: int) -> None:
 
 def test_every_value_is_as_likely_and_chance_is_a_guess_among_them() -> None:
     sizes = {name: len(attribute.values) for name, attribute in ATTRIBUTES.items()}
-    assert pytest.approx(sum(1 / size for size in sizes.values()) / len(sizes)) == CHANCE
+    assert pytest.approx(sum(1 / size for size in sizes.values()) / len(sizes)) == persona.CHANCE
     for attribute in ATTRIBUTES.values():
         assert len(set(attribute.values)) == len(attribute.values)
         assert all(" " not in value for value in attribute.values)
@@ -130,18 +122,17 @@ def test_tokens_are_scored_where_the_piece_is() -> None:
     def encode(text: str) -> list[int]:
         return [table[word] for word in text.split()]
 
-    found = tokenized(user.turns, encode)
+    found = persona.tokenized(user.turns, encode)
     assert found["input_ids"] == encode(" ".join(words(user.turns)))
     labels = [label for label in found["labels"] if label != -100]
     assert labels == encode(" ".join(text for turn in user.turns for text in scored(turn)))
     for token, label in zip(found["input_ids"], found["labels"], strict=True):
         assert label in (token, -100)
-
-
-def test_texts_are_whole_conversations() -> None:
-    source = texts(PersonaConfig(), Random(0), "training")
-    drawn = sample_conversation(PersonaConfig(), Random(0), "training")
-    assert next(source) == " ".join(turn.text for turn in drawn.turns)
+    # Texts are whole conversations.
+    source = persona.texts(PersonaConfig(), Random(0), "training")
+    assert next(source) == " ".join(
+        words(sample_conversation(PersonaConfig(), Random(0), "training").turns)
+    )
     assert next(source) != next(source)
 
 
