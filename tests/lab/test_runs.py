@@ -13,7 +13,6 @@ from tests.lab.tiny import tiny
 
 from callosal.lab.report.records import ARMS, Arm
 from callosal.lab.runs import (
-    RetentionConfig,
     build_model,
     fingerprint,
     load_config,
@@ -181,6 +180,10 @@ def test_fields_that_must_fit_can_change_together_in_any_order() -> None:
         ("seed=-1", r"RunConfig\.seed is -1"),
         ("evaluation_episodes=0", r"RunConfig\.evaluation_episodes is 0"),
         ("retention.distractors=3,1", r"RetentionConfig\.distractors is \(3, 1\)"),
+        *[
+            (f"retention.distractors={m}", "increasing numbers from 0 on")
+            for m in ("", "-1", "1,1")
+        ],
         ("retention.num_episodes=0", r"RetentionConfig\.num_episodes is 0"),
         # Parts that do not fit each other; found here and not after the first step, or never.
         ("memory_behind=1", r"RunConfig\.memory_behind is 1; blocks are 0 to 0"),
@@ -192,12 +195,6 @@ def test_fields_that_must_fit_can_change_together_in_any_order() -> None:
 def test_a_wrong_change_is_refused_with_what_is_allowed(change: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         override(tiny(), change.split(" "))
-
-
-@pytest.mark.parametrize("marks", [(), (-1,), (1, 1), (2, 1)])
-def test_marks_of_retention_increase(marks: tuple[int, ...]) -> None:
-    with pytest.raises(ValueError, match="increasing numbers from 0 on"):
-        RetentionConfig(distractors=marks)
 
 
 def test_a_baseline_has_no_memory_to_change() -> None:

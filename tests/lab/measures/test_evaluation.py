@@ -14,7 +14,6 @@ from callosal.lab.measures.evaluation import (
     batch_specialization,
     domain_losses,
     evaluate,
-    share_table,
 )
 from callosal.lab.measures.specialization import specialization
 from callosal.lab.models.transformer import Transformer
@@ -82,26 +81,6 @@ def test_a_model_without_memory_has_no_specialization() -> None:
     assert held_out(tiny_model("no-memory")).specialization is None
     episodes = sample_episodes(EPISODES, 1, Generator(), "evaluation")
     assert batch_specialization([], episodes) is None
-
-
-def test_it_draws_from_the_evaluation_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = []
-
-    def spy(*arguments):
-        splits.append(arguments[-1])
-        return sample_episodes(*arguments)
-
-    monkeypatch.setattr("callosal.lab.measures.evaluation.sample_episodes", spy)
-    held_out(tiny_model("no-memory"))
-    assert splits == ["evaluation"]
-
-
-def test_the_share_table_sorts_tokens_by_their_segments_domain() -> None:
-    episodes = sample_episodes(EPISODES, 2, Generator(), "evaluation")
-    cipher = (episodes.domains == 0)[None, :, :, None]
-    left = torch.where(cipher, 0.75, 0.125).expand(2, -1, EPISODES.segment_length, 1)
-    table = share_table(torch.cat([left, 1.0 - left], dim=-1), episodes)
-    assert table == pytest.approx(np.array([[0.75, 0.25], [0.125, 0.875]]))
 
 
 def test_losses_are_of_the_scored_tokens_alone() -> None:
