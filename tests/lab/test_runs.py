@@ -12,34 +12,16 @@ import pytest
 from tests.lab.tiny import tiny
 
 from callosal.lab.report.records import ARMS, Arm
-from callosal.lab.runs import (
-    build_model,
-    fingerprint,
-    load_config,
-    override,
-)
+from callosal.lab.runs import build_model, fingerprint, load_config, override
 from callosal.lab.studies.benchmark.recipe import RECIPES, SIGNS, quick
 from callosal.memory import LateralMemory
 
 # Another valid value for the fields where one more or half as much is not.
-OTHERS: dict[str, Any] = {
-    "recipe": "other",
-    "arm": "uncoupled",
-    "changed": ("seed=1",),
-    "memory": None,
-    "memory_behind": 1,
-    "pairs_per_segment": 2,
-    "num_letters": 8,
-    "num_heads": 1,
-    "drive": "slots",
-    "write": "additive",
-    "distractors": (0, 5),
-    "domains": ("cipher", "counting"),
-    "repeats": (2, 1),
-    "context": "token",
-    "memory_kind": "turing",
-    "extras": (),
-}
+OTHERS: dict[str, Any] = {"recipe": "other", "arm": "uncoupled", "changed": ("seed=1",)}
+OTHERS |= {"memory": None, "memory_behind": 1, "memory_kind": "turing", "extras": ()}
+OTHERS |= {"pairs_per_segment": 2, "num_letters": 8, "num_heads": 1, "distractors": (0, 5)}
+OTHERS |= {"domains": ("cipher", "counting"), "repeats": (2, 1)}
+OTHERS |= {"drive": "slots", "write": "additive", "context": "token"}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
@@ -228,15 +210,11 @@ def written_with(path: str, value: Any) -> str:
     "text",
     [
         *["", "{", "[]", '"text"', "{}", "null", "3", "\udcff"],
-        written_with("memory.unknown", 1),
-        written_with("unknown", 1),
-        written_with("memory", "text"),
-        written_with("memory.gain", -1.0),
-        written_with("memory.gain", "4"),
-        written_with("retention.distractors", None),
-        written_with("retention", []),
+        *[written_with(path, 1) for path in ("memory.unknown", "unknown")],
+        *[written_with(path, None) for path in ("retention.distractors", "changed")],
+        *[written_with("memory.gain", value) for value in (-1.0, "4")],
+        *[written_with("memory", "text"), written_with("retention", [])],
         written_with("transformer.width", 8),
-        written_with("changed", None),
     ],
 )
 def test_a_configuration_damaged_or_of_another_version_says_so(text: str, tmp_path: Path) -> None:
