@@ -124,10 +124,9 @@ def test_switch_sends_a_token_to_one_expert() -> None:
     (gradient,) = torch.autograd.grad(state.penalty, memory.router[1].weight)
     assert gradient.abs().max() > 0.0
     # Least, alpha, when all experts get the same; nothing before any token.
-    even = replace(state, chosen=state.chosen * 0 + 2.0, probability=state.chosen * 0 + 2.0)
-    assert replace(even, num_tokens=state.num_tokens * 0 + 6.0).penalty.item() == pytest.approx(
-        0.01
-    )
+    two, six = torch.full_like(state.chosen, 2.0), torch.full_like(state.num_tokens, 6.0)
+    even = replace(state, chosen=two, probability=two, num_tokens=six)
+    assert even.penalty.item() == pytest.approx(0.01)
     assert memory.blank(2).penalty.item() == memory.blank(0).penalty.item() == 0.0
 
 

@@ -77,8 +77,7 @@ def test_an_empty_segment_leaves_the_state(name: str, is_blank: bool) -> None:
 @pytest.mark.parametrize("name", REMEMBERING)
 def test_every_token_of_a_row_gets_gradient_through_the_state(name: str) -> None:
     memory, hidden = build(name), draw(2, 4).requires_grad_()
-    _, state = memory(hidden, memory.blank(2))
-    y, _ = memory(draw(2, 4, seed=2), state)
+    y, _ = memory(draw(2, 4, seed=2), memory(hidden, memory.blank(2))[1])
     (gradient,) = torch.autograd.grad(y[0].square().sum(), hidden)
     assert (gradient[0].abs().amax(-1) > 1e-9).all()
     assert_same_bits(gradient[1], torch.zeros_like(gradient[1]))
