@@ -4,7 +4,6 @@ import json
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from io import StringIO
@@ -37,14 +36,6 @@ class Threads(ThreadPoolExecutor):
 
     def __init__(self, max_workers: int, **_: Any) -> None:
         super().__init__(max_workers)
-
-
-@pytest.fixture(scope="module", autouse=True)
-def threads() -> Iterator[None]:
-    """Put back what a run sets for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
 
 
 @pytest.fixture(scope="module")

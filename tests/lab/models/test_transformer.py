@@ -44,8 +44,7 @@ def change(tokens: Tensor, *place: int) -> Tensor:
 @given(SEEDS)
 def test_without_memories_nothing_crosses_a_segment(seed: int) -> None:
     model, tokens = build(NO_MEMORY), draw_tokens(seed)
-    assert model.blank(2) == {}
-    before, states = model(tokens, {})
+    before, states = model(tokens, model.blank(2))
     assert states == {}
     after, _ = model(change(tokens, 0), {})
     assert_same_bits(after[:, 1:], before[:, 1:])

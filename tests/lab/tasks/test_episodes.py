@@ -107,18 +107,9 @@ def test_domains_come_in_turn_and_are_scored_apart(config: EpisodeConfig, seed: 
     targets = episodes.targets[:, where]
     assert (targets[..., [0, -1]] == UNSCORED).all()
     assert torch.equal(targets[..., 1:-1], episodes.tokens[:, where, 2:])
-
-
-@given(episode_configs(), SEEDS, st.integers(1, 4))
-def test_distractors_add_so_many_segments_and_nothing_else(
-    config: EpisodeConfig, seed: int, more: int
-) -> None:
-    longer = replace(config, num_distractors=config.num_distractors + more)
-    few, many = draw_episodes(config, seed), draw_episodes(longer, seed)
-    count = [int((e.domains[:, 0] == ARITHMETIC).sum()) for e in (few, many)]
-    assert count[1] - count[0] == more == len(many.domains) - len(few.domains)
-    cipher_part = [e.tokens[:, e.domains[:, 0] == CIPHER] for e in (few, many)]
-    assert torch.equal(*cipher_part)
+    # More distractors change nothing else.
+    more = draw_episodes(replace(config, num_distractors=config.num_distractors + 2), seed)
+    assert torch.equal(more.tokens[:, more.domains[:, 0] == CIPHER], episodes.tokens[:, ~where])
 
 
 def test_other_seeds_and_rows_give_other_episodes() -> None:
