@@ -7,15 +7,7 @@ import pytest
 import torch
 from torch import Tensor
 
-from callosal.lab.models.baselines import (
-    FeedForwardConfig,
-    FullHistoryConfig,
-    MemoryNetworkConfig,
-    RecurrentConfig,
-    SwitchConfig,
-    TitansConfig,
-    TuringConfig,
-)
+from callosal.lab.models import baselines as b
 from callosal.lab.runs import KINDS
 
 WIDTH = 6
@@ -26,20 +18,20 @@ TITANS = {"width": WIDTH, "num_heads": 2, "head_width": 4}
 DEEP = {"width": WIDTH, "num_heads": 1, "head_width": WIDTH, "depth": 2, "chunk_size": 2}
 
 BASELINES: dict[str, Any] = {
-    "feed_forward": FeedForwardConfig(width=WIDTH, hidden_width=5),
-    "full_history": FullHistoryConfig(width=WIDTH, num_heads=2),
-    "full_history_feed": FullHistoryConfig(width=WIDTH, num_heads=3, feed_forward=2),
-    "full_history_lags": FullHistoryConfig(width=WIDTH, num_heads=1, num_lags=3),
-    "memory_network": MemoryNetworkConfig(width=WIDTH, capacity=7),
-    "memory_network_lags": MemoryNetworkConfig(width=WIDTH, capacity=7, num_lags=2),
-    "turing": TuringConfig(**TURING),
-    "turing_lags": TuringConfig(**TURING, num_lags=3),
-    "switch": SwitchConfig(width=WIDTH, num_experts=3, hidden_width=4),
-    "recurrent": RecurrentConfig(**TOKENS),
-    "recurrent_lags": RecurrentConfig(**TOKENS, num_lags=3),
-    "titans": TitansConfig(**TITANS),
-    "titans_lags": TitansConfig(**TITANS, num_lags=3),
-    "titans_deep": TitansConfig(**DEEP),
+    "feed_forward": b.FeedForwardConfig(width=WIDTH, hidden_width=5),
+    "full_history": b.FullHistoryConfig(width=WIDTH, num_heads=2),
+    "full_history_feed": b.FullHistoryConfig(width=WIDTH, num_heads=3, feed_forward=2),
+    "full_history_lags": b.FullHistoryConfig(width=WIDTH, num_heads=1, num_lags=3),
+    "memory_network": b.MemoryNetworkConfig(width=WIDTH, capacity=7),
+    "memory_network_lags": b.MemoryNetworkConfig(width=WIDTH, capacity=7, num_lags=2),
+    "turing": b.TuringConfig(**TURING),
+    "turing_lags": b.TuringConfig(**TURING, num_lags=3),
+    "switch": b.SwitchConfig(width=WIDTH, num_experts=3, hidden_width=4),
+    "recurrent": b.RecurrentConfig(**TOKENS),
+    "recurrent_lags": b.RecurrentConfig(**TOKENS, num_lags=3),
+    "titans": b.TitansConfig(**TITANS),
+    "titans_lags": b.TitansConfig(**TITANS, num_lags=3),
+    "titans_deep": b.TitansConfig(**DEEP),
 }
 EVERY = pytest.mark.parametrize("name", BASELINES)
 # The package titans-pytorch forgets at masked tokens too, so its memory takes no mask.
@@ -49,7 +41,7 @@ REMEMBERING = [name for name in BASELINES if name not in {"feed_forward", "switc
 
 def make(config: Any) -> Any:
     """Build the memory of a config as a user would, or skip where its package is missing."""
-    if isinstance(config, TitansConfig):
+    if isinstance(config, b.TitansConfig):
         with warnings.catch_warnings():
             warnings.simplefilter("ignore", DeprecationWarning)
             pytest.importorskip("titans_pytorch")

@@ -2,7 +2,6 @@
 
 import math
 
-import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
@@ -27,13 +26,6 @@ def test_the_mean_has_students_interval(freedom: int, data: st.DataObject) -> No
     # The table has four decimals: half of one, in units of the smallest of its entries, is 2.3e-5.
     for edge, expected in ((interval.low, mean - reach), (interval.high, mean + reach)):
         assert edge == pytest.approx(expected, rel=1e-9, abs=2.3e-5 * reach + 1e-9)
-
-
-def test_the_interval_covers_the_truth_as_often_as_it_says() -> None:
-    """2,000 samples of five: 95 % cover the mean, give or take four standard errors of 0.5 %."""
-    samples = np.random.default_rng(0).normal(3.0, 2.0, size=(2000, 5))
-    covers = [i.low <= 3.0 <= i.high for i in map(mean_interval, samples.tolist())]
-    assert np.mean(covers) == pytest.approx(0.95, abs=0.02)
 
 
 @given(VALUES, st.integers(1, 6))
@@ -70,9 +62,7 @@ def test_ratios_are_averaged_on_the_scale_of_logarithms(pairs: list[tuple[float,
         ([1e-60, 1e60], [1.0, 1.0], (1.0, 0.0, math.inf)),
     ],
 )
-def test_ratios_worked_out_by_hand(
-    numerators: list[float], denominators: list[float], expected: tuple[float, float, float]
-) -> None:
+def test_ratios_worked_out_by_hand(numerators: list, denominators: list, expected: tuple) -> None:
     interval = log_ratio_interval(numerators, denominators)
     assert (interval.estimate, interval.low, interval.high) == pytest.approx(expected)
 
@@ -87,7 +77,7 @@ def test_ratios_worked_out_by_hand(
     ],
 )
 def test_values_without_an_interval_are_refused(
-    numerators: list[float], denominators: list[float], message: str
+    numerators: list, denominators: list, message: str
 ) -> None:
     with pytest.raises(ValueError, match=message):
         log_ratio_interval(numerators, denominators)

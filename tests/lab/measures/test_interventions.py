@@ -75,18 +75,13 @@ def test_a_silenced_bank_neither_reads_out_nor_holds_anything() -> None:
     assert isinstance(memory, LateralMemory)
     assert isinstance(original, LateralMemory)
     hidden = torch.randn(2, 3, 4, 16)
-    _, state = memory(hidden, memory.blank(2))
-    assert (state.trace[:, 1] == 0.0).all()
-    assert (memory.values(state.trace)[:, 1] == 0.0).all()
-    _, whole = original(hidden, original.blank(2))
+    trace = memory(hidden, memory.blank(2))[1].trace
+    assert (trace[:, 1] == 0.0).all()
+    assert (memory.values(trace)[:, 1] == 0.0).all()
     # The other bank's first write does not depend on it.
-    torch.testing.assert_close(
-        memory(hidden[:, 0], memory.blank(2))[1].trace[:, 0],
-        original(hidden[:, 0], original.blank(2))[1].trace[:, 0],
-    )
-    assert (whole.trace[:, 1] != 0.0).any()
-
-
-def test_one_episode_has_no_neighbour() -> None:
+    one, other = (m(hidden[:, 0], m.blank(2))[1].trace for m in (memory, original))
+    torch.testing.assert_close(one[:, 0], other[:, 0])
+    assert (other[:, 1] != 0.0).any()
+    # One episode has no neighbour to swap with.
     with pytest.raises(ValueError, match="at least 2"):
         measure_interventions(tiny_model(), CONFIG, 1, Generator())

@@ -29,15 +29,6 @@ def test_every_way_to_call_is_recorded_as_bank_share_gives_it(case: Case) -> Non
         assert not one.requires_grad
 
 
-@settings(max_examples=10)
-@given(cases(num_segments=3))
-def test_segments_at_once_are_recorded_with_their_axis(case: Case) -> None:
-    with record_shares(case.memory) as shares:
-        case.memory(case.hidden, case.state, case.mask)
-    assert shares[0].shape == (*case.hidden.shape[:-1], case.memory.config.num_banks)
-    assert torch.equal(shares[0].sum(-1) > 0.5, case.mask)
-
-
 def test_shares_are_those_the_call_used_even_when_it_moves_the_axes() -> None:
     memory = build_memory(MemoryConfig(width=4, num_slots=3)).train()
     hidden = torch.randn(2, 3, 5, 4, dtype=torch.float64)

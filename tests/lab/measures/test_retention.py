@@ -70,24 +70,6 @@ def test_without_a_memory_recall_stays_at_chance_however_long_it_trains() -> Non
         assert -0.02 < loss - cipher.chance_loss(4) < 0.3
 
 
-def test_a_perfect_answer_counts_as_one() -> None:
-    """A model with the cipher built in: recall 1 and loss 0, so the right tokens are compared."""
-    model, longest = tiny_model("no-memory"), replace(EPISODES, num_distractors=3)
-    stream = Generator().manual_seed(5)
-    support = sample_episodes(longest, NUM_EPISODES, stream, "evaluation").tokens[:, 0]
-
-    def knowing(tokens: Tensor, states: dict) -> tuple[Tensor, dict]:
-        image = torch.zeros(NUM_EPISODES, EPISODES.vocabulary, dtype=torch.long)
-        image.scatter_(1, support[:, 0::2], support[:, 1::2])
-        answer = image.gather(1, tokens.flatten(1)).reshape(tokens.shape)
-        return 100.0 * torch.nn.functional.one_hot(answer, EPISODES.vocabulary).float(), states
-
-    model.forward = knowing
-    measured = measure(model, [0, 3])
-    assert measured.recall == [1.0, 1.0]
-    assert max(measured.loss) < 1e-6
-
-
 def test_progress_counts_up_to_the_last_mark() -> None:
     seen: list[tuple[int, int]] = []
     most = 2 * CHUNK + 1

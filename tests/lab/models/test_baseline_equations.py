@@ -3,6 +3,7 @@
 import math
 import sys
 from dataclasses import replace
+from typing import Any
 
 import pytest
 import torch
@@ -10,15 +11,7 @@ from tests.lab.baselines import WIDTH, build, draw, make, written_state
 from tests.laws import assert_near, assert_same_bits
 from torch import Tensor
 
-from callosal.lab.models.baselines import (
-    FullHistory,
-    FullHistoryConfig,
-    RoutingState,
-    SwitchConfig,
-    SwitchMixture,
-    TitansConfig,
-    TitansMemory,
-)
+from callosal.lab.models import baselines as b
 from callosal.lab.models.baselines.base import Views
 from callosal.memory import Routes
 
@@ -47,10 +40,8 @@ def test_memory_network_forgets_what_left_the_ring() -> None:
     gradient = gradient.flatten(1, 2).abs().amax(-1)
     assert (gradient[:, 0] == 0.0).all()
     assert (gradient[:, 1:] > 0.0).all()
-
-
-def test_memory_network_keeps_places_for_existing_tokens_only() -> None:
-    memory, hidden = build("memory_network"), draw(1, 3, 4)
+    # Only existing tokens take places.
+    hidden = draw(1, 3, 4)
     mask = torch.tensor([[[1, 0, 1, 0], [0, 0, 0, 1], [0, 1, 1, 0]]]).bool()
     _, state = memory(hidden, memory.blank(1), mask)
     assert state.held.tolist() == [[0, 0, 1, 1, 1, 1, 1]]
@@ -128,53 +119,31 @@ def test_switch_sends_a_token_to_one_expert() -> None:
         chosen = int(shares[*place].argmax())
         expected = probability[*place, chosen] * memory.experts[chosen](hidden[*place])
         assert_near(y[*place], expected)
-
-    num_tokens = mask.sum()
-    fractions = shares.sum((0, 1, 2)) / num_tokens
-    means = probability[mask].sum(0) / num_tokens
+    fractions, means = shares[mask].mean(0), probability[mask].mean(0)
     assert_near(state.penalty, 0.01 * 3 * (fractions * means).sum())
     (gradient,) = torch.autograd.grad(state.penalty, memory.router[1].weight)
     assert gradient.abs().max() > 0.0
-
-
-def test_the_balance_loss_by_hand() -> None:
-    state = RoutingState(
-        chosen=torch.tensor([[3.0, 1.0], [3.0, 1.0]]),
-        probability=torch.tensor([[2.5, 1.5], [2.3, 1.7]]),
-        num_tokens=torch.tensor([4.0, 4.0]),
-        alpha=torch.tensor([0.01, 0.01]),
-    )
-    # f = (0.75, 0.25), P = (0.6, 0.4), so 0.01 * 2 * (0.45 + 0.1).
-    assert state.penalty.item() == pytest.approx(0.011)
-    even = replace(state, probability=torch.full((2, 2), 2.0), chosen=torch.full((2, 2), 2.0))
+    # Least, alpha, when all experts get the same; nothing before any token.
+    two, six = torch.full_like(state.chosen, 2.0), torch.full_like(state.num_tokens, 6.0)
+    even = replace(state, chosen=two, probability=two, num_tokens=six)
     assert even.penalty.item() == pytest.approx(0.01)
-    memory = SwitchMixture(SwitchConfig(width=4))
     assert memory.blank(2).penalty.item() == memory.blank(0).penalty.item() == 0.0
 
 
 @pytest.mark.parametrize(("num_heads", "head_width", "depth"), [(2, 4, 1), (1, WIDTH, 2)])
 @pytest.mark.parametrize("renew", [True, False])
-def test_titans_is_the_package_over_the_stream(
-    num_heads: int, head_width: int, depth: int, renew: bool
-) -> None:
+def test_titans_is_the_package(num_heads: int, head_width: int, depth: int, renew: bool) -> None:
     """Renewed, it is the package with a batch per segment; else as the package comes."""
-    config = TitansConfig(
-        width=WIDTH,
-        num_heads=num_heads,
-        head_width=head_width,
-        depth=depth,
-        max_step=0.7,
-        renew=renew,
-    )
+    sizes: dict[str, Any] = {"num_heads": num_heads, "head_width": head_width, "depth": depth}
+    config = b.TitansConfig(width=WIDTH, max_step=0.7, renew=renew, **sizes)
     memory, hidden = make(config).double(), draw(2, 3, 4)
-    sizes = {"depth": depth, "expansion_factor": 2.0}
     package = type(memory.neural)(
         WIDTH,
         batch_size=4 if renew else None,
         default_step_transform_max_lr=0.7,
         heads=num_heads,
         dim_head=head_width,
-        default_model_kwargs=sizes,
+        default_model_kwargs={"depth": depth, "expansion_factor": 2.0},
     ).double()
     package.load_state_dict(memory.neural.state_dict())
     expected, _ = package(hidden.flatten(1, 2))
@@ -183,16 +152,15 @@ def test_titans_is_the_package_over_the_stream(
 
 
 def test_titans_takes_no_mask_with_a_gap_and_no_part_of_a_chunk() -> None:
-    memory = make(TitansConfig(width=WIDTH, chunk_size=2))
+    memory = make(b.TitansConfig(width=WIDTH, chunk_size=2))
     hidden, state, mask = draw(2, 4).float(), memory.blank(2), torch.ones(2, 4).bool()
     whole, _ = memory(hidden, state, mask)
     assert_near(whole, memory(hidden, state)[0])
     mask[0, 3] = False
     with pytest.raises(ValueError, match="a mask with absent tokens; titans-pytorch forgets"):
         memory(hidden, state, mask)
-    with pytest.raises(
-        ValueError, match=r"3 tokens; .* multiples of TitansConfig.chunk_size \(2\)"
-    ):
+    message = r"3 tokens; .* multiples of TitansConfig.chunk_size \(2\)"
+    with pytest.raises(ValueError, match=message):
         memory(hidden[:, :3], state)
 
 
@@ -200,7 +168,7 @@ def test_without_the_package_titans_says_what_to_install(monkeypatch: pytest.Mon
     monkeypatch.setitem(sys.modules, "titans_pytorch.neural_memory", None)
     monkeypatch.setitem(sys.modules, "titans_pytorch", None)
     with pytest.raises(ImportError, match=r"pip install 'callosal\[rivals\]'"):
-        TitansMemory(TitansConfig(width=4))
+        b.TitansMemory(b.TitansConfig(width=4))
 
 
 def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothing() -> None:
@@ -221,7 +189,7 @@ def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothin
 def test_with_lags_a_token_that_asks_is_found_where_it_stood() -> None:
     """Right after initialisation the history answers x with what followed it, more than with others."""
     torch.manual_seed(0)
-    memory = FullHistory(FullHistoryConfig(width=32, num_heads=1, num_lags=3))
+    memory = b.FullHistory(b.FullHistoryConfig(width=32, num_heads=1, num_lags=3))
     letters = torch.randn(1, 6, 32)
     _, state = memory(letters, memory.blank(1))
     query, _, _ = memory.block.project(letters)

@@ -7,7 +7,6 @@ from typing import Any
 import pytest
 import torch
 from tests.lab.baselines import (
-    BASELINES,
     EVERY,
     MASKABLE,
     REMEMBERING,
@@ -21,15 +20,7 @@ from tests.laws import assert_near, assert_same_bits
 from tests.tolerances import SINGLE
 
 from callosal.contract import LAWS, check_memory
-from callosal.lab.models.baselines import (
-    FeedForwardConfig,
-    FullHistoryConfig,
-    MemoryNetworkConfig,
-    RecurrentConfig,
-    SwitchConfig,
-    TitansConfig,
-    TuringConfig,
-)
+from callosal.lab.models import baselines as b
 from callosal.memory import Memory
 from callosal.memory.packing import check_input
 
@@ -60,17 +51,15 @@ def test_every_law_of_the_contract_is_kept(name: str) -> None:
 def test_every_token_counts_and_every_parameter_learns(name: str) -> None:
     memory, hidden = build(name).train(), draw(2, 3, 4)
     y, state = memory(hidden, written_state(memory, 2))
-    for index, time in [(0, 1), (1, 0), (1, 3), (2, 2)]:
+    for place in [(0, 1), (1, 0), (1, 3), (2, 2)]:
         changed = hidden.clone()
-        changed[:, index, time] += 1.0
+        changed[:, *place] += 1.0
         after, _ = memory(changed, written_state(memory, 2))
-        assert (after[:, index, time] - y[:, index, time]).abs().max() > 1e-6
+        assert (after[:, *place] - y[:, *place]).abs().max() > 1e-6
     y, state = memory(hidden, memory.blank(2))
     (y.square().sum() + (state.penalty if name == "switch" else 0.0)).backward()
-    for key, parameter in memory.named_parameters():
-        if parameter.requires_grad:
-            assert parameter.grad is not None, key
-            assert parameter.grad.isfinite().all(), key
+    learning = {key: p.grad for key, p in memory.named_parameters() if p.requires_grad}
+    assert not [key for key, grad in learning.items() if grad is None or not grad.isfinite().all()]
 
 
 @pytest.mark.parametrize("name", MASKABLE)
@@ -88,8 +77,7 @@ def test_an_empty_segment_leaves_the_state(name: str, is_blank: bool) -> None:
 @pytest.mark.parametrize("name", REMEMBERING)
 def test_every_token_of_a_row_gets_gradient_through_the_state(name: str) -> None:
     memory, hidden = build(name), draw(2, 4).requires_grad_()
-    _, state = memory(hidden, memory.blank(2))
-    y, _ = memory(draw(2, 4, seed=2), state)
+    y, _ = memory(draw(2, 4, seed=2), memory(hidden, memory.blank(2))[1])
     (gradient,) = torch.autograd.grad(y[0].square().sum(), hidden)
     assert (gradient[0].abs().amax(-1) > 1e-9).all()
     assert_same_bits(gradient[1], torch.zeros_like(gradient[1]))
@@ -114,66 +102,70 @@ def test_a_state_is_a_value(name: str) -> None:
     assert type(after) is type(state)
 
 
-@pytest.mark.parametrize("name", MASKABLE)
-def test_an_input_that_does_not_fit_is_named(name: str) -> None:
-    memory, hidden = make(BASELINES[name]), draw(2, 4).float()
-    state, mask = memory.blank(2), torch.ones(2, 4).bool()
-    # Past the shape checker of the tests, as a user would.
-    with pytest.raises(ValueError, match=r"\(2, 4, 5\); this memory takes \[batch, time, 6\]"):
-        check_input(hidden[..., :5], None, 2, memory.width)
+@EVERY
+def test_a_state_of_other_rows_is_named(name: str) -> None:
+    memory = build(name)
     with pytest.raises(ValueError, match=r"2 rows .* 3 rows; make one with memory.blank\(2\)"):
-        memory(hidden, memory.blank(3))
-    with pytest.raises(ValueError, match=r"torch.float32; .* pass mask.bool\(\)"):
-        check_input(hidden, mask.float(), 2, memory.width)
-    with pytest.raises(ValueError, match=r"a mask of shape \(2, 3\)"):
-        check_input(hidden, mask[:, :3], 2, memory.width)
-    assert memory(hidden, state, mask)[0].shape == hidden.shape
+        memory(draw(2, 4), memory.blank(3))
+
+
+@pytest.mark.parametrize(
+    ("shape", "mask", "message"),
+    [
+        ((2, 4, 5), None, r"\(2, 4, 5\); this memory takes \[batch, time, 6\]"),
+        ((2, 4, 6), torch.ones(2, 4), r"torch.float32; .* pass mask.bool\(\)"),
+        ((2, 4, 6), torch.ones(2, 3).bool(), r"a mask of shape \(2, 3\)"),
+    ],
+)
+def test_an_input_that_does_not_fit_is_named(shape: tuple, mask: Any, message: str) -> None:
+    """Past the shape checker of the tests, as a user would."""
+    with pytest.raises(ValueError, match=message):
+        check_input(torch.zeros(shape), mask, 2, WIDTH)
 
 
 @pytest.mark.parametrize(
     ("config", "field", "value", "allowed"),
     [
-        (FeedForwardConfig, "hidden_width", 0, "at least 1"),
-        (FullHistoryConfig, "width", 5, "a multiple of num_heads (4)"),
-        (FullHistoryConfig, "num_heads", 0, "at least 1"),
-        (FullHistoryConfig, "feed_forward", -1, "at least 0"),
-        (MemoryNetworkConfig, "capacity", 0, "at least 1"),
-        (MemoryNetworkConfig, "num_hops", 0, "at least 1"),
-        (TuringConfig, "width", 0, "at least 1"),
-        (TuringConfig, "num_slots", -2, "at least 1"),
-        (SwitchConfig, "num_experts", 0, "at least 1"),
-        (SwitchConfig, "alpha", -0.1, "at least 0"),
-        (RecurrentConfig, "width", 6, "a multiple of num_heads (4)"),
-        (RecurrentConfig, "num_tokens", 0, "at least 1"),
-        (RecurrentConfig, "feed_forward", 0, "at least 1"),
-        (TitansConfig, "chunk_size", 0, "at least 1"),
-        (TitansConfig, "max_step", 0.0, "above 0"),
-        (TitansConfig, "expansion", 0.5, "at least 1"),
-        (TitansConfig, "head_width", 2, "width (4) where there is one head"),
+        (b.FeedForwardConfig, "hidden_width", 0, "at least 1"),
+        (b.FullHistoryConfig, "width", 5, "a multiple of num_heads (4)"),
+        (b.FullHistoryConfig, "num_heads", 0, "at least 1"),
+        (b.FullHistoryConfig, "feed_forward", -1, "at least 0"),
+        (b.MemoryNetworkConfig, "capacity", 0, "at least 1"),
+        (b.MemoryNetworkConfig, "num_hops", 0, "at least 1"),
+        (b.TuringConfig, "width", 0, "at least 1"),
+        (b.TuringConfig, "num_slots", -2, "at least 1"),
+        (b.SwitchConfig, "num_experts", 0, "at least 1"),
+        (b.SwitchConfig, "alpha", -0.1, "at least 0"),
+        (b.RecurrentConfig, "width", 6, "a multiple of num_heads (4)"),
+        (b.RecurrentConfig, "num_tokens", 0, "at least 1"),
+        (b.RecurrentConfig, "feed_forward", 0, "at least 1"),
+        (b.TitansConfig, "chunk_size", 0, "at least 1"),
+        (b.TitansConfig, "max_step", 0.0, "above 0"),
+        (b.TitansConfig, "expansion", 0.5, "at least 1"),
+        (b.TitansConfig, "head_width", 2, "width (4) where there is one head"),
     ],
 )
 def test_a_size_out_of_range_is_named(config: type, field: str, value: float, allowed: str) -> None:
     sizes = {"width": 4} | ({"num_heads": 1} if field == "head_width" else {}) | {field: value}
-    message = f"{config.__name__}.{field} is {value}; it must be {allowed}"
-    with pytest.raises(ValueError, match=re.escape(message)):
+    with pytest.raises(ValueError, match=re.escape(f".{field} is {value}; it must be {allowed}")):
         config(**sizes)
 
 
 @pytest.mark.parametrize(
-    ("config", "num_parameters", "state_floats"),
+    ("config", "parameters", "floats"),
     [
-        (FeedForwardConfig(width=32, hidden_width=145), 9489, 0),
-        (FullHistoryConfig(width=32, feed_forward=3), 10432, None),
-        (MemoryNetworkConfig(width=32), 9248, 2112),
-        (TuringConfig(width=32, controller_width=37), 9501, 2176),
-        (SwitchConfig(width=32, hidden_width=71), 9454, 6),
-        (RecurrentConfig(width=32), 10432, 2048),
-        (TitansConfig(width=32), 9868, 2176),
+        (b.FeedForwardConfig(width=32, hidden_width=145), 9489, 0),
+        (b.FullHistoryConfig(width=32, feed_forward=3), 10432, None),
+        (b.MemoryNetworkConfig(width=32), 9248, 2112),
+        (b.TuringConfig(width=32, controller_width=37), 9501, 2176),
+        (b.SwitchConfig(width=32, hidden_width=71), 9454, 6),
+        (b.RecurrentConfig(width=32), 10432, 2048),
+        (b.TitansConfig(width=32), 9868, 2176),
     ],
 )
-def test_sizes_that_match_two_banks_of_32_slots(
-    config: Any, num_parameters: int, state_floats: int | None
+def test_sizes_match_two_banks_of_32_slots(
+    config: Any, parameters: int, floats: int | None
 ) -> None:
     memory = make(config)
-    assert sum(p.numel() for p in memory.parameters() if p.requires_grad) == num_parameters
-    assert memory.state_floats == state_floats
+    assert sum(p.numel() for p in memory.parameters() if p.requires_grad) == parameters
+    assert memory.state_floats == floats

@@ -26,9 +26,7 @@ def test_every_value_is_equally_likely_for_every_key() -> None:
     for key in range(3):
         share = torch.bincount(values[:, key], minlength=4) / len(values)
         assert share.tolist() == pytest.approx([0.25] * 4, abs=0.015)
-
-
-def test_an_odd_number_of_values_is_refused() -> None:
+    # The halves would not be alike.
     with pytest.raises(ValueError, match="recall over 3 values; an even number"):
         sample_functions(1, 3, 3, Generator(), "training")
 

@@ -1,5 +1,7 @@
 """Rules: the next token follows from those so far, exactly where it is said to."""
 
+from collections.abc import Callable
+
 import pytest
 import torch
 from hypothesis import given
@@ -17,23 +19,15 @@ def draw_rule(rule: Rule, seed: int, num_tokens: int = 12) -> tuple[Tensor, Tens
     return sample_rule(rule, (5, 3), num_tokens, alphabet, Generator().manual_seed(seed))
 
 
-def successor(rule: Rule, so_far: list[int], num_tokens: int) -> int:
-    """Say by hand what comes next, from the tokens so far alone."""
-    half = num_tokens // 2
-    match rule:
-        case "arithmetic":
-            return (2 * so_far[-1] - so_far[-2]) % ALPHABET
-        case "counting":
-            return (so_far[-1] + 1) % ALPHABET
-        case "multiplication":
-            factor = so_far[-1] * pow(so_far[-2], -1, ALPHABET)
-            return so_far[-1] * factor % ALPHABET
-        case "reversal":
-            return so_far[num_tokens - 1 - len(so_far)]
-        case "copying":
-            return so_far[len(so_far) - half]
-        case "parity":
-            return sum(so_far[0::2]) % 2
+# What comes next, by hand, from the tokens so far alone and the length of the segment.
+SUCCESSORS: dict[Rule, Callable[[list[int], int], int]] = {
+    "arithmetic": lambda seen, _: (2 * seen[-1] - seen[-2]) % ALPHABET,
+    "counting": lambda seen, _: (seen[-1] + 1) % ALPHABET,
+    "multiplication": lambda seen, _: seen[-1] ** 2 * pow(seen[-2], -1, ALPHABET) % ALPHABET,
+    "reversal": lambda seen, length: seen[length - 1 - len(seen)],
+    "copying": lambda seen, length: seen[len(seen) - length // 2],
+    "parity": lambda seen, _: sum(seen[0::2]) % 2,
+}
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -46,7 +40,7 @@ def test_what_a_rule_predicts_follows_from_the_tokens_so_far(
     assert not predicts[-1], "the last token's successor is not in the segment"
     for row in tokens.flatten(0, 1).tolist():
         for place in predicts.nonzero().flatten().tolist():
-            assert row[place + 1] == successor(rule, row[: place + 1], 2 * half)
+            assert row[place + 1] == SUCCESSORS[rule](row[: place + 1], 2 * half)
 
 
 @pytest.mark.parametrize("rule", RULES)
@@ -76,9 +70,5 @@ def test_tokens_stay_in_their_alphabet_and_fill_it(rule: Rule, seed: int) -> Non
 
 
 def test_alphabets() -> None:
-    assert {rule: alphabet_size(rule, 8, 11) for rule in RULES} == {
-        **dict.fromkeys(NUMERIC, 11),
-        "reversal": 8,
-        "copying": 8,
-        "parity": 2,
-    }
+    sizes = {**dict.fromkeys(NUMERIC, 11), "reversal": 8, "copying": 8, "parity": 2}
+    assert {rule: alphabet_size(rule, 8, 11) for rule in RULES} == sizes
