@@ -1,9 +1,15 @@
-"""What was logged while models learned, seeds side by side."""
+"""Lines of many runs, seeds side by side: what was logged in training, and recall after further segments."""
+
+from collections.abc import Callable, Mapping, Sequence
+from typing import Any
 
 import numpy as np
+import pandas as pd
 from jaxtyping import Float
 
-from callosal.lab.report.study import Study
+from callosal.lab.report.marks import ARM_COLOURS, INK, Line
+from callosal.lab.report.study import Study, of
+from callosal.lab.report.tables import SIGN_LABELS
 
 
 def has_curve(study: Study, arm: str, key: str) -> bool:
@@ -33,3 +39,69 @@ def eigenvalues(
     others = num_banks - 1
     off = (coupling.sum((-1, -2)) / num_banks - diagonal) / others
     return diagonal + others * off, diagonal - off
+
+
+def training_lines(
+    study: Study,
+    arms: Sequence[str],
+    key: str,
+    part: Callable[[Any], Any] = lambda found: found,
+    **look: Any,
+) -> list[Line]:
+    """Return a line for each arm whose runs logged ``key``; ``part`` takes from it what is drawn."""
+    lines = []
+    for arm in (arm for arm in arms if has_curve(study, arm, key)):
+        steps, found = curve(study, arm, key)
+        own: dict[str, Any] = {
+            "colour": ARM_COLOURS.get(arm, INK),
+            "name": SIGN_LABELS.get(arm, arm).partition(",")[0],
+        }
+        lines.append(Line(x=steps, seeds=part(found), **(own | look)))
+    return lines
+
+
+def recall_lines(
+    study: Study,
+    runs: Mapping[str, pd.DataFrame],
+    colours: Mapping[str, str],
+    markers: Mapping[str, str],
+    *,
+    main: str = "",
+    condition: str | None = None,
+) -> list[Line]:
+    """Return a line of recall over further segments or turns for each name; with a main one, its seeds show."""
+    lines = []
+    for name, own in runs.items():
+        found = {
+            mark: study.values(of("recall", condition=condition, after=mark), own)
+            for mark in study.marks(condition=condition)
+        }
+        found = {mark: values for mark, values in found.items() if values}
+        if found:
+            lines.append(
+                Line(
+                    x=list(found),
+                    seeds=np.array(list(found.values())).T,
+                    name=SIGN_LABELS.get(name, name),
+                    colour=colours.get(name, INK),
+                    marker=markers.get(name, "."),
+                    is_main=name == main,
+                    shows_seeds=main in ("", name),
+                )
+            )
+    return lines
+
+
+def recall_sentence(study: Study, arms: Sequence[str], chance: float) -> str:
+    """Say in one sentence what is recalled after the most further segments, from the means over seeds."""
+    percent = "\N{NO-BREAK SPACE}%"  # a line must not end between a number and its sign
+    most = max(study.marks(), default=0)
+    found = {arm: study.values(of("recall", after=most), study.where(arm=arm)) for arm in arms}
+    parts = [
+        f"{arm} {100 * np.mean(values):.0f}{percent}" for arm, values in found.items() if values
+    ]
+    guess = f"chance {100 * chance:.3g}{percent}"
+    if not parts:
+        return f"Without a memory the cipher is recalled at chance ({guess})"
+    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
+    return f"Recall of the cipher after {most:,} further segments: {listed} ({guess})"

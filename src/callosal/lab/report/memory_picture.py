@@ -50,4 +50,6 @@ def draw_norms(
             )
         )
     with style():
-        return to_png(draw([panels], (max(4.0 * num_banks, 6.0), 3.6), share=(False, True)))
+        figure = draw([panels], (max(4.0 * num_banks, 6.0), 3.6), share=(False, True))
+        assert figure is not None, "a memory has at least one bank"
+        return to_png(figure)

@@ -215,8 +215,8 @@ def draw(
     share: tuple[Share, Share] = (False, False),
     ratios: tuple[Sequence[float], Sequence[float]] | None = None,
     place: Literal["outside lower center", "outside upper left"] = "outside lower center",
-) -> Figure:
-    """Draw rows of panels.
+) -> Figure | None:
+    """Draw rows of panels; None where there is no panel. Of a shared axis the outer label alone is shown.
 
     Args:
         panels: row by row; None leaves a place free.
@@ -226,6 +226,9 @@ def draw(
         ratios: widths of the columns and heights of the rows.
         place: of the legend.
     """
+    panels = [line for line in panels if any(panel is not None for panel in line)]
+    if not panels:
+        return None
     figure = Figure(figsize=size)
     widths, heights = ratios or ([1.0] * max(map(len, panels)), [1.0] * len(panels))
     subplots: Any = figure.subplots
@@ -250,6 +253,8 @@ def draw(
         panel.draw(axes)
     for axes, panel in places:
         panel.label(axes)
+        if any(share):
+            axes.label_outer()
     shown = [panel for _, panel in places]
     bars = [mark for panel in shown for mark in panel.marks if isinstance(mark, Heat) and mark.bar]
     if bars:

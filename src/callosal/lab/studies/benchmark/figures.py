@@ -2,14 +2,19 @@
 
 import math
 import textwrap
-from collections.abc import Sequence
 
 import numpy as np
 from jaxtyping import Float
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import curve, eigenvalues, has_curve
+from callosal.lab.report.curves import (
+    eigenvalues,
+    has_curve,
+    recall_lines,
+    recall_sentence,
+    training_lines,
+)
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import (
     ARM_COLOURS,
@@ -18,7 +23,6 @@ from callosal.lab.report.marks import (
     INK,
     Bars,
     Heat,
-    Line,
 )
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent, words
 from callosal.lab.report.records import RunRecord
@@ -26,10 +30,9 @@ from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import SIGN_LABELS
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 
-# A line must not end between a number and its sign.
-_PERCENT = "\N{NO-BREAK SPACE}%"
 # Losses below this are drawn at it: a logarithmic axis has no zero.
 LEAST_LOSS = 1e-6
+_STEPS = Axis(label="training step")
 
 
 def num_letters(study: Study) -> int:
@@ -43,57 +46,21 @@ def chance_line(study: Study) -> Reference:
     return Reference(at=1 / letters, text=f"chance, 1/{letters}")
 
 
-def recall_lines(
-    study: Study,
-    arms: Sequence[str],
-    colours: dict[str, str],
-    markers: dict[str, str],
-    main: str = "",
-) -> list[Line]:
-    """Return a line of recall over further segments for each arm; with a main one, its seeds alone show."""
-    lines = []
-    for arm in arms:
-        runs = study.records_of(study.where(arm=arm))
-        marks = [row["after"] for row in runs[0].rows("recall")]
-        lines.append(
-            Line(
-                x=marks,
-                seeds=np.array(
-                    [[run.get("recall", after=mark) for mark in marks] for run in runs], float
-                ),
-                name=SIGN_LABELS.get(arm, arm),
-                colour=colours.get(arm, INK),
-                marker=markers.get(arm, "."),
-                is_main=arm == main,
-                shows_seeds=main in ("", arm),
-            )
-        )
-    return lines
-
-
 def summary(study: Study) -> str:
-    """Say in one sentence what the retention figure shows, from the means over seeds."""
-    most = study.marks()[-1]
-    parts = []
-    for arm in (arm for arm in study.arms if arm != "no-memory"):
-        values = study.values(of("recall", after=most), study.where(arm=arm))
-        if values:
-            parts.append(f"{arm} {100 * np.mean(values):.0f}{_PERCENT}")
-    chance = f"chance {100 / num_letters(study):.3g}{_PERCENT}"
-    if not parts:
-        return f"Without a memory the cipher is recalled at chance ({chance})"
-    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
-    return f"Recall of the cipher after {most:,} further segments: {listed} ({chance})"
+    """Say in one sentence what the retention figure shows."""
+    arms = [arm for arm in study.arms if arm != "no-memory"]
+    return recall_sentence(study, arms, 1 / num_letters(study))
 
 
 @figure("What is kept")
-def retention(study: Study) -> Figure:
+def retention(study: Study) -> Figure | None:
     """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which
     writes to the same memory, and is asked for every letter. Thin lines are single seeds, thick lines
     their mean.
     """
+    arms = {arm: study.where(arm=arm) for arm in study.arms}
     panel = Panel(
-        marks=recall_lines(study, study.arms, ARM_COLOURS, ARM_MARKERS),
+        marks=recall_lines(study, arms, ARM_COLOURS, ARM_MARKERS),
         title=textwrap.fill(summary(study), 78),
         x=counts(
             "arithmetic segments read and written since the cipher was shown", study.marks()[-1]
@@ -112,32 +79,29 @@ def losses(study: Study) -> Figure | None:
     Nothing about a cipher can be in the weights, so without a memory its loss cannot leave ln K
     (dotted); the arithmetic needs no memory.
     """
-    arms = [arm for arm in study.arms if has_curve(study, arm, "episodic_loss")]
-    if not arms:
-        return None
     chance = math.log(num_letters(study))
     text = f"chance, ln {num_letters(study)} = {chance:.2f} nats"
     panels = []
     for kind, domain in zip(("episodic", "rule"), BENCHMARK_DOMAINS, strict=True):
-        lines = []
-        for arm in arms:
-            steps, losses = curve(study, arm, f"{kind}_loss")
-            seeds = np.maximum(losses, LEAST_LOSS)
-            name, colour = SIGN_LABELS.get(arm, arm).partition(",")[0], ARM_COLOURS.get(arm, INK)
-            lines.append(Line(x=steps, seeds=seeds, name=name, colour=colour, mean="geometric"))
         is_first = kind == "episodic"
         panels.append(
             Panel(
-                marks=lines,
+                marks=training_lines(
+                    study,
+                    study.arms,
+                    f"{kind}_loss",
+                    lambda found: np.maximum(found, LEAST_LOSS),
+                    mean="geometric",
+                ),
                 title=f"{domain} loss",
-                x=Axis(label="training step"),
-                y=Axis(label="cross-entropy, nats" if is_first else "", scale="log"),
+                x=_STEPS,
+                y=Axis(label="cross-entropy, nats", scale="log"),
                 references=[Reference(at=chance, text=text, is_above=True, on_right=True)]
                 * is_first,
                 is_labelled=is_first,
             )
         )
-    return draw([panels], (9.0, 4.0), share=(False, "row"))
+    return draw([panels], (9.0, 4.0), share=(False, "row")) if panels[0].marks else None
 
 
 @figure("Banks taking sides")
@@ -148,36 +112,33 @@ def lateralization(study: Study) -> Figure | None:
     and one bank for everything give 0.5.
     """
     arms = [arm for arm in study.arms if has_curve(study, arm, "cross_talk")]
-    if not arms:
-        return None
     upper, lower = [], []
     for arm in arms:
-        colour, is_first = ARM_COLOURS.get(arm, INK), arm == arms[0]
-        steps, sides = curve(study, arm, "separation")
-        lines = [
-            Line(x=steps, seeds=sides[:, :, domain], colour=colour, dash=dash, mean=None)
-            for domain, dash in enumerate(("-", "--"))
+        sides = [
+            training_lines(
+                study, [arm], "separation", lambda f, d=d: f[:, :, d], dash=dash, mean=None
+            )
+            for d, dash in enumerate(("-", "--"))
         ]
         upper.append(
             Panel(
-                marks=lines,
+                marks=[line for lines in sides for line in lines],
                 title=SIGN_LABELS.get(arm, arm),
-                colour=colour,
+                colour=ARM_COLOURS.get(arm, INK),
                 y=Axis(
-                    label="$D_{sep}$, left minus right" if is_first else "",
+                    label="$D_{sep}$, left minus right",
                     limits=(-1.08, 1.08),
                     ticks=(-1.0, -0.5, 0.0, 0.5, 1.0),
                     has_grid=True,
                 ),
             )
         )
-        steps, outside = curve(study, arm, "cross_talk")
-        text = "no bank of its own" if is_first else ""
+        text = "no bank of its own" if arm == arms[0] else ""
         lower.append(
             Panel(
-                marks=[Line(x=steps, seeds=outside, colour=colour, mean=None)],
-                x=Axis(label="training step"),
-                y=Axis(label="$P_{ct}$" if is_first else "", limits=(-0.02, 0.6)),
+                marks=training_lines(study, [arm], "cross_talk", mean=None),
+                x=_STEPS,
+                y=Axis(label="$P_{ct}$", limits=(-0.02, 0.6)),
                 references=[Reference(at=0.5, text=text, is_above=True, on_right=True)],
             )
         )
@@ -199,46 +160,36 @@ def shares(study: Study) -> Figure | None:
     order of the seeds. Colours that swap between the domains are a bank each; the same bar twice is no
     specialization.
     """
-    found = {arm: study.records_of(study.where(arm=arm)) for arm in study.arms}
-    found = {arm: runs for arm, runs in found.items() if all(run.rows("share") for run in runs)}
-    if not found:
-        return None
     panels, most_banks = [], 0
-    for arm, runs in found.items():
-        marks, centres = [], []
+    for arm in study.arms:
+        runs, marks, centres = study.where(arm=arm), [], []
         for place, domain in enumerate(BENCHMARK_DOMAINS):
             places = place * (len(runs) + 1.0) + np.arange(len(runs))
+            shares = [
+                study.values(of("share", domain, bank=bank), runs)
+                for bank in range(len(BANK_COLOURS))
+            ]
             floor = np.zeros(len(runs))
-            num_banks = len([r for r in runs[0].rows("share") if r["domain"] == domain])
-            most_banks = max(most_banks, num_banks)
-            for bank in range(num_banks):
-                heights = np.array(
-                    [run.get("share", domain=domain, bank=bank) for run in runs], float
-                )
-                colour = BANK_COLOURS[bank % len(BANK_COLOURS)]
-                marks.append(
-                    Bars(places=places.tolist(), heights=heights, bottoms=floor, colour=colour)
-                )
-                floor = floor + heights
+            for bank, values in enumerate(values for values in shares if values):
+                look = {"places": places.tolist(), "bottoms": floor, "colour": BANK_COLOURS[bank]}
+                marks.append(Bars(heights=np.array(values), **look))
+                floor, most_banks = floor + values, max(most_banks, bank + 1)
             centres.append(places.mean())
-        panels.append(
-            Panel(
-                marks=marks,
-                title=SIGN_LABELS.get(arm, arm),
-                colour=ARM_COLOURS.get(arm, INK),
-                x=Axis(ticks=centres, names=BENCHMARK_DOMAINS),
-                y=Axis(label="" if panels else "mean share of a bank", limits=(0.0, 1.0)),
+        if marks:
+            panels.append(
+                Panel(
+                    marks=marks,
+                    title=SIGN_LABELS.get(arm, arm),
+                    colour=ARM_COLOURS.get(arm, INK),
+                    x=Axis(ticks=centres, names=BENCHMARK_DOMAINS),
+                    y=Axis(label="mean share of a bank", limits=(0.0, 1.0)),
+                )
             )
-        )
+    names = [bank_name(bank, most_banks) for bank in range(most_banks)]
     keys = [
-        Key(
-            name=bank_name(bank, most_banks),
-            colour=BANK_COLOURS[bank % len(BANK_COLOURS)],
-            marker="patch",
-        )
-        for bank in range(most_banks)
+        Key(name=n, colour=c, marker="patch") for n, c in zip(names, BANK_COLOURS, strict=False)
     ]
-    return draw([panels], (3.0 * max(len(found), 2), 3.8), legend=keys, share=(False, True))
+    return draw([panels], (3.0 * max(len(panels), 2), 3.8), legend=keys, share=(False, True))
 
 
 @figure("The cross-talk matrix as it learns")
@@ -249,31 +200,19 @@ def crosstalk(study: Study) -> Figure | None:
     differential mode, diagonal minus off-diagonal, which passes what sets them apart. Thin lines are
     seeds.
     """
-    arms = [arm for arm in study.arms if has_curve(study, arm, "coupling")]
-    if not arms:
-        return None
-    titles = (
-        "common mode, 1 + s (B - 1) at the start",
-        "differential mode, 1 - s at the start",
-    )
-    marks: tuple[list[Line], list[Line]] = ([], [])
-    for arm in arms:
-        steps, coupling = curve(study, arm, "coupling")
-        name = SIGN_LABELS.get(arm, arm).partition(",")[0]
-        for lines, seeds in zip(marks, eigenvalues(coupling), strict=True):
-            lines.append(Line(x=steps, seeds=seeds, name=name, colour=ARM_COLOURS.get(arm, INK)))
+    titles = ("common mode, 1 + s (B - 1) at the start", "differential mode, 1 - s at the start")
     panels = [
         Panel(
-            marks=lines,
+            marks=training_lines(study, study.arms, "coupling", lambda w, n=n: eigenvalues(w)[n]),
             title=title,
-            x=Axis(label="training step"),
-            y=Axis(label="" if number else "eigenvalue of $W_s$"),
+            x=_STEPS,
+            y=Axis(label="eigenvalue of $W_s$"),
             references=[Reference(at=0.0)],
-            is_labelled=number == 1,
+            is_labelled=n == 1,
         )
-        for number, (title, lines) in enumerate(zip(titles, marks, strict=True))
+        for n, title in enumerate(titles)
     ]
-    return draw([panels], (11.0, 3.8), share=(False, True))
+    return draw([panels], (11.0, 3.8), share=(False, True)) if panels[0].marks else None
 
 
 @figure("A memory before and after it is written")
@@ -286,11 +225,9 @@ def memory(study: Study) -> Figure | None:
     for arm in ("inhibitory", "excitatory"):
         known = study.records_of(study.where(arm=arm))
         runs += [run for run in known if "snapshot" in run.extras][:1]
-    if not runs:
-        return None
     norms = [_ordered_norms(run) for run in runs]
-    most = max(float(found.max()) for found in norms) or 1.0
-    bound = max(run.extras["snapshot"]["bound"] for run in runs)
+    most = max((float(found.max()) for found in norms), default=0.0) or 1.0
+    bound = max((run.extras["snapshot"]["bound"] for run in runs), default=0.0)
     panels = []
     for run, found in zip(runs, norms, strict=True):
         num_points, num_banks, num_slots = found.shape

@@ -9,7 +9,7 @@ from matplotlib.colors import Colormap, LogNorm, Normalize
 from matplotlib.figure import Figure
 
 from callosal.lab.report.claims import SMALLEST_LOSS
-from callosal.lab.report.curves import curve, eigenvalues, has_curve
+from callosal.lab.report.curves import eigenvalues, training_lines
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import (
     AMOUNT,
@@ -27,7 +27,7 @@ from callosal.lab.report.marks import (
 )
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw, words
 from callosal.lab.report.study import LATERALIZED, Quantity, Study, of
-from callosal.lab.studies.map.cells import DEFAULT, ENDS, VARIANTS, cell_name
+from callosal.lab.studies.map.cells import DEFAULT, ENDS, SIGNS, VARIANTS, cell_name
 from callosal.lab.studies.map.measures import SATURATION, predict_separation
 
 # From inhibition to excitation, in the colours of the arms.
@@ -158,7 +158,7 @@ def threshold(study: Study) -> Figure | None:
                     names=names,
                 ),
                 y=Axis(
-                    label="" if panels else "|$D_{sep}$|, mean of both domains",
+                    label="|$D_{sep}$|, mean of both domains",
                     limits=(-0.03, 1.08),
                 ),
                 references=[
@@ -187,29 +187,33 @@ def modes(study: Study) -> Figure | None:
     The common mode passes what the banks share; it has no gradient, since shares add up to one. The
     differential mode passes what sets the banks apart. Thin lines are seeds, thick lines their mean.
     """
-    signs = sorted(_variant(study, {})["sign"].unique())
-    signs = [sign for sign in signs if has_curve(study, cell_name(sign), "coupling")]
-    if not signs:
-        return None
     panels = []
-    for sign in signs:
-        steps, coupling = curve(study, cell_name(sign), "coupling")
-        panels.append(
-            Panel(
-                marks=[
-                    Line(x=steps, seeds=seeds, colour=colour)
-                    for seeds, colour in zip(eigenvalues(coupling), MODE_COLOURS, strict=True)
-                ],
-                title=f"s = {signed(sign)}",
-                colour=_colour(sign),
-                x=Axis(label="training step", ticks=(0, 200, 400)),
-                y=Axis(label="" if panels else "eigenvalue of $W_s$"),
-                references=[Reference(at=0.0)],
+    for sign in SIGNS:
+        marks = [
+            line
+            for n, colour in enumerate(MODE_COLOURS)
+            for line in training_lines(
+                study,
+                [cell_name(sign)],
+                "coupling",
+                lambda w, n=n: eigenvalues(w)[n],
+                colour=colour,
             )
-        )
+        ]
+        if marks:
+            panels.append(
+                Panel(
+                    marks=marks,
+                    title=f"s = {signed(sign)}",
+                    colour=_colour(sign),
+                    x=Axis(label="training step", ticks=(0, 200, 400)),
+                    y=Axis(label="eigenvalue of $W_s$"),
+                    references=[Reference(at=0.0)],
+                )
+            )
     names = ("common mode, $1 + s$ at the start", "differential mode $w$, $1 - s$ at the start")
     keys = [Key(name=name, colour=colour) for name, colour in zip(names, MODE_COLOURS, strict=True)]
-    return draw([panels], (2.2 * max(len(signs), 3), 3.6), legend=keys, share=(False, True))
+    return draw([panels], (2.2 * max(len(panels), 3), 3.6), legend=keys, share=(False, True))
 
 
 @figure("How long a segment must be")

@@ -6,9 +6,9 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import curve, has_curve
+from callosal.lab.report.curves import recall_lines, training_lines
 from callosal.lab.report.layout import figure, limit_of
-from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, INK, Dots, Line
+from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Dots
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.studies.persona.cells import HOSTS, LAYERS, NUM_LAYERS
@@ -29,7 +29,7 @@ COLOURS = {
     "inhibitory": ARM_COLOURS["inhibitory"],
     "excitatory": ARM_COLOURS["excitatory"],
     "one bank": "#8a6d00",
-    "facts and questions apart": "#b8528c",
+    "apart": "#b8528c",
 }
 MARKERS = {
     "GPT-2": "^",
@@ -37,7 +37,7 @@ MARKERS = {
     "inhibitory": ARM_MARKERS["inhibitory"],
     "excitatory": ARM_MARKERS["excitatory"],
     "one bank": "v",
-    "facts and questions apart": "D",
+    "apart": "D",
 }
 # At the end of a line there is room for a short name only.
 SHORT = {"facts and questions apart": "apart"}
@@ -148,36 +148,25 @@ def retention(study: Study) -> Figure | None:
     marks their mean, of which there is none where a seed's number is undefined.
     """
     guess = chance_of(study)
-    panels: list[list[Panel | None]] = []
+    panels = []
     for title, cells in _groups(study).items():
-        line: list[Panel | None] = []
+        named = {SHORT.get(name, name): runs for name, runs in cells.items()}
+        line = []
         for kind in BETWEEN:
-            marks = study.marks(condition=kind)
-            lines = []
-            for name, runs in cells.items():
-                own = [
-                    m for m in marks if study.values(of("recall", condition=kind, after=m), runs)
-                ]
-                seeds = [study.values(of("recall", condition=kind, after=m), runs) for m in own]
-                if own:
-                    lines.append(_line(name, own, np.array(seeds).T))
+            lines = recall_lines(study, named, COLOURS, MARKERS, condition=kind)
             if lines:
-                turns = "turns between the sessions"
                 line.append(
                     Panel(
                         marks=lines,
                         title=f"{title}: {kind}",
-                        x=counts(turns, marks[-1]),
-                        y=percent("" if line else "facts known in the next session"),
+                        x=counts("turns between the sessions", study.marks(condition=kind)[-1]),
+                        y=percent("facts known in the next session"),
                         references=[] if guess is None else [_chance(guess)],
                         is_labelled=True,
                     )
                 )
-        if line:
-            panels.append(line)
-    if not panels:
-        return None
-    return draw(panels, (10.4, 0.4 + 3.5 * len(panels)))
+        panels.append(line)
+    return draw(panels, (10.4, 0.4 + 3.5 * len(panels)), share=(False, True))
 
 
 @figure("The memory learns, the base model does not")
@@ -192,10 +181,15 @@ def learning(study: Study) -> Figure | None:
     for title, cells in _groups(study).items():
         lines = []
         for name, runs in cells.items():
-            arm = runs["arm"].iloc[0]
-            if has_curve(study, arm, "loss"):
-                steps, losses = curve(study, arm, "loss")
-                lines.append(_line(name, steps, np.maximum(losses, LEAST_LOSS), is_loss=True))
+            look = {
+                "name": SHORT.get(name, name),
+                "colour": COLOURS[SHORT.get(name, name)],
+                "mean": "geometric",
+            }
+            arms = runs["arm"].unique().tolist()
+            lines += training_lines(
+                study, arms, "loss", lambda f: np.maximum(f, LEAST_LOSS), **look
+            )
         if lines:
             panels.append(
                 Panel(
@@ -203,7 +197,7 @@ def learning(study: Study) -> Figure | None:
                     title=title,
                     x=Axis(label="step of the memory's training"),
                     y=Axis(
-                        label="" if panels else "cross-entropy of answers, nats",
+                        label="cross-entropy of answers, nats",
                         scale="log",
                         ticks=(0.02, 0.05, 0.1, 0.2, 0.5, 1.0, 2.0, 5.0),
                         has_grid=True,
@@ -211,8 +205,6 @@ def learning(study: Study) -> Figure | None:
                     is_labelled=True,
                 )
             )
-    if not panels:
-        return None
     return draw([panels], (6.3 * max(len(panels), 1.5), 4.4), share=(False, True))
 
 
@@ -251,17 +243,6 @@ def _groups(study: Study) -> dict[str, dict[str, pd.DataFrame]]:
         for title, cells in groups.items()
         if cells
     }
-
-
-def _line(name: str, x: Sequence[int], seeds: np.ndarray, *, is_loss: bool = False) -> Line:
-    return Line(
-        x=x,
-        seeds=seeds,
-        name=SHORT.get(name, name),
-        colour=COLOURS.get(name, INK),
-        marker="" if is_loss else MARKERS.get(name, "."),
-        mean="geometric" if is_loss else "linear",
-    )
 
 
 def _chance(guess: float, *, is_vertical: bool = False) -> Reference:

@@ -6,12 +6,13 @@ from collections.abc import Mapping
 import numpy as np
 from matplotlib.figure import Figure
 
+from callosal.lab.report.curves import recall_lines, recall_sentence
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import ARM_COLOURS, BANK_COLOURS, BLUE, Bars, Dots, Mark
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
-from callosal.lab.studies.benchmark.figures import chance_line, num_letters, recall_lines
+from callosal.lab.studies.benchmark.figures import chance_line, num_letters
 from callosal.lab.studies.rivals.measures import ANSWERS, BANKS, CIPHER
 from callosal.lab.studies.rivals.tables import BASELINE, LONG, by_recall, mean_of
 
@@ -33,19 +34,11 @@ COLOURS = {
     "titans-pytorch": "#44aa99",
 }
 MARKERS = {arm: "o" if arm == OURS else "s^Dv<PX>"[n % 8] for n, arm in enumerate(COLOURS)}
-_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def summary(study: Study) -> str:
-    """Say in one sentence what the retention figure shows, from the means over seeds."""
-    quantity = of("recall", after=LONG)
-    found = {arm: mean_of(study, quantity, study.where(arm=arm)) for arm in by_recall(study)}
-    parts = [f"{arm} {100 * kept:.0f}{_PERCENT}" for arm, kept in found.items() if kept is not None]
-    guess = f"chance {100 / num_letters(study):.3g}{_PERCENT}"
-    if not parts:
-        return f"Recall of the cipher after further segments ({guess})"
-    listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]
-    return f"Recall of the cipher after {LONG:,} further segments: {listed} ({guess})"
+    """Say in one sentence what the retention figure shows."""
+    return recall_sentence(study, by_recall(study), 1 / num_letters(study))
 
 
 @figure("What is kept")
@@ -61,17 +54,19 @@ def retention(study: Study) -> Figure | None:
     }
     panels = [
         Panel(
-            marks=recall_lines(study, arms, COLOURS, MARKERS, main=OURS),
+            marks=recall_lines(
+                study, {arm: study.where(arm=arm) for arm in arms}, COLOURS, MARKERS, main=OURS
+            ),
             title=title,
             x=counts("further segments read and written", study.marks()[-1]),
-            y=percent("letters recalled" if title == next(iter(groups)) else ""),
+            y=percent("letters recalled"),
             references=[chance_line(study)],
             is_labelled=True,
         )
         for title, arms in groups.items()
         if arms
     ]
-    return draw([panels], (12.6, 5.2)) if panels else None
+    return draw([panels], (12.6, 5.2), share=(False, True))
 
 
 @figure("What it costs")
