@@ -8,10 +8,10 @@ import signal
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 from shutil import copytree
-from typing import get_args
+from typing import Any, get_args
 
 import pytest
 import torch
@@ -32,7 +32,6 @@ from callosal.lab.runs import RunConfig, override
 from callosal.lab.studies.benchmark.recipe import RECIPES
 from callosal.lab.studies.catalog import STUDIES
 
-PROGRAM = [sys.executable, "-m", "callosal"]
 VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report")
 MEMORY_VERBS = ("inspect", "diff", "merge", "fork", "reset")
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
@@ -232,15 +231,13 @@ def test_inspect_shows_what_is_there(capsys: Said) -> None:
     assert main(["memory", "inspect", "a"]) == 0
     output = capsys.readouterr()
     assert output.err == ""
-    for words in (
+    unit = "0 minutes" if "minute" in output.out else "second"
+    facts = (
         "2 rows, 2 banks of 3 slots, width 4, torch.float64",
         "[bold]not markup[/bold]",
-        "0 minutes" if "minute" in output.out else "second",
         "format 1",
-        "left",
-        "right",
-        "of the bound",
-    ):
+    )
+    for words in (*facts, unit, "left", "right", "of the bound"):
         assert words in output.out
     largest = A.trace.norm(dim=-1).amax((0, 2))
     for norm in largest.tolist():
@@ -396,11 +393,7 @@ def test_a_mistake_ends_in_one_line_and_changes_nothing(
     ],
 )
 def test_a_damaged_run(
-    name: str,
-    damage: Callable[[bytes], bytes] | None,
-    words: list[str],
-    study: Path,
-    capsys: Said,
+    name: str, damage: Any, words: Sequence[str], study: Path, capsys: Said
 ) -> None:
     path = run_of(study) / name
     content = path.read_bytes()
@@ -454,16 +447,16 @@ print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     """Of the memory verbs, pictures alone need the laboratory; without typer there are no verbs."""
-    lab = "scipy matplotlib PIL pandas jinja2 rich"
     calls = ["memory inspect a", "memory inspect a --picture a.png", "study map", "report ."]
-    done = run_apart(CALLS, lab, *calls)
+    done = run_apart(CALLS, "scipy matplotlib PIL pandas jinja2", *calls)
     inspected, *refused = done.stderr.splitlines()
     assert inspected == "0"
     assert "2 banks of 3 slots" in done.stdout
     assert refused[1::2] == ["2", "2", "2"]
     for line in refused[::2]:
         assert line.startswith("callosal: this needs ")
-        assert line.endswith(('; pip install "callosal[lab]"', '; pip install "callosal[cli]"'))
+        assert line.endswith('; pip install "callosal[lab]"')
+    assert not Path("a.png").exists()
     done = run_apart(CALLS, "typer", "--help")
     assert done.stderr == 'callosal: the command line needs pip install "callosal[cli]"\n2\n'
 

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 Recipe = Literal["paper", "quick"]
 Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
 STUDIES = tuple(m.name for m in iter_modules(studies.__path__) if m.ispkg and m.name != "benchmark")
-# Which extra brings a module that is missing.
-_EXTRAS = dict.fromkeys(("scipy", "matplotlib", "PIL", "pandas", "jinja2"), "lab") | {"rich": "cli"}
+# What the extra "lab" brings.
+_LAB = ("scipy", "matplotlib", "PIL", "rich", "pandas", "jinja2")
 _PNG = b"\x89PNG\r\n\x1a\n"
 # What typer raises for a wrong command line, in whichever module its version keeps it.
 _UsageError: Any = typer.BadParameter.__base__
@@ -79,8 +79,8 @@ def _usage(error: Any) -> str:
 def _remedy(error: Exception) -> str | None:
     """Return how to install a module that is missing, where the error does not say so itself."""
     module = (getattr(error, "name", None) or "").partition(".")[0]
-    if isinstance(error, ImportError) and module in _EXTRAS:
-        return f'this needs {module}; pip install "callosal[{_EXTRAS[module]}]"'
+    if isinstance(error, ImportError) and module in _LAB:
+        return f'this needs {module}; pip install "callosal[lab]"'
     return None
 
 
