@@ -4,6 +4,7 @@ import json
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import asdict, replace
+from itertools import product
 from operator import attrgetter
 from pathlib import Path
 from typing import Any
@@ -62,7 +63,7 @@ def test_the_fingerprint_changes_with_every_field(path: str) -> None:
 
 
 def test_every_recipe_arm_and_seed_has_a_name_and_a_fingerprint_of_its_own() -> None:
-    cells = [(recipe, arm, seed) for recipe in RECIPES for arm in ARMS for seed in range(5)]
+    cells = list(product(RECIPES, ARMS, range(5)))
     configs = [RECIPES[recipe](arm, seed) for recipe, arm, seed in cells]
     assert len({fingerprint(config) for config in configs}) == len(configs)
     assert len({config.name for config in configs}) == len(configs)

@@ -30,7 +30,7 @@ EIGHT = ("cipher", "cipher", *RULES)
 def episode_configs(draw: st.DrawFn) -> EpisodeConfig:
     pairs = draw(st.integers(1, 5))
     num_questions = draw(st.integers(-(-3 // pairs), 4))
-    drawn = {"num_letters": pairs * num_questions, "pairs_per_segment": pairs}
+    drawn: dict[str, Any] = {"num_letters": pairs * num_questions, "pairs_per_segment": pairs}
     drawn |= {"num_rounds": num_questions + draw(st.integers(0, 2))}
     drawn |= {"num_distractors": draw(st.integers(0, 3)), "modulus": draw(st.integers(2, 13))}
     # The shape checker looks at one random item of a tuple; hypothesis wants that state untouched.
@@ -130,7 +130,7 @@ def test_without_the_support_every_answer_is_as_likely_as_every_other(
     """
     every = torch.tensor(list(permutations(range(num_letters))))
     half = every[cipher.is_odd(every) == (split == "evaluation")]
-    sizes = {"num_letters": num_letters, "pairs_per_segment": num_letters}
+    sizes: dict[str, Any] = {"num_letters": num_letters, "pairs_per_segment": num_letters}
     config = EpisodeConfig(**sizes, num_rounds=1, num_distractors=1)
     seen, answers = set(), []
     for pi in half:
