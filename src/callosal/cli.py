@@ -6,8 +6,10 @@ A verb imports what it needs when it is called, so that help and mistakes take n
 import io
 import json
 import sys
+import tomllib
 from collections.abc import Callable, Sequence
 from dataclasses import asdict
+from importlib.resources import files
 from pathlib import Path
 from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -137,6 +139,14 @@ def _study(name: str) -> str:
     return name
 
 
+def _questions() -> str:
+    """Return what each study asks, which stands beside its code."""
+    asked = (tomllib.loads((files(studies) / name / "study.toml").read_text()) for name in STUDIES)
+    return " ".join(
+        f"{name}: {words['question']}" for name, words in zip(STUDIES, asked, strict=True)
+    )
+
+
 def _source(text: str) -> tuple[str, str]:
     bank, _, parent = text.partition("=")
     if not bank or parent not in ("A", "B", "A+B"):
@@ -166,7 +176,7 @@ class _ManyBanks(TyperCommand):
 
 
 # Parsers decide on the types that are Any here.
-Study = Annotated[Any, typer.Argument(parser=_study, metavar="|".join(STUDIES))]
+Study = Annotated[Any, typer.Argument(parser=_study, metavar="|".join(STUDIES), help=_questions())]
 Seed = Annotated[Any, typer.Option(parser=_whole(0), metavar="N")]
 Seeds = Annotated[Any, typer.Option(parser=parse_seeds, metavar="0-4|101,102,103")]
 Workers = Annotated[Any, typer.Option(parser=_whole(1), metavar="N", help="runs side by side")]
