@@ -26,7 +26,7 @@ class Faulty(LateralMemory):
         self.fault, self.steps = fault, 0
 
     def forward(
-        self, hidden: Tensor, state: Any, mask: Tensor | None = None, *, commit: bool = True
+        self, hidden: Tensor, state: Any = None, mask: Any = None, *, commit: bool = True
     ) -> Any:
         return self.fault(Call(self, hidden, state, mask, commit))
 
@@ -36,7 +36,7 @@ class Call:
     memory: Faulty
     hidden: Tensor
     state: Any
-    mask: Tensor | None
+    mask: Any
     commit: bool
 
     def honest(self, **other: Any) -> tuple[Tensor, Any]:

@@ -50,9 +50,7 @@ class Shares(nn.Module):
         return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
-def matches_reference(
-    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor
-) -> None:
+def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any) -> None:
     """Layer and reference give the same read-out, memory and shares, and the same gradients of all."""
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
     leaves = [leaf for leaf in (hidden, trace, *memory.parameters()) if leaf.requires_grad]
@@ -80,19 +78,17 @@ def matches_reference(
 
     def gradients(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in outputs]
-        total = sum((out * probe).sum() for out, probe in zip(outputs, probes, strict=True))
-        return torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+        totals = [(out * probe).sum() for out, probe in zip(outputs, probes, strict=True)]
+        return torch.autograd.grad(
+            torch.stack(totals).sum(), leaves, allow_unused=True, materialize_grads=True
+        )
 
     for one, other in zip(gradients(fast), gradients(slow), strict=True):
         assert_near(one, other)
 
 
 def pieces_equal_one_call(
-    memory: LateralMemory,
-    hidden: Tensor,
-    state: MemoryState,
-    mask: Tensor,
-    cuts: Sequence[int] = (2, 3),
+    memory: Any, hidden: Tensor, state: Any, mask: Any, cuts: Sequence[int] = (2, 3)
 ) -> None:
     """A segment cut anywhere and committed at its end is the segment in one call, shares too."""
     whole, expected = memory(hidden, state, mask)
@@ -115,33 +111,23 @@ def pieces_equal_one_call(
     assert_same_bits(memory.commit(committed).trace, committed.trace)
 
 
-def shares_do_not_look_ahead(
-    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
-) -> None:
+def shares_do_not_look_ahead(memory: Any, hidden: Tensor, state: Any, mask: Any = None) -> None:
     """What comes after a token does not change its shares."""
     laws.no_look_ahead(Shares(memory), hidden, state, mask)
 
 
-def masked_shares_are_absent(
-    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor
-) -> None:
+def masked_shares_are_absent(memory: Any, hidden: Tensor, state: Any, mask: Any) -> None:
     """A masked token's shares are zero, and it changes no other's."""
     laws.masked_is_absent(Shares(memory), hidden, state, mask)
 
 
-def open_segments_detach(
-    memory: LateralMemory, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
-) -> None:
+def open_segments_detach(memory: Any, hidden: Tensor, state: Any, mask: Any = None) -> None:
     """A detach cuts the gradient of an open segment, too."""
     laws.detach_cuts(memory, hidden, state, mask, commit=False)
 
 
 def banks_permute(
-    memory: LateralMemory,
-    hidden: Tensor,
-    state: MemoryState,
-    mask: Tensor,
-    order: Sequence[int] = (1, 0),
+    memory: Any, hidden: Tensor, state: Any, mask: Any, order: Sequence[int] = (1, 0)
 ) -> None:
     """Banks have no places: renaming them renames traces and shares, and leaves the read-out."""
     banks = list(order)

@@ -1,6 +1,7 @@
 """A memory written to for ever: the bounded rule stays where it says, the additive does not."""
 
 import math
+from typing import Any
 
 import pytest
 import torch
@@ -13,7 +14,7 @@ from callosal.memory import LateralMemory, MemoryConfig
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
 
-def build(write: Write, dtype: torch.dtype, **fields: int) -> LateralMemory:
+def build(write: Write, dtype: torch.dtype, **fields: Any) -> LateralMemory:
     with torch.random.fork_rng():
         torch.manual_seed(0)
         memory = LateralMemory(MemoryConfig(width=16, write=write, **{"num_slots": 16, **fields}))

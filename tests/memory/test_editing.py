@@ -32,7 +32,7 @@ from callosal.memory.editing import bank_name, bank_number
 CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
 MEMORY = build_memory(CONFIG)
 A, B = fill(MEMORY, (3, 5), seed=1).state, fill(MEMORY, (3, 5), seed=2).state
-LEFT_A = {"left": "A", "right": "B"}
+LEFT_A: dict[Any, str] = {"left": "A", "right": "B"}
 
 
 # Banks by name.
@@ -75,9 +75,8 @@ def test_the_order_of_the_parents_does_not_matter() -> None:
 
 
 def test_the_carried_context_is_the_mean_of_the_parents_taken_from() -> None:
-    one, other, merged = A.context, B.context, merge(A, B).context
-    assert one and other
-    assert merged
+    contexts: list[Any] = [state.context for state in (A, B, merge(A, B))]
+    one, other, merged = contexts
     assert_near(merged.signal_sum, (one.signal_sum + other.signal_sum) / 2)
     assert_near(merged.num_tokens, (one.num_tokens + other.num_tokens) / 2)
     assert merge(replace(A, context=None), replace(B, context=None)).context is None

@@ -1,4 +1,4 @@
-"""What a wrong setting or a wrong shape is told: the field, the value, what is allowed."""
+"""What the error for a wrong setting or a wrong shape says: the field, the value, what is allowed."""
 
 import dataclasses
 import inspect

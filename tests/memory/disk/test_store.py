@@ -205,7 +205,7 @@ def test_two_writers_of_one_user_wait_for_each_other(store: MemoryStore) -> None
     assert (store.load("a", MEMORY).trace == 45.0).all()
 
 
-def test_a_writer_that_waits_too_long_is_told(store: MemoryStore) -> None:
+def test_a_writer_that_waits_too_long_gets_an_error(store: MemoryStore) -> None:
     def wait() -> None:
         with (
             pytest.raises(TimeoutError, match=r"user 'a' for 0\.1 seconds"),
