@@ -3,37 +3,27 @@
 import sys
 import warnings
 from pathlib import Path
+from typing import Any
 
 import torch
 from safetensors.torch import load_file
-from tests.hosts.hosts import CONFIG, MODELS, make, prompts, trained
+from tests.hosts.hosts import CONFIG, MODELS, DictStore, make, prompts, trained
 from torch import Tensor
 
-from callosal import LateralMemory, MemoryState, attach, attach_pretrained
+from callosal import MemoryState, attach, attach_pretrained
 from callosal.hosts.hooks import OutsideSessionWarning
 
 same = torch.testing.assert_close
-
-
-class Files:
-    """A store of files that another process wrote."""
-
-    def __init__(self, folder: Path) -> None:
-        self.folder = folder
-
-    def load(self, user: str, memory: LateralMemory) -> MemoryState:  # noqa: ARG002
-        """Return what a file holds."""
-        return MemoryState(**load_file(self.folder / f"{user}.safetensors"))
-
-    def save(self, *_: object) -> None:
-        """Keep nothing."""
 
 
 def go_on(folder: Path) -> None:
     """Use the memories that were saved, in all models."""
     for name in MODELS:
         model = make(name)
-        with attach_pretrained(model, folder / name).session("ada", Files(folder / name)):
+        store = DictStore()
+        for path in (folder / name).glob("ada@*"):
+            store.entries[path.stem] = MemoryState(trace=load_file(path)["trace"])
+        with attach_pretrained(model, folder / name).session("ada", store):
             torch.save(model(prompts(rows=1)).logits, folder / name / "logits.pt")
 
 
@@ -46,13 +36,13 @@ def compile_fully() -> None:
     memories = trained(attach(model, [0], CONFIG))
     memories.requires_grad_(False)
     layer = "model.layers.0"
-    compiled = torch.compile(model, fullgraph=True, backend="eager")
+    compiled: Any = torch.compile(model, fullgraph=True, backend="eager")
     with warnings.catch_warnings():
         # Outside a session: the model as it was, and nothing that could break the graph.
         warnings.simplefilter("error", OutsideSessionWarning)
         same(compiled(tokens[0], attention_mask=mask, use_cache=False).logits, base)
 
-    def turns(function: torch.nn.Module) -> list[Tensor]:
+    def turns(function: Any) -> list[Tensor]:
         with memories.session() as session:
             calls = [function(t, attention_mask=mask, use_cache=False).logits for t in tokens]
             session.turn()
@@ -72,19 +62,19 @@ def compile_fully() -> None:
     with memories.session():
         at_once = model(tokens[0, :, :4]).logits[:, -1:]
     with memories.session() as session:
-        cache = None
-        for piece in tokens[0, :, :4].split([1, 2, 1], 1):
-            out = compiled(piece, past_key_values=cache)
-            cache = out.past_key_values
+        out: Any = compiled(tokens[0, :, :1])
+        for piece in tokens[0, :, 1:4].split([2, 1], 1):
+            out = compiled(piece, past_key_values=out.past_key_values)
         same(out.logits, at_once)
+        cache = out.past_key_values
         cache.reorder_cache(rows)
         session.select(rows)
         out = compiled(tokens[0, rows, 4:5], past_key_values=cache)
-        states = session.states[layer]
+        found: Any = session.states[layer].segment
     with memories.session() as session:
         same(out.logits[:, -1:], model(tokens[0, rows, :5]).logits[:, -1:])
-        expected = session.states[layer].segment
-        same(states.segment.consolidated, expected.consolidated)
+        expected: Any = session.states[layer].segment
+        same(found.consolidated, expected.consolidated)
 
 
 if __name__ == "__main__":

@@ -158,6 +158,8 @@ def test_pushed_with_a_card_and_found_by_name(
     assert memories.push_to_hub("ada/memory", metadata=metadata, private=True).endswith("commit/1")
     assert created == [{"private": True, "exist_ok": True}]
     pushed = tmp_path / "ada--memory"
+    described = json.loads((pushed / adapter.CONFIG).read_text())
+    assert described["base_model"] == "somebody/tiny-llama"
     assert {path.name for path in pushed.iterdir()} == FILES | {"README.md"}
     monkeypatch.chdir(tmp_path)
     other = make()
@@ -185,6 +187,8 @@ def test_pushed_with_a_card_and_found_by_name(
     card = str(hub.HubAdapter(memories).generate_model_card())
     assert str(tmp_path) not in card
     assert "base_model" not in card.split("---")[1]
+    memories.save_pretrained(tmp_path / "local")
+    assert str(tmp_path) not in (tmp_path / "local" / adapter.CONFIG).read_text()
     assert "license" not in card.split("---")[1]
 
 

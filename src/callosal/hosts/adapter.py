@@ -21,6 +21,7 @@ FORMAT = 2
 OLD_WEIGHTS = "adapter_model.safetensors"
 OLD_CONFIG = "adapter_config.json"
 
+# By the names of their layers.
 Memories = Mapping[str, LateralMemory]
 
 
@@ -38,7 +39,7 @@ def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> No
     described = {
         "library_name": "callosal",
         "format_version": FORMAT,
-        "base_model": base or None,
+        "base_model": base,
         "layers": list(memories),
         "memory": asdict(next(iter(memories.values())).config),
         "weights_sha256": hashlib.sha256(data).hexdigest(),

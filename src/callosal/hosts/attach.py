@@ -17,6 +17,8 @@ from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
 from callosal.memory import LateralMemory, MemoryConfig
 
+_REPO_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
+
 # Under this name they are a part of the model while they are attached.
 PLACE = "callosal"
 
@@ -45,8 +47,12 @@ class Memories(nn.Module):
 
     @property
     def base_name(self) -> str | None:
-        """The name or folder that the model was loaded from, None if it does not say."""
-        return getattr(self.model, "name_or_path", None) or None
+        """The model's name on the Hugging Face hub; None if it has none, or came from a folder.
+
+        Where a folder lies is nobody else's business, and adapters are passed on.
+        """
+        name: str = getattr(self.model, "name_or_path", None) or ""
+        return name if _REPO_ID.fullmatch(name) and not Path(name).exists() else None
 
     @property
     def active(self) -> Session | None:
@@ -268,7 +274,7 @@ def attach_pretrained(
         ImportError: there is no such folder, and huggingface_hub is not installed to ask the hub.
     """
     folder = Path(name)
-    if isinstance(name, str) and not folder.exists() and re.fullmatch(r"[\w.-]+/[\w.-]+", name):
+    if isinstance(name, str) and "/" in name and not folder.exists() and _REPO_ID.fullmatch(name):
         from callosal.hosts import hub  # an extra  # noqa: PLC0415
 
         folder = hub.download(name, **options)

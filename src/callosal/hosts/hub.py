@@ -72,7 +72,7 @@ class HubAdapter(
         """
         info = self._hub_mixin_info
         known: dict[str, Any] = info.model_card_data.to_dict()
-        known["base_model"] = public_name(self.memories.base_name)
+        known["base_model"] = self.memories.base_name
         data = ModelCardData(**(known | metadata))
         layers = {
             name: {
@@ -111,8 +111,3 @@ def download(name: str, **options: Any) -> Path:
         raise FileNotFoundError(
             f"there is no folder {name}, and the Hugging Face hub gave no adapter of that name: {reason}"
         ) from error
-
-
-def public_name(name: str | None) -> str | None:
-    """Return a base model's name as the hub knows it; None for a folder, which is nobody else's business."""
-    return name if name and name.count("/") <= 1 and not Path(name).exists() else None
