@@ -8,6 +8,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="baseline-at-chance",
         claim="Without a memory the cipher loss stays at chance, ln K.",
+        reported="1 (ln K)",
         measure="the baseline's cipher loss over ln K",
         quantity=of("loss over chance"),
         arms=("no-memory",),

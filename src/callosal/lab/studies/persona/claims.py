@@ -4,11 +4,13 @@ Nothing here was reported; every threshold is ours and was set before the runs, 
 a pilot that did not meet it (LOG.md).
 """
 
+from typing import Any
+
 from callosal.lab.report.claims import Claim
 from callosal.lab.report.study import LEAST_TO_KEEP, Quantity, of
 from callosal.lab.studies.persona.cells import HOSTS, MAIN, Host
 from callosal.lab.studies.persona.measures import FACTS
-from callosal.lab.studies.rivals.claims import NEAR_CHANCE
+from callosal.lab.studies.rivals.claims import ABOVE_CHANCE, NEAR_CHANCE
 
 KNOWN = 0.95
 OWN_BANK = 0.95
@@ -19,14 +21,14 @@ _IF_LEARNED = f", undefined (and not met) where it is below {LEAST_TO_KEEP:g} wi
 
 
 def _claims(host: Host) -> tuple[Claim, ...]:
-    def claim(name: str, sentence: str, measure: str, quantity: Quantity, **limit: float) -> Claim:
+    def claim(name: str, sentence: str, measure: str, quantity: Quantity, **limit: Any) -> Claim:
         return Claim(
             id=f"persona-{host.lower()}-{name}",
             claim=f"{host}: {sentence}",
             measure=measure,
             quantity=quantity,
             arms=(MAIN[host],),
-            **limit,  # pyright: ignore[reportArgumentType]
+            **limit,
         )
 
     return (
@@ -42,6 +44,7 @@ def _claims(host: Host) -> tuple[Claim, ...]:
             "with the memory reset between the sessions it is not.",
             "accuracy of the answers about the facts after a reset, minus chance" + _IF_LEARNED,
             of("above chance", FACTS, "reset"),
+            reported=ABOVE_CHANCE,
             at_most=NEAR_CHANCE,
         ),
         claim(
@@ -49,6 +52,7 @@ def _claims(host: Host) -> tuple[Claim, ...]:
             "with another user's memory it is not.",
             "accuracy of the own answers with another's memory, minus chance" + _IF_LEARNED,
             of("above chance", FACTS, "another user's"),
+            reported=ABOVE_CHANCE,
             at_most=NEAR_CHANCE,
         ),
         claim(

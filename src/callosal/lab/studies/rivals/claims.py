@@ -8,6 +8,7 @@ from callosal.lab.studies.rivals.measures import ARITHMETIC, BANKS, CIPHER
 # still count as kept. Set before the runs, as all thresholds here.
 NEAR_CHANCE = 0.05
 UNMOVED = 0.02
+ABOVE_CHANCE = f"at most {NEAR_CHANCE:g} above chance"
 
 _IF_LEARNED = f", undefined (and not met) where it is below {LEAST_TO_KEEP:g} with no bank touched"
 _NAMES = {CIPHER: "the cipher", ARITHMETIC: "arithmetic"}
@@ -17,6 +18,7 @@ def _lost(bank: str, domain: str) -> Claim:
     return Claim(
         id=f"rivals-{domain}-lost",
         claim=f"Inhibitory: without {bank} {_NAMES[domain]} is at chance.",
+        reported=ABOVE_CHANCE,
         measure=f"accuracy of {_NAMES[domain]} with {bank} silenced, minus chance" + _IF_LEARNED,
         quantity=of("above chance", domain, f"{bank} silenced"),
         arms=("inhibitory",),
@@ -28,6 +30,7 @@ def _kept(bank: str, domain: str) -> Claim:
     return Claim(
         id=f"rivals-{domain}-kept",
         claim=f"Inhibitory: without {bank} {_NAMES[domain]} is as good as before.",
+        reported=f"within {UNMOVED:g}",
         measure=(
             f"how far the accuracy of {_NAMES[domain]} moves when {bank} is silenced" + _IF_LEARNED
         ),
@@ -49,6 +52,7 @@ CLAIMS: tuple[Claim, ...] = (
     Claim(
         id="rivals-reset",
         claim="Inhibitory: with a blank memory before the questions the cipher is at chance.",
+        reported=ABOVE_CHANCE,
         measure="the cipher's accuracy from a blank memory, minus chance" + _IF_LEARNED,
         quantity=of("above chance", CIPHER, "reset"),
         arms=("inhibitory",),
