@@ -5,9 +5,13 @@ import multiprocessing
 import threading
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
+from queue import Queue
+from typing import Any, NamedTuple
+from unittest.mock import MagicMock
 
 import pytest
 import torch
@@ -15,7 +19,14 @@ from filelock import FileLock
 from rich.console import Console
 from tests.lab.tiny import tiny
 
-from callosal.lab.report.records import ARMS, FILE_NAME, RecordError, append_record, read_records
+from callosal.lab.report.records import (
+    ARMS,
+    FILE_NAME,
+    RecordError,
+    RunRecord,
+    append_record,
+    read_records,
+)
 from callosal.lab.runner import (
     WorkerLostError,
     evaluate_held_out,
@@ -28,8 +39,27 @@ from callosal.lab.runs import RunConfig, build_model, describe, fingerprint, loa
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.loop import TrainingDivergedError
 
+CONFIG = tiny("uncoupled")
+# A learning rate at which the loss is soon no number.
+DIVERGING = {"learning_rate": 1e30, "warmup_steps": 0}
 
-@pytest.fixture
+
+class Here(NamedTuple):
+    """A run in this process: its folder, its record, and what was reported while it ran."""
+
+    folder: Path
+    record: RunRecord
+    reports: list[tuple[str, float, str]]
+
+
+class Threads(ThreadPoolExecutor):
+    """Stands in for a pool of processes, each of which takes ten seconds to load torch."""
+
+    def __init__(self, max_workers: int, **_: Any) -> None:
+        super().__init__(max_workers)
+
+
+@pytest.fixture(autouse=True)
 def threads() -> Iterator[None]:
     """Put back what a run sets for the whole process."""
     before = torch.get_num_threads()
@@ -37,104 +67,105 @@ def threads() -> Iterator[None]:
     torch.set_num_threads(before)
 
 
+@pytest.fixture(scope="module")
+def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
+    folder, reports = tmp_path_factory.mktemp("here"), []
+    before = torch.get_num_threads()
+    record = run(CONFIG, folder, lambda *report: reports.append(report))
+    torch.set_num_threads(before)
+    return Here(folder, record, reports)
+
+
 def place_of(folder: Path, config: RunConfig) -> Path:
     return folder / "runs" / config.name
 
 
-@pytest.mark.usefixtures("threads")
-def test_a_run_is_recorded_with_all_that_a_report_needs(tmp_path: Path) -> None:
-    told: list[tuple[str, float, str]] = []
-    config = tiny()
-    record = run(config, tmp_path, lambda *message: told.append(message))
-    assert record.fingerprint == fingerprint(config)
-    assert (record.recipe, record.arm, record.seed, record.changed) == ("tiny", config.arm, 0, [])
-    assert record.config == json.loads(json.dumps(describe(config)))
+def test_a_run_is_recorded_with_all_that_a_report_needs(here: Here, tmp_path: Path) -> None:
+    record = here.record
+    assert record.fingerprint == fingerprint(CONFIG)
+    assert (record.recipe, record.arm, record.seed, record.changed) == ("tiny", CONFIG.arm, 0, [])
+    assert record.config == json.loads(json.dumps(describe(CONFIG)))
     assert record.probes["state_floats"] == 2 * 8 * 16
     assert 0.0 < record.probes["train_seconds"] <= record.wall_seconds
     assert [point["step"] for point in record.curve] == [2, 4, 6, 8]
     assert record.retention["distractors"] == [0, 2]
     assert record.snapshot is not None
-    model = build_model(config)
+    model = build_model(CONFIG)
     assert record.num_parameters == sum(p.numel() for p in model.parameters())
     assert set(record.versions) == {"python", "torch", "callosal"}
-    assert record.wall_seconds > 0.0
     # Its folder is enough to evaluate it again, and gives the same numbers.
-    place = place_of(tmp_path, config)
-    assert load_config(place) == config
-    trained = load_trained(config, place)
+    place = place_of(here.folder, CONFIG)
+    assert load_config(place) == CONFIG
+    trained = load_trained(CONFIG, place)
     assert not trained.training
-    assert asdict(evaluate_held_out(trained, config)) == record.evaluation
-    # Who watches is told the run's name, how far it is, and what D_sep is.
-    assert {name for name, _, _ in told} == {config.name}
-    shares = [share for _, share, _ in told]
+    assert asdict(evaluate_held_out(trained, CONFIG)) == record.evaluation
+    # While it ran, its name, how far it was and D_sep were reported.
+    assert {name for name, _, _ in here.reports} == {CONFIG.name}
+    shares = [share for _, share, _ in here.reports]
     assert shares == sorted(shares)
     assert (shares[0], shares[-1]) == (0.25, 1.0)
-    assert all("D_sep" in text for _, _, text in told[:4])
+    assert all("D_sep" in text for _, _, text in here.reports[:4])
     # Through the file and back, nothing is lost.
     append_record(tmp_path, record)
     assert read_records(tmp_path) == [record]
 
 
-@pytest.mark.usefixtures("threads")
 def test_the_held_out_stream_is_the_same_for_every_arm_and_seed() -> None:
-    streams = []
-
-    def spy(config: RunConfig) -> None:
-        model = build_model(config).eval()
-
-        def look(module, args) -> None:  # noqa: ARG001
-            streams.append(args[0].clone())
-
-        model.register_forward_pre_hook(look)
-        evaluate_held_out(model, config)
-
+    streams: list[torch.Tensor] = []
     for config in (tiny("no-memory"), tiny("inhibitory"), tiny("excitatory", seed=3)):
-        spy(config)
+        model = build_model(config).eval()
+        model.register_forward_pre_hook(lambda _, args: streams.append(args[0].clone()))
+        evaluate_held_out(model, config)
     assert len(streams) == 3
     assert all(torch.equal(stream, streams[0]) for stream in streams)
 
 
-def test_an_untrained_run_cannot_be_loaded(tmp_path: Path) -> None:
+def test_a_run_without_its_own_checkpoint_cannot_be_loaded(here: Here, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train the run first"):
-        load_trained(tiny(), tmp_path)
-
-
-@pytest.mark.usefixtures("threads")
-def test_a_checkpoint_of_other_settings_cannot_be_loaded(tmp_path: Path) -> None:
-    config = tiny("no-memory")
-    run(config, tmp_path)
-    other = replace(config, seed=1)
+        load_trained(CONFIG, tmp_path)
     with pytest.raises(CheckpointError, match="another configuration"):
-        load_trained(other, place_of(tmp_path, config))
+        load_trained(replace(CONFIG, seed=1), place_of(here.folder, CONFIG))
 
 
-@pytest.mark.usefixtures("threads")
 def test_a_run_that_diverges_says_so_and_leaves_its_configuration(tmp_path: Path) -> None:
-    config = tiny(learning_rate=1e30, warmup_steps=0)
+    config = tiny(**DIVERGING)
     with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
         run(config, tmp_path)
     assert load_config(place_of(tmp_path, config)) == config
 
 
-def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(tmp_path: Path) -> None:
+def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
+    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     """With one that diverges and one whose checkpoint is damaged among them; the others are kept."""
     folder, said = tmp_path / "study", StringIO()
     console = Console(file=said, width=200)
     good = [tiny(arm) for arm in ARMS]
-    diverging = tiny("inhibitory", seed=1, learning_rate=1e30, warmup_steps=0)
+    diverging = tiny("inhibitory", seed=1, **DIVERGING)
     damaged = tiny("inhibitory", seed=2)
     place_of(folder, damaged).mkdir(parents=True)
     (place_of(folder, damaged) / "checkpoint.pt").write_bytes(b"not a checkpoint")
 
     with pytest.raises(CheckpointError, match="delete it and train again"):
         run_all([damaged, diverging, *good], folder, num_workers=2, console=console)
-    assert {r.fingerprint for r in read_records(folder)} == {fingerprint(c) for c in good}
+    records = {record.fingerprint: record for record in read_records(folder)}
+    assert records.keys() == {fingerprint(config) for config in good}
     assert len(read_records(folder)) == len(good)
+    # What a worker records is what is recorded here, but for the clock.
+    one, other = (
+        replace(r, wall_seconds=0.0, probes=r.probes | {"train_seconds": 0.0})
+        for r in (records[fingerprint(CONFIG)], here.record)
+    )
+    assert one == other
 
     # The remedy works, what is on record is skipped, and what diverges is said in one line.
     (place_of(folder, damaged) / "checkpoint.pt").unlink()
     before = (folder / FILE_NAME).read_bytes()
-    failures = run_all([*good, damaged, diverging], folder, num_workers=2, console=console)
+    manager = MagicMock()
+    manager.return_value.Queue = Queue
+    monkeypatch.setattr("callosal.lab.runner.SyncManager", manager)
+    monkeypatch.setattr("callosal.lab.runner.ProcessPoolExecutor", Threads)
+    failures = run_all([*good, damaged, diverging], folder, num_workers=1, console=console)
     assert len(failures) == 1
     assert failures[0].startswith(f"{diverging.name}: step 2: the loss is ")
     after = (folder / FILE_NAME).read_bytes()
@@ -146,50 +177,6 @@ def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(tmp_path: Path
     assert run_all([*good, damaged], folder, console=console) == []
     assert "5 of 5 runs are on record already" in said.getvalue()
     assert (folder / FILE_NAME).read_bytes() == after
-
-
-def test_a_damaged_file_of_runs_stops_before_anything_is_run(tmp_path: Path) -> None:
-    (tmp_path / FILE_NAME).write_text("{}\n")
-    with pytest.raises(RecordError, match="line 1"):
-        run_all([tiny()], tmp_path)
-    assert [file.name for file in tmp_path.iterdir()] == [FILE_NAME]
-
-
-def test_what_was_run_in_a_worker_is_what_is_run_here(tmp_path: Path) -> None:
-    config = tiny("uncoupled")
-    assert run_all([config], tmp_path / "worker", console=Console(file=StringIO())) == []
-    before = torch.get_num_threads()
-    here = run(config, tmp_path / "here")
-    torch.set_num_threads(before)
-    (there,) = read_records(tmp_path / "worker")
-    # All but the clock.
-    one, other = (
-        replace(r, wall_seconds=0.0, probes=r.probes | {"train_seconds": 0.0})
-        for r in (there, here)
-    )
-    assert one == other
-
-
-def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    require_writable(folder)
-    require_writable(folder)
-    assert list(folder.iterdir()) == []
-
-
-@pytest.mark.parametrize("below", [".", "study", "deep/study"])
-def test_a_folder_that_cannot_be_is_refused_with_the_remedy(below: str, tmp_path: Path) -> None:
-    file = tmp_path / "file"
-    file.touch()
-    with pytest.raises(ValueError, match=r"cannot write to .*file.*; choose another folder"):
-        require_writable(file / below)
-    assert file.read_bytes() == b""
-
-
-def test_a_folder_on_which_nothing_can_be_written_is_refused() -> None:
-    """The kernel's own folder, where not even root can make a file."""
-    with pytest.raises(ValueError, match="cannot write to /proc"):
-        require_writable(Path("/proc/self/task"))
 
 
 def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
@@ -207,19 +194,40 @@ def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
 
     killer = threading.Thread(target=kill, daemon=True)
     killer.start()
-    with pytest.raises(
-        WorkerLostError, match=rf"{config.name} was ended from outside.*--workers 1"
-    ):
+    message = rf"{config.name} was ended from outside.*--workers 1"
+    with pytest.raises(WorkerLostError, match=message):
         run_all([config], tmp_path, console=Console(file=StringIO()))
     killer.join()
     assert not (tmp_path / FILE_NAME).exists()
     assert checkpoint.exists()
 
 
-def test_two_studies_at_once_in_a_folder_are_refused(tmp_path: Path) -> None:
+def test_a_damaged_file_of_runs_or_another_study_stops_before_anything_is_run(
+    tmp_path: Path,
+) -> None:
     with (
         FileLock(tmp_path / ".lock"),
         pytest.raises(ValueError, match=r"another process runs in .*; wait until it is done"),
     ):
-        run_all([tiny()], tmp_path)
-    assert not (tmp_path / FILE_NAME).exists()
+        run_all([CONFIG], tmp_path)
+    assert [file.name for file in tmp_path.iterdir()] == [".lock"]
+    (tmp_path / FILE_NAME).write_text("{}\n")
+    with pytest.raises(RecordError, match="line 1"):
+        run_all([CONFIG], tmp_path)
+    assert {file.name for file in tmp_path.iterdir()} == {".lock", FILE_NAME}
+
+
+def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
+    folder = tmp_path / "a" / "b"
+    require_writable(folder)
+    require_writable(folder)
+    assert list(folder.iterdir()) == []
+
+
+# The last is the kernel's own folder, where not even root can make a file.
+@pytest.mark.parametrize("folder", ["file", "file/study", "file/deep/study", "/proc/self/task"])
+def test_a_folder_that_cannot_be_is_refused_with_the_remedy(folder: str, tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    with pytest.raises(ValueError, match=rf"cannot write to .*{folder}.*; choose another folder"):
+        require_writable(tmp_path / folder)
+    assert (tmp_path / "file").read_bytes() == b""

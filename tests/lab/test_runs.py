@@ -1,22 +1,19 @@
-"""Recipes: complete configurations, told apart by their hash, and marked when changed by hand."""
+"""Recipes: complete configurations, each with a hash of its own, and marked when changed by hand."""
 
-import dataclasses
 import json
 from collections.abc import Iterator
 from copy import copy
 from dataclasses import asdict, replace
+from operator import attrgetter
 from pathlib import Path
 from typing import Any
 
 import pytest
-from hypothesis import given
-from hypothesis import strategies as st
 from tests.lab.tiny import tiny
 
 from callosal.lab.report.records import ARMS, Arm
 from callosal.lab.runs import (
     RetentionConfig,
-    RunConfig,
     build_model,
     fingerprint,
     load_config,
@@ -46,13 +43,13 @@ OTHERS: dict[str, Any] = {
 }
 
 
-def fields_of(owner: Any, prefix: str = "") -> Iterator[tuple[str, Any]]:
-    """Walk all fields, dataclasses within dataclasses included."""
-    for field in dataclasses.fields(owner):
-        value = getattr(owner, field.name)
-        yield prefix + field.name, value
-        if dataclasses.is_dataclass(value):
-            yield from fields_of(value, f"{prefix}{field.name}.")
+def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:
+    """Walk all values of a configuration, those of its parts included."""
+    for name, value in tree.items():
+        if isinstance(value, dict):
+            yield from flat(value, f"{prefix}{name}.")
+        else:
+            yield prefix + name, value
 
 
 def with_field(owner: Any, path: str, value: Any) -> Any:
@@ -72,39 +69,27 @@ def another(name: str, value: Any) -> Any:
     return value + 1 if isinstance(value, int) else value / 2 if value else 0.5
 
 
-EVERY_FIELD = [path for path, value in fields_of(tiny()) if not dataclasses.is_dataclass(value)]
+LEAVES = dict(flat(asdict(tiny())))
 
 
-@pytest.mark.parametrize("path", [*EVERY_FIELD, "memory"])
+@pytest.mark.parametrize("path", [*LEAVES, "memory"])
 def test_the_fingerprint_changes_with_every_field(path: str) -> None:
-    old = dict(fields_of(tiny()))[path]
+    old = attrgetter(path)(tiny())
     new = another(path.rsplit(".", maxsplit=1)[-1], old)
     assert new != old
     assert fingerprint(with_field(tiny(), path, new)) != fingerprint(tiny())
 
 
-def test_the_walk_reaches_every_field() -> None:
-    """As many as the flat JSON of a run has; a new field of any part is walked without being named."""
-
-    def count(tree: Any) -> int:
-        return sum(map(count, tree.values())) if isinstance(tree, dict) else 1
-
-    assert len(EVERY_FIELD) == count(asdict(tiny()))
-    assert {"training.beta2", "memory.gain", "retention.distractors", "seed"} <= set(EVERY_FIELD)
-
-
-@given(st.sampled_from(ARMS), st.integers(0, 99), st.sampled_from(sorted(RECIPES)))
-def test_equal_configurations_have_equal_fingerprints(arm: Arm, seed: int, recipe: str) -> None:
-    one, other = (RECIPES[recipe](arm, seed) for _ in range(2))
-    assert one == other
-    assert fingerprint(one) == fingerprint(other)
-    assert one.name == other.name == f"{recipe}-{arm}-seed{seed}-{fingerprint(one)[:8]}"
-
-
-def test_every_recipe_arm_and_seed_is_told_apart() -> None:
-    configs = [RECIPES[r](arm, seed) for r in RECIPES for arm in ARMS for seed in range(5)]
+def test_every_recipe_arm_and_seed_has_a_name_and_a_fingerprint_of_its_own() -> None:
+    cells = [(recipe, arm, seed) for recipe in RECIPES for arm in ARMS for seed in range(5)]
+    configs = [RECIPES[recipe](arm, seed) for recipe, arm, seed in cells]
     assert len({fingerprint(config) for config in configs}) == len(configs)
     assert len({config.name for config in configs}) == len(configs)
+    for (recipe, arm, seed), config in zip(cells, configs, strict=True):
+        again = RECIPES[recipe](arm, seed)
+        assert again == config
+        assert fingerprint(again) == fingerprint(config)
+        assert again.name == f"{recipe}-{arm}-seed{seed}-{fingerprint(config)[:8]}"
 
 
 @pytest.mark.parametrize("recipe", sorted(RECIPES))
@@ -140,35 +125,27 @@ def test_arms_differ_in_the_memory_alone(recipe: str) -> None:
         (["memory.gain=5", "memory.gain=6"], "memory.gain", 6.0),
     ],
 )
-def test_override_sets_a_field_of_its_type_and_notes_it(
-    changes: list[str], path: str, value: Any
-) -> None:
+def test_override_sets_a_field_and_notes_it(changes: list[str], path: str, value: Any) -> None:
     before = tiny()
     after = override(before, changes)
-    new = dict(fields_of(after))[path]
-    assert new == value
-    assert type(new) is type(value)
+    found = dict(flat(asdict(after)))
+    assert found[path] == value
+    assert type(found[path]) is type(value)
     assert after.changed == tuple(changes)
-    others = {p: v for p, v in fields_of(before) if not dataclasses.is_dataclass(v)}
-    for other, old in others.items():
-        if other not in (path, "changed"):
-            assert dict(fields_of(after))[other] == old
+    kept = LEAVES.keys() - {path, "changed"}
+    assert {other: found[other] for other in kept} == {other: LEAVES[other] for other in kept}
     assert before == tiny()
 
 
-def test_override_again_keeps_the_note_of_the_first_time() -> None:
+def test_overrides_add_up_and_even_the_old_value_is_a_change_by_hand() -> None:
     once = override(tiny(), ["memory.gain=6"])
     twice = override(once, ["seed=3", "memory.num_slots=4"])
     assert twice.changed == ("memory.gain=6", "seed=3", "memory.num_slots=4")
     assert twice.memory is not None
     assert (twice.memory.gain, twice.memory.num_slots, twice.seed) == (6.0, 4, 3)
     assert override(once, []) == once
-
-
-def test_a_change_to_the_old_value_is_a_change_by_hand_all_the_same() -> None:
-    assert fingerprint(override(quick("inhibitory", 0), ["memory.gain=4"])) != fingerprint(
-        quick("inhibitory", 0)
-    )
+    plain = quick("inhibitory", 0)
+    assert fingerprint(override(plain, ["memory.gain=4"])) != fingerprint(plain)
 
 
 def test_fields_that_must_fit_can_change_together_in_any_order() -> None:
@@ -190,6 +167,9 @@ def test_fields_that_must_fit_can_change_together_in_any_order() -> None:
         ("changed=", "no field 'changed'"),
         ("memory.gain.x=6", "'memory.gain' has no fields"),
         ("memory=6", "memory takes a value like"),
+        # A part and its field cannot both be set.
+        ("memory=1 memory.gain=6", "memory"),
+        ("memory.gain=6 memory=1", "memory"),
         ("memory.gain=six", "memory.gain takes a value like 4.0; 'six' is not one"),
         ("memory.gain=", "memory.gain takes a value like 4.0"),
         ("memory.homeostasis=1", "memory.homeostasis takes a value like True"),
@@ -211,18 +191,7 @@ def test_fields_that_must_fit_can_change_together_in_any_order() -> None:
 )
 def test_a_wrong_change_is_refused_with_what_is_allowed(change: str, message: str) -> None:
     with pytest.raises(ValueError, match=message):
-        override(tiny(), [change])
-
-
-def test_a_baseline_has_no_memory_to_change() -> None:
-    with pytest.raises(ValueError, match="'memory' has no fields in this run"):
-        override(tiny("no-memory"), ["memory.gain=6"])
-
-
-@pytest.mark.parametrize("changes", [["memory=1", "memory.gain=6"], ["memory.gain=6", "memory=1"]])
-def test_a_part_and_its_field_cannot_both_be_set(changes: list[str]) -> None:
-    with pytest.raises(ValueError, match="memory"):
-        override(tiny(), changes)
+        override(tiny(), change.split(" "))
 
 
 @pytest.mark.parametrize("marks", [(), (-1,), (1, 1), (2, 1)])
@@ -231,56 +200,49 @@ def test_marks_of_retention_increase(marks: tuple[int, ...]) -> None:
         RetentionConfig(distractors=marks)
 
 
-def written(place: Path, config: RunConfig) -> dict[str, Any]:
-    place.mkdir(exist_ok=True)
-    content = json.loads(json.dumps(asdict(config)))
-    (place / "config.json").write_text(json.dumps(content))
-    return content
+def test_a_baseline_has_no_memory_to_change() -> None:
+    with pytest.raises(ValueError, match="'memory' has no fields in this run"):
+        override(tiny("no-memory"), ["memory.gain=6"])
 
 
 @pytest.mark.parametrize("arm", ARMS)
 def test_a_configuration_comes_back_from_disk_as_it_was(arm: Arm, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match=r"is not the folder of a run: it holds no config\.json"):
+        load_config(tmp_path)
     for config in (tiny(arm), override(quick(arm, 3), ["training.num_steps=7"])):
-        written(tmp_path, config)
+        (tmp_path / "config.json").write_text(json.dumps(asdict(config)))
         loaded = load_config(tmp_path)
         assert loaded == config
         assert fingerprint(loaded) == fingerprint(config)
 
 
-def test_a_folder_without_configuration_is_no_run(tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match=r"is not the folder of a run: it holds no config\.json"):
-        load_config(tmp_path)
-
-
-@pytest.mark.parametrize("text", ["", "{", "[]", '"text"', "{}", "null", "3", "\udcff"])
-def test_a_damaged_configuration_says_so(text: str, tmp_path: Path) -> None:
-    (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
-    with pytest.raises(ValueError, match=r"config\.json is damaged or of another version"):
-        load_config(tmp_path)
+def written_with(path: str, value: Any) -> str:
+    """Return the JSON of a tiny run with one value changed."""
+    content = json.loads(json.dumps(asdict(tiny())))
+    *owners, name = path.split(".")
+    place = content
+    for owner in owners:
+        place = place[owner]
+    place[name] = value
+    return json.dumps(content)
 
 
 @pytest.mark.parametrize(
-    ("path", "value"),
+    "text",
     [
-        (("memory", "unknown"), 1),
-        (("unknown",), 1),
-        (("memory",), "text"),
-        (("memory", "gain"), -1.0),
-        (("memory", "gain"), "4"),
-        (("retention", "distractors"), None),
-        (("retention",), []),
-        (("transformer", "width"), 8),
-        (("changed",), None),
+        *["", "{", "[]", '"text"', "{}", "null", "3", "\udcff"],
+        written_with("memory.unknown", 1),
+        written_with("unknown", 1),
+        written_with("memory", "text"),
+        written_with("memory.gain", -1.0),
+        written_with("memory.gain", "4"),
+        written_with("retention.distractors", None),
+        written_with("retention", []),
+        written_with("transformer.width", 8),
+        written_with("changed", None),
     ],
 )
-def test_a_configuration_of_another_version_says_so(
-    path: tuple[str, ...], value: Any, tmp_path: Path
-) -> None:
-    content = written(tmp_path, tiny())
-    place = content
-    for name in path[:-1]:
-        place = place[name]
-    place[path[-1]] = value
-    (tmp_path / "config.json").write_text(json.dumps(content))
-    with pytest.raises(ValueError, match="is damaged or of another version"):
+def test_a_configuration_damaged_or_of_another_version_says_so(text: str, tmp_path: Path) -> None:
+    (tmp_path / "config.json").write_bytes(text.encode(errors="surrogateescape"))
+    with pytest.raises(ValueError, match=r"config\.json is damaged or of another version"):
         load_config(tmp_path)

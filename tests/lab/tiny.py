@@ -1,14 +1,21 @@
 """The smallest run that still has everything: four letters, one round, a trunk of one block."""
 
+from collections.abc import Iterator
+from contextlib import contextmanager
 from dataclasses import replace
 from typing import Any
 
+import torch
+from torch import nn
+
+from callosal.lab.models.transformer import Transformer
 from callosal.lab.report.records import Arm
-from callosal.lab.runs import RetentionConfig, RunConfig
+from callosal.lab.runs import RetentionConfig, RunConfig, build_model
 from callosal.lab.studies.benchmark.recipe import quick
 from callosal.lab.tasks import EpisodeConfig
 
 EPISODES = EpisodeConfig(num_letters=4, pairs_per_segment=4, num_rounds=1, modulus=5)
+STEPS = {"num_steps": 8, "batch_size": 4, "warmup_steps": 2, "log_every": 2, "checkpoint_every": 3}
 
 
 def tiny(arm: Arm = "inhibitory", seed: int = 0, **training: Any) -> RunConfig:
@@ -16,13 +23,6 @@ def tiny(arm: Arm = "inhibitory", seed: int = 0, **training: Any) -> RunConfig:
     config = quick(arm, seed)
     width = 16
     memory = config.memory
-    settings = {
-        "num_steps": 8,
-        "batch_size": 4,
-        "warmup_steps": 2,
-        "log_every": 2,
-        "checkpoint_every": 3,
-    }
     return replace(
         config,
         recipe="tiny",
@@ -37,7 +37,24 @@ def tiny(arm: Arm = "inhibitory", seed: int = 0, **training: Any) -> RunConfig:
             feed_forward=2,
         ),
         memory=memory and replace(memory, width=width, num_slots=8),
-        training=replace(config.training, **(settings | training)),
+        training=replace(config.training, **(STEPS | training)),
         evaluation_episodes=64,
         retention=RetentionConfig(distractors=(0, 2), num_episodes=8),
     )
+
+
+def tiny_model(arm: Arm = "inhibitory") -> Transformer:
+    """Return the untrained model of a tiny run, in evaluation mode."""
+    return build_model(tiny(arm)).eval()
+
+
+@contextmanager
+def unmoved(model: nn.Module) -> Iterator[None]:
+    """Assert that what is done inside moves no parameter, buffer, mode or gradient of a model."""
+    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
+    modes = [module.training for module in model.modules()]
+    yield
+    for name, tensor in model.state_dict().items():
+        assert torch.equal(tensor, before[name]), name
+    assert [module.training for module in model.modules()] == modes
+    assert all(parameter.grad is None for parameter in model.parameters())

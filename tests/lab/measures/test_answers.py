@@ -1,6 +1,7 @@
-"""Answers: each condition is what its name says, on a tiny host whose memory is made up."""
+"""Answers: each condition is what its name says, on a tiny language model whose memory is made up."""
 
 from collections.abc import Mapping
+from itertools import combinations
 from random import Random
 from typing import Any
 
@@ -8,13 +9,14 @@ import numpy as np
 import pytest
 import torch
 from tests.hosts.hosts import SIZES, llama
+from tests.lab.tiny import unmoved
 from torch import Tensor
 
 from callosal import MemoryConfig, attach
 from callosal.hosts.attach import Memories
 from callosal.lab.measures import answers
 from callosal.lab.measures.answers import Answers, measure_answers, measure_recall
-from callosal.lab.tasks.persona import PersonaConfig, sample_conversation, texts
+from callosal.lab.tasks.persona import Conversation, PersonaConfig, sample_conversation, texts
 from callosal.lab.tasks.words import ATTRIBUTES
 
 CONFIG = PersonaConfig(num_facts=2, num_examples=1)
@@ -37,30 +39,35 @@ def encode(text: str) -> list[int]:
 def memories() -> Memories:
     torch.manual_seed(0)
     sizes: dict[str, Any] = SIZES | {"vocab_size": len(WORDS), "max_position_embeddings": 320}
-    host = llama.LlamaForCausalLM(llama.LlamaConfig(**sizes)).eval().requires_grad_(False)
-    return attach(host, layers=[0, 1], config=MemoryConfig(width=sizes["hidden_size"], num_slots=8))
+    model = llama.LlamaForCausalLM(llama.LlamaConfig(**sizes)).eval().requires_grad_(False)
+    width = sizes["hidden_size"]
+    return attach(model, layers=[0, 1], config=MemoryConfig(width=width, num_slots=8))
 
 
-def asked(memories: Memories, number: int = 6) -> Answers:
+def measure(memories: Memories, number: int = 6) -> Answers:
     return measure_answers(memories, CONFIG, encode, number, Random(1))
 
 
+def draw_users(number: int) -> tuple[list[Conversation], Tensor]:
+    """Return users, and the labels of their questions."""
+    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(number)]
+    later = answers._collated([user.later for user in users], encode)
+    return users, later[0]["labels"][:, 1:]
+
+
 def test_untrained_memories_change_no_answer(memories: Memories) -> None:
-    found = asked(memories)
+    found = measure(memories)
     assert found.memory == found.reset == found.others == found.no_memory
     assert found.rule == found.rule_before
     assert all(pair == [found.memory, found.rule] for pair in found.lesioned)
     assert found.num_conversations == 6
     assert set(found.by_attribute) <= set(ATTRIBUTES)
-    told = sum(pair[0] for pair in found.by_attribute.values())
-    assert (told > 0.0) == (found.memory > 0.0)
-
-
-def test_measures_are_of_every_memory_and_shares_add_up(memories: Memories) -> None:
-    found = asked(memories)
+    right = sum(pair[0] for pair in found.by_attribute.values())
+    assert (right > 0.0) == (found.memory > 0.0)
+    # Measures are of every memory, and their shares add up.
     assert len(found.specialization) == len(found.shares) == len(memories) == 2
-    for measured, (telling, asking, rule) in zip(found.specialization, found.shares, strict=True):
-        episodic = (telling + asking) / 2
+    for measured, (stating, asking, rule) in zip(found.specialization, found.shares, strict=True):
+        episodic = (stating + asking) / 2
         assert measured.shares == [
             pytest.approx([episodic, 1 - episodic]),
             pytest.approx([rule, 1 - rule]),
@@ -69,40 +76,38 @@ def test_measures_are_of_every_memory_and_shares_add_up(memories: Memories) -> N
 
 
 def test_measuring_leaves_everything_as_it_was(memories: Memories) -> None:
-    before = {name: value.clone() for name, value in memories.model.state_dict().items()}
-    memories.model.train()
-    first, second = asked(memories), asked(memories)
-    assert first == second
-    assert memories.model.training
+    with unmoved(memories.model.train()):
+        assert measure(memories) == measure(memories)
     assert memories.active is None
-    for name, value in memories.model.state_dict().items():
-        assert torch.equal(value, before[name]), name
 
 
-def test_a_memory_that_speaks_is_heard_under_the_conditions_that_have_it(
-    memories: Memories,
-) -> None:
+def test_every_condition_gives_other_answers(memories: Memories) -> None:
     """With random output maps every condition is another computation."""
     torch.manual_seed(1)
     for name in memories:
         torch.nn.init.normal_(memories[name].output.weight, std=3.0)
-    heard: dict[str, Tensor] = {}
-    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(4)]
-    told = answers._collated([user.told for user in users], encode)
-    later = answers._collated([user.later for user in users], encode)
+    users, _ = draw_users(4)
+    told, later = (
+        answers._collated([getattr(user, part) for user in users], encode)
+        for part in ("told", "later")
+    )
+
+    def listen(states: Any, **how: Any) -> Tensor:
+        return answers._listen(memories, states, later, **how)[1][0]
+
     with torch.no_grad():
-        heard["alone"] = answers._logits(memories, later[0])
         states, _ = answers._listen(memories, {}, told)
-        heard["memory"] = answers._listen(memories, states, later)[1][0]
-        heard["reset"] = answers._listen(memories, {}, later)[1][0]
         others = {name: state[torch.arange(-1, 3)] for name, state in states.items()}
-        heard["others"] = answers._listen(memories, others, later)[1][0]
-        for bank in (0, 1):
-            heard[f"without {bank}"] = answers._listen(memories, states, later, lesion=bank)[1][0]
-    names = list(heard)
-    for number, name in enumerate(names):
-        for other in names[:number]:
-            assert not torch.allclose(heard[name], heard[other]), (name, other)
+        heard = {
+            "alone": answers._logits(memories, later[0]),
+            "memory": listen(states),
+            "reset": listen({}),
+            "others": listen(others),
+            "without 0": listen(states, lesion=0),
+            "without 1": listen(states, lesion=1),
+        }
+    for one, other in combinations(heard, 2):
+        assert not torch.allclose(heard[one], heard[other]), (one, other)
 
 
 def test_hits_are_counted_where_a_label_is() -> None:
@@ -111,8 +116,8 @@ def test_hits_are_counted_where_a_label_is() -> None:
     assert answers._hits(logits, labels).tolist() == [1.0, 2.0]
 
 
-def test_in_context_everything_told_comes_before_the_questions() -> None:
-    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(3)]
+def test_in_context_everything_stated_comes_before_the_questions() -> None:
+    users, _ = draw_users(3)
     turn, labels = answers._whole(users, encode)
     for row, user in enumerate(users):
         said = " ".join(t.text for t in (*user.told, user.later[0]))
@@ -122,10 +127,8 @@ def test_in_context_everything_told_comes_before_the_questions() -> None:
         assert due == [WORDS[value] for value in user.facts.values()]
 
 
-def test_the_others_answers_are_asked_where_they_differ() -> None:
-    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(40)]
-    later = answers._collated([user.later for user in users], encode)
-    facts = later[0]["labels"][:, 1:]
+def test_the_others_answers_are_scored_where_they_differ() -> None:
+    users, facts = draw_users(40)
     others = answers._others_answers(users, facts, encode)
     seen = 0
     for row, user in enumerate(users):
@@ -140,16 +143,15 @@ def test_the_others_answers_are_asked_where_they_differ() -> None:
 
 
 def test_answers_about_an_attribute_are_those_that_are_left() -> None:
-    users = [sample_conversation(CONFIG, Random(seed), "evaluation") for seed in range(12)]
-    facts = answers._collated([user.later for user in users], encode)[0]["labels"][:, 1:]
+    users, facts = draw_users(12)
     seen = torch.zeros_like(facts, dtype=torch.bool)
     for name in {name for user in users for name in user.facts}:
         labels = answers._only(name, users, facts)
         due = labels != -100
         assert not (due & seen).any()
         seen |= due
-        asked_for = [WORDS[user.facts[name]] for user in users if name in user.facts]
-        assert labels[due].tolist() == asked_for
+        expected = [WORDS[user.facts[name]] for user in users if name in user.facts]
+        assert labels[due].tolist() == expected
     assert torch.equal(seen, facts != -100)
 
 
@@ -187,4 +189,4 @@ def test_recall_after_nothing_is_what_the_answers_say(memories: Memories) -> Non
 
 def test_one_user_cannot_be_swapped(memories: Memories) -> None:
     with pytest.raises(ValueError, match="1 conversations; at least 2 are needed"):
-        asked(memories, 1)
+        measure(memories, 1)

@@ -1,11 +1,11 @@
 """Evaluation: the same stream gives the same numbers, and the model does not notice."""
 
-from dataclasses import asdict, replace
+from dataclasses import replace
 
 import numpy as np
 import pytest
 import torch
-from tests.lab.tiny import EPISODES, tiny
+from tests.lab.tiny import EPISODES, tiny_model, unmoved
 from torch import Generator
 
 from callosal.lab.measures.evaluation import (
@@ -19,7 +19,6 @@ from callosal.lab.measures.evaluation import (
 from callosal.lab.measures.specialization import specialization
 from callosal.lab.models.transformer import Transformer
 from callosal.lab.report.records import Arm
-from callosal.lab.runs import build_model
 from callosal.lab.tasks import sample_episodes
 from callosal.memory import LateralMemory
 
@@ -31,21 +30,23 @@ def held_out(model: Transformer, num_episodes: int = 40) -> Evaluation:
 @pytest.mark.parametrize("training", [False, True])
 @pytest.mark.parametrize("arm", ["inhibitory", "no-memory"])
 def test_twice_gives_equal_numbers_and_moves_nothing(arm: Arm, training: bool) -> None:
-    model = build_model(tiny(arm)).train(training)
-    before = {name: tensor.clone() for name, tensor in model.state_dict().items()}
-    assert asdict(held_out(model)) == asdict(held_out(model))
-    assert all(module.training == training for module in model.modules())
-    assert all(torch.equal(tensor, before[name]) for name, tensor in model.state_dict().items())
-    assert all(parameter.grad is None for parameter in model.parameters())
+    model = tiny_model(arm).train(training)
+    with unmoved(model):
+        assert held_out(model) == held_out(model)
 
 
 @pytest.mark.parametrize("num_episodes", [5, BATCH + 3])
 def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> None:
     """Recomputed episode by episode; a last batch of another size counts by its size."""
-    model = build_model(tiny()).eval()
+    model = tiny_model()
     measured = held_out(model, num_episodes)
     stream, left = Generator().manual_seed(1), num_episodes
     losses, hits, shares = [], [], []
+    memory = model.memory_at(0)
+    assert isinstance(memory, LateralMemory)
+    handle = memory.register_forward_pre_hook(
+        lambda _, args: shares.append(memory.bank_share(*args))
+    )
     while left:
         episodes = sample_episodes(EPISODES, min(BATCH, left), stream, "evaluation")
         left -= len(episodes.tokens)
@@ -60,16 +61,7 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
                 scores = torch.log_softmax(guesses, dim=-1)
                 losses.append(-scores[range(len(targets)), targets].mean())
                 hits.append((guesses.argmax(-1) == targets).float().mean())
-        memory = model.memory_at(0)
-        assert isinstance(memory, LateralMemory)
-        batch = {}
-        handle = memory.register_forward_pre_hook(
-            lambda _, args, batch=batch, memory=memory: batch.update(p=memory.bank_share(*args))
-        )
-        with torch.no_grad():
-            model(episodes.tokens, model.blank(len(episodes.tokens)))
-        handle.remove()
-        shares.append(batch["p"])
+    handle.remove()
     loss = torch.stack(losses).reshape(-1, 2).mean(0).tolist()
     hit = torch.stack(hits).reshape(-1, 2).mean(0).tolist()
     assert [measured.cipher_loss, measured.arithmetic_loss] == pytest.approx(loss, rel=1e-5)
@@ -87,7 +79,7 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
 
 
 def test_a_model_without_memory_has_no_specialization() -> None:
-    assert held_out(build_model(tiny("no-memory"))).specialization is None
+    assert held_out(tiny_model("no-memory")).specialization is None
     episodes = sample_episodes(EPISODES, 1, Generator(), "evaluation")
     assert batch_specialization([], episodes) is None
 
@@ -100,7 +92,7 @@ def test_it_draws_from_the_evaluation_split(monkeypatch: pytest.MonkeyPatch) -> 
         return sample_episodes(*arguments)
 
     monkeypatch.setattr("callosal.lab.measures.evaluation.sample_episodes", spy)
-    held_out(build_model(tiny("no-memory")))
+    held_out(tiny_model("no-memory"))
     assert splits == ["evaluation"]
 
 

@@ -6,10 +6,10 @@ from itertools import pairwise
 
 import pytest
 import torch
-from tests.lab.tiny import EPISODES, tiny
+from tests.lab.tiny import EPISODES, tiny, tiny_model
 
 from callosal.lab.measures.snapshot import take_snapshot
-from callosal.lab.runs import RunConfig, build_model
+from callosal.lab.runs import build_model
 from callosal.lab.tasks import EpisodeConfig
 
 TWO_ROUNDS = replace(EPISODES, num_rounds=2)
@@ -19,7 +19,7 @@ TWO_ROUNDS = replace(EPISODES, num_rounds=2)
 def test_norms_start_blank_grow_with_writing_and_stay_within_the_bound(
     episodes: EpisodeConfig,
 ) -> None:
-    snapshot = take_snapshot(build_model(tiny()).eval(), episodes)
+    snapshot = take_snapshot(tiny_model(), episodes)
     assert snapshot is not None
     norms = torch.tensor(snapshot["norms"])
     points = 1 + 2 * episodes.num_rounds
@@ -31,27 +31,16 @@ def test_norms_start_blank_grow_with_writing_and_stay_within_the_bound(
 
 
 def test_the_bound_is_that_of_the_memorys_own_maps() -> None:
-    model = build_model(tiny())
-    memory = model.memory_at(0)
-    assert memory is not None
-    snapshot = take_snapshot(model.eval(), EPISODES)
-    assert snapshot is not None
+    one, other = (take_snapshot(tiny_model(), EPISODES) for _ in range(2))
+    assert one is not None
     # Orthogonal times four, width 16.
-    assert snapshot["bound"] == pytest.approx(4.0 * 16**0.5, rel=1e-5)
+    assert one["bound"] == pytest.approx(4.0 * 16**0.5, rel=1e-5)
+    # Plain numbers, and the same every time.
+    assert json.loads(json.dumps(one)) == one == other
 
 
-def test_it_is_plain_numbers_and_the_same_every_time() -> None:
-    model = build_model(tiny()).eval()
-    one, other = (take_snapshot(model, EPISODES) for _ in range(2))
-    assert one == other
-    assert json.loads(json.dumps(one)) == one
-
-
-def test_a_memory_behind_a_later_block_is_found() -> None:
-    config: RunConfig = tiny()
+def test_a_memory_is_found_behind_whatever_block_it_stands() -> None:
+    config = tiny()
     deeper = replace(config, transformer=replace(config.transformer, num_blocks=2), memory_behind=1)
     assert take_snapshot(build_model(deeper).eval(), EPISODES) is not None
-
-
-def test_without_a_memory_there_is_none() -> None:
-    assert take_snapshot(build_model(tiny("no-memory")).eval(), EPISODES) is None
+    assert take_snapshot(tiny_model("no-memory"), EPISODES) is None
