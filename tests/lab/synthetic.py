@@ -1,166 +1,117 @@
-"""Clearly synthetic runs: records that no model ever made, for tests of claims and report."""
+"""Clearly synthetic runs of the benchmark: records that no model ever made, for tests of the report."""
 
 import math
-from dataclasses import replace
+from collections.abc import Mapping
+from dataclasses import asdict, replace
+from typing import Any
 
-import numpy as np
-
-from callosal.lab.report.records import ARMS, RunRecord
+from callosal.lab.report.records import ARMS, KEYS, RunRecord, Value
+from callosal.lab.report.study import Quantity, Study, make_study, of
+from callosal.lab.report.upgrade import retention_values
 
 LETTERS = 8
-MARKS = [0, 1, 3, 10, 30, 100, 300, 1000]
+CHANCE = math.log(LETTERS)
+MARKS = (0, 10, 100, 1000)
 SIGNS = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}
-# What a made-up arm ends at: D_sep, cipher loss, recall after the most distractors.
+# What a made-up arm ends at: |D_sep|, cipher loss, recall after the most further segments.
 ENDS = {
-    "no-memory": (None, math.log(LETTERS), 1 / LETTERS),
+    "no-memory": (None, CHANCE, 1 / LETTERS),
     "inhibitory": (0.998, 0.004, 0.99),
     "uncoupled": (0.85, 0.02, 0.45),
     "excitatory": (0.01, 0.003, 0.13),
 }
+SHORT = {of("recall", after=mark): None for mark in MARKS[1:]}
 
 
-def synthetic_run(arm: str, seed: int, **changes) -> RunRecord:
-    """Make up a run that no model ever made."""
-    rng = np.random.default_rng([ARMS.index(arm), seed])
-    separation, loss, kept = ENDS[arm]
-    has_memory = separation is not None
-    side = 1.0 if seed % 2 else -1.0
-
-    def measures(size: float) -> dict:
-        half = side * size / 2
-        shares = [[0.5 + half, 0.5 - half], [0.5 - half, 0.5 + half]]
-        information = 1 + sum(p * math.log2(p) for p in shares[0] if p > 0) if has_memory else 0.0
-        return {
-            "shares": shares,
-            "separation": [2 * half, -2 * half],
-            "cross_talk": (1 - size) / 2,
-            "dominance": 0.5,
-            "information": information,
-        }
-
-    curve = []
-    for step in range(10, 1010, 10):
-        done = step / 1000
-        chance = math.log(LETTERS)
-        noise = float(np.exp(rng.normal(0, 0.12)))
-        fall = loss * (chance / loss) ** (1 - done) if has_memory else chance
-        point = {
-            "step": step,
-            "cipher_loss": fall * noise,
-            "arithmetic_loss": 2.4 * math.exp(-9 * done) * noise + 1e-4,
-        }
-        if has_memory:
-            size = separation / (1 + math.exp(-20 * (done - 0.15 - 0.05 * rng.random())))
-            sign = SIGNS[arm] + 0.1 * done
-            point |= {
-                "separation": measures(size)["separation"],
-                "cross_talk": measures(size)["cross_talk"],
-                "coupling": [[1 + 0.3 * done, sign], [sign, 1 + 0.3 * done]],
-            }
-        curve.append(point)
-    recall_at_start = 1.0 if has_memory else kept
-    spoil = rng.uniform(0.97, 1.0)
-    recall = [
-        spoil * (kept + (recall_at_start - kept) / (1 + (mark / 60) ** 1.4)) for mark in MARKS
-    ]
-    norms = np.zeros((5, 2, 32))
-    for point_index, domain in enumerate([0, 1, 0, 1], start=1):
-        norms[point_index] = norms[point_index - 1]
-        for bank in range(2):
-            share = measures(separation or 0)["shares"][domain][bank]
-            norms[point_index, bank] += 2.0 * share * rng.random(32) ** 2
-    fields = {
-        "fingerprint": f"{arm}{seed}",
-        "recipe": "synthetic",
-        "arm": arm,
-        "seed": seed,
-        "changed": [],
-        "config": {
-            "recipe": "synthetic",
-            "arm": arm,
+def run(
+    arm: str,
+    seed: int,
+    values: Mapping[Quantity, float | None] | None = None,
+    /,
+    **fields: Any,
+) -> RunRecord:
+    """Make up a run of an arm, then change some of its values (None takes one away) and fields."""
+    size, loss, kept = ENDS[arm]
+    # No two seeds are alike, and which bank is the cipher's changes.
+    loss, side = loss * (1 + 1e-4 * seed), 1.0 if seed % 2 else -1.0
+    first = kept if size is None else 1.0
+    recall = [first + (kept - first) * n / 3 for n in range(len(MARKS))]
+    retention = {"distractors": MARKS, "recall": recall, "loss": [1.0 - r for r in recall]}
+    found = {
+        of("loss", "episodic"): loss,
+        of("loss", "rule"): 1e-4,
+        of("accuracy", "episodic"): recall[0],
+        of("accuracy", "rule"): 1.0,
+        of("train_seconds"): 80.0,
+    }
+    if size is not None:
+        for sign, domain in ((side, "cipher"), (-side, "arithmetic")):
+            for bank, share in enumerate(((1 + sign * size) / 2, (1 - sign * size) / 2)):
+                found[of("share", domain, bank=bank)] = share
+            found[of("D_sep", domain)] = sign * size
+        found |= {of("P_ct"): (1 - size) / 2, of("dominance"): 0.5, of("information"): size**2}
+    record = RunRecord(
+        fingerprint=f"{arm}{seed}",
+        recipe="synthetic",
+        arm=arm,
+        seed=seed,
+        changed=[],
+        factors={"sign": SIGNS[arm]} if arm in SIGNS else {},
+        config={
             "seed": seed,
             "episodes": {"num_letters": LETTERS, "pairs_per_segment": 8},
             "training": {"num_steps": 1000, "batch_size": 32},
             "evaluation_episodes": 2048,
         },
-        "evaluation": {
-            "num_episodes": 2048,
-            "cipher_loss": loss * float(np.exp(rng.normal(0, 0.05 if has_memory else 1e-3))),
-            "arithmetic_loss": 1e-4,
-            "cipher_recall": recall[0],
-            "arithmetic_accuracy": 1.0,
-            "specialization": measures(separation) if has_memory else None,
-        },
-        "retention": {
-            "distractors": MARKS,
-            "recall": recall,
-            "loss": [-math.log(value) for value in recall],
-        },
-        "curve": curve,
-        "snapshot": {"norms": norms.tolist(), "domains": [0, 1, 0, 1], "bound": 32.0}
-        if has_memory
-        else None,
-        "num_parameters": 120_000,
-        "wall_seconds": 90.0 + seed,
-        "versions": {"python": "0", "torch": "0", "callosal": "0"},
-    }
-    return RunRecord(**(fields | changes))
+        values=[*map(_row, found, found.values()), *retention_values(retention)],
+        curve=[_point(arm, step / 100, loss, side) for step in range(0, 101, 20)],
+        num_parameters=120_000,
+        wall_seconds=90.0 + seed,
+        versions={"python": "0", "torch": "0", "callosal": "0"},
+        extras={} if size is None else {"snapshot": SNAPSHOT},
+    )
+    return replace(with_values(record, values or {}), **fields)
 
 
-def synthetic_runs(num_seeds: int = 3) -> list[RunRecord]:
-    return [synthetic_run(arm, seed) for arm in ARMS for seed in range(num_seeds)]
+def runs(num_seeds: int = 3) -> list[RunRecord]:
+    return [run(arm, seed) for arm in ARMS for seed in range(num_seeds)]
 
 
-def synthetic_cell(
-    study: str,
-    cell: str,
-    seed: int,
-    *,
-    sides: tuple[float, float] = (1.0, -1.0),
-    memory: dict | None = None,
-    episodes: dict | None = None,
-    kept: float = 0.9,
-    **changes,
-) -> RunRecord:
-    """Make up a run of a study, with the D_sep that it is to have in both domains."""
-    run = synthetic_run("inhibitory", seed)
-    sign = (memory or {}).get("sign", -1.0)
-    apart = abs(sides[0] - sides[1]) / 2
-    measures = {
-        "shares": [[(1 + side) / 2, (1 - side) / 2] for side in sides],
-        "separation": list(sides),
-        "cross_talk": (1 - apart) / 2,
-        "dominance": 0.5 + abs(sum(sides)) / 4,
-        "information": apart**2,
+def study(*records: RunRecord) -> Study:
+    return make_study("made-up", records)
+
+
+def with_values(record: RunRecord, values: Mapping[Quantity, float | None]) -> RunRecord:
+    """Change some values of any run; None takes one away."""
+    kept = [row for row in record.values if quantity_of(row) not in values]
+    added = [_row(q, value) for q, value in values.items() if value is not None]
+    return replace(record, values=[*kept, *added])
+
+
+def quantity_of(row: Value) -> Quantity:
+    return Quantity(**{key: row[key] for key in KEYS if key in row})
+
+
+def _row(quantity: Quantity, value: float) -> Value:
+    return {k: v for k, v in asdict(quantity).items() if v is not None} | {"value": value}
+
+
+def _point(arm: str, done: float, loss: float, side: float) -> dict[str, Any]:
+    size = ENDS[arm][0]
+    falling = CHANCE * (loss / CHANCE) ** done
+    point = {"step": int(1000 * done), "episodic_loss": falling, "rule_loss": 2.4 * 1e-4**done}
+    if size is None:
+        return point
+    own, other = 1.0 + 0.3 * done, SIGNS[arm] + 0.1 * done
+    return point | {
+        "separation": [side * size * done, -side * size * done],
+        "cross_talk": (1 - size * done) / 2,
+        "coupling": [[own, other], [other, own]],
     }
-    # The last coupling has another differential mode than the sign gives, by 0.2.
-    curve = [
-        {
-            "step": step,
-            "cipher_loss": 2.0 - step / 100,
-            "arithmetic_loss": 1.0,
-            "separation": [side * step / 100 for side in sides],
-            "cross_talk": (1 - apart * step / 100) / 2,
-            "coupling": [
-                [1.0 + step / 1000, sign - step / 1000],
-                [sign - step / 1000, 1.0 + step / 1000],
-            ],
-        }
-        for step in (20, 40, 60, 80, 100)
-    ]
-    config = run.config | {
-        "recipe": study,
-        "arm": cell,
-        "memory": {"sign": sign, "gain": 4.0, "num_banks": 2} | (memory or {}),
-        "episodes": run.config["episodes"] | (episodes or {}),
-    }
-    fields = {
-        "fingerprint": f"{study}{cell}{seed}",
-        "recipe": study,
-        "arm": cell,
-        "config": config,
-        "evaluation": run.evaluation | {"specialization": measures},
-        "retention": {"distractors": [0, 30, 300], "recall": [1.0, 0.95, kept], "loss": [0.0] * 3},
-        "curve": curve,
-    }
-    return replace(run, **(fields | changes))
+
+
+SNAPSHOT = {
+    "norms": [[[0.1 * n * slot for slot in range(4)]] * 2 for n in range(5)],
+    "domains": [0, 1, 0, 1],
+    "bound": 32.0,
+}

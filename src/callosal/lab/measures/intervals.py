@@ -30,10 +30,12 @@ def mean_interval(values: Sequence[float]) -> Interval:
     """
     if not len(values):
         raise ValueError("an interval over no seeds; at least one value is needed")
-    mean = float(np.mean(values))
-    if len(values) == 1:
-        return Interval(estimate=mean, low=-math.inf, high=math.inf)
-    error = float(stats.sem(values))
+    # The seeds of a run that diverged are infinite, and their spread is no number.
+    with np.errstate(invalid="ignore"):
+        mean = float(np.mean(values))
+        if len(values) == 1:
+            return Interval(estimate=mean, low=-math.inf, high=math.inf)
+        error = float(stats.sem(values))
     reach = error * float(stats.t.ppf(0.5 + LEVEL / 2, len(values) - 1))
     return Interval(estimate=mean, low=mean - reach, high=mean + reach)
 

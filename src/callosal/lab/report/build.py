@@ -2,7 +2,8 @@
 
 import json
 import os
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from pathlib import Path
 
@@ -58,16 +59,18 @@ class Report:
 
         Raises:
             RecordError: there are no runs, or their file is damaged.
-            ValueError: the runs cannot be compared, such as those of two recipes.
+            ValueError: the runs cannot be compared, such as those of two recipes, or lack what the report is
+                made of.
         """
         name, records = folder.resolve().name, read_records(folder)
-        layout = layout_of(make_study(name, records).recipe)
-        study = make_study(name, records, layout.cells, layout.derive)
-        verdicts = judge(study, layout.claims)
-        tables = [claims_table(verdicts, layout.claims)] if verdicts else []
-        tables += layout.tables(study) if study.records else []
-        if study.off_recipe:
-            tables.append(off_recipe_table(study, layout.label, layout.off_recipe))
+        with _lacks_named(folder):
+            layout = layout_of(make_study(name, records).recipe)
+            study = make_study(name, records, layout.cells, layout.derive)
+            verdicts = judge(study, layout.claims)
+            tables = [claims_table(verdicts, layout.claims)] if verdicts else []
+            tables += layout.tables(study) if study.records else []
+            if study.off_recipe:
+                tables.append(off_recipe_table(study, layout.label, layout.off_recipe))
         return cls(folder=folder, study=study, layout=layout, verdicts=verdicts, tables=tables)
 
     def write(self) -> None:
@@ -78,8 +81,11 @@ class Report:
 
         Raises:
             OSError: the folder cannot be written.
+            ValueError: the runs lack what the report is made of; nothing is written.
         """
-        pictures = _draw(self.study, self.layout.figures)
+        with _lacks_named(self.folder):
+            pictures = _draw(self.study, self.layout.figures)
+            page = write_page(self.study, self.layout, self.tables, pictures)
         figures = self.folder / FIGURES_FOLDER
         figures.mkdir(exist_ok=True)
         for kind in self.layout.figures:
@@ -90,7 +96,6 @@ class Report:
         text = json.dumps(claims, indent=1, allow_nan=False, ensure_ascii=False)
         _write(self.folder / CLAIMS_FILE, f"{text}\n".encode())
         _write(self.folder / TABLES_FILE, to_markdown(self.tables, self.study.notes).encode())
-        page = write_page(self.study, self.layout, self.tables, pictures)
         _write(self.folder / PAGE_FILE, page.encode())
 
     def show(self, console: Console) -> None:
@@ -124,6 +129,18 @@ class Report:
                 )
             parts.append(f"{mark} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
         _write(page, TABLE_START.join(parts).encode())
+
+
+@contextmanager
+def _lacks_named(folder: Path) -> Iterator[None]:
+    """Say in one line that runs are not what their study makes; a record alone cannot show that."""
+    try:
+        yield
+    except (LookupError, TypeError, AttributeError, ArithmeticError) as error:
+        what = f"{type(error).__name__}: {error}".splitlines()[0]
+        raise ValueError(
+            f"the runs in {folder} lack what their report is made of ({what}); were they changed by hand?"
+        ) from error
 
 
 def _draw(study: Study, kinds: Iterable[FigureKind]) -> list[Picture]:

@@ -53,7 +53,7 @@ class Claim:
         strict: whether the limits themselves fail.
         unit: written behind the number.
         source: where it was reported, or "ours".
-        reported: the figure as reported; of what is ours, the limit says it.
+        reported: the figure as reported; of what is ours, the limit in words of its own, if it has any.
     """
 
     id: str

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any, Literal, Protocol
+from typing import Any, Literal, Protocol, runtime_checkable
 
 import matplotlib
 import numpy as np
@@ -34,6 +34,7 @@ SHARE = matplotlib.colormaps["Blues"].resampled(25)
 SIDES = LinearSegmentedColormap.from_list("sides", ["#b5380a", "#f3f3f3", "#0b5394"], N=25)
 
 
+@runtime_checkable
 class Mark(Protocol):
     """What a panel can hold."""
 

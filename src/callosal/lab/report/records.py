@@ -78,6 +78,8 @@ class RunRecord:
 def read_records(folder: Path) -> list[RunRecord]:
     """Read all runs of a folder; a last line that a kill cut short is not a run yet.
 
+    Such a line has no end and does not parse. One without an end that does is a whole run.
+
     Raises:
         RecordError: no file, or a line that is not a run.
     """
@@ -85,7 +87,8 @@ def read_records(folder: Path) -> list[RunRecord]:
     if not path.is_file():
         raise RecordError(f"there is no {FILE_NAME} in {folder}; make one with callosal reproduce")
     records = []
-    for number, line in enumerate(_whole_lines(path.read_bytes()), start=1):
+    *lines, last = path.read_bytes().split(b"\n")
+    for number, line in enumerate(lines + [last] * _parses(last), start=1):
         try:
             records.append(_record(json.loads(line)))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
@@ -96,19 +99,22 @@ def read_records(folder: Path) -> list[RunRecord]:
 
 
 def append_record(folder: Path, record: RunRecord) -> None:
-    """Append a run, first removing a line that a kill cut short."""
+    """Append a run, first removing a last line that a kill cut short."""
     path = folder / FILE_NAME
     folder.mkdir(parents=True, exist_ok=True)
     with open(path, "ab+") as file:
         file.seek(0)
         content = file.read()
-        file.truncate(content.rfind(b"\n") + 1)
-        file.write(json.dumps(asdict(record)).encode() + b"\n")
+        end = content.rfind(b"\n") + 1
+        is_whole = _parses(content[end:])
+        if not is_whole:
+            file.truncate(end)
+        file.write(b"\n" * is_whole + json.dumps(asdict(record)).encode() + b"\n")
         file.flush()
         os.fsync(file.fileno())
 
 
-# What each field of a record has to be, or the report would fail somewhere far from the cause.
+# What each field of a record and each key of a value has to be, or the report would fail far from the cause.
 _KINDS = {
     "fingerprint": str,
     "recipe": str,
@@ -124,20 +130,36 @@ _KINDS = {
     "versions": dict,
     "extras": dict,
 }
+_KINDS_OF_KEYS = dict.fromkeys(KEYS, str) | dict.fromkeys(("after", "bank", "place"), int)
+_KINDS_OF_KEYS["value"] = (int, float)
 
 
 def _record(content: Any) -> RunRecord:
     content = upgrade(content)
     if set(content) != {item.name for item in fields(RunRecord)}:
         raise ValueError(f"fields {sorted(content)}")
-    wrong = [name for name, kind in _KINDS.items() if not isinstance(content[name], kind)]
+    wrong = [name for name, kind in _KINDS.items() if not _is_a(kind, content[name])]
+    wrong += ["changed"] * any(not isinstance(change, str) for change in content["changed"])
+    wrong += ["curve"] * any(not _is_a(int, point["step"]) for point in content["curve"])
     rows = content["values"]
-    if wrong or not all(isinstance(row["value"], int | float) for row in rows):
-        raise TypeError(f"{wrong or 'values'} of another type")
-    if not all(isinstance(row["measure"], str) and set(row) <= {*KEYS, "value"} for row in rows):
-        raise ValueError("a value of unknown keys")
+    for row in rows:
+        # A key that is missing or unknown is an error by itself.
+        keys = ("measure", "value", *row)
+        wrong += [key for key in keys if not _is_a(_KINDS_OF_KEYS[key], row[key])]
+    if wrong:
+        raise TypeError(f"{', '.join(wrong)} of another type")
+    if len({tuple(map(row.get, KEYS)) for row in rows}) < len(rows):
+        raise ValueError("a value is there twice")
     return RunRecord(**content)
 
 
-def _whole_lines(content: bytes) -> list[bytes]:
-    return content[: content.rfind(b"\n") + 1].splitlines()
+def _is_a(kind: Any, value: Any) -> bool:
+    return isinstance(value, kind) and not isinstance(value, bool)
+
+
+def _parses(line: bytes) -> bool:
+    try:
+        json.loads(line)
+    except (ValueError, RecursionError):
+        return False
+    return True
