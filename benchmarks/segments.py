@@ -39,9 +39,7 @@ def one_by_one(model: Transformer, tokens: Tensor) -> Tensor:
     return torch.cat(logits, dim=1)
 
 
-def step_seconds(
-    predict: Callable[[Transformer, Tensor], Tensor], model: Transformer, episodes: Episodes
-) -> float:
+def step_seconds(predict: Callable[[Transformer, Tensor], Tensor], model: Transformer, episodes: Episodes) -> float:
     """Time a forward and a backward pass."""
     begun = time.perf_counter()
     torch.stack(domain_losses(predict(model, episodes.tokens), episodes)).sum().backward()
@@ -58,18 +56,14 @@ def main() -> None:
         generator = generator_for(0, "benchmark", batch)
         episodes = sample_episodes(config.episodes, batch, generator, "training")
         with torch.no_grad():
-            torch.testing.assert_close(
-                at_once(model, episodes.tokens), one_by_one(model, episodes.tokens)
-            )
+            torch.testing.assert_close(at_once(model, episodes.tokens), one_by_one(model, episodes.tokens))
         seconds: dict[str, list[float]] = {"at_once": [], "one_by_one": []}
         for _ in range(REPEATS):
             seconds["at_once"].append(step_seconds(at_once, model, episodes))
             seconds["one_by_one"].append(step_seconds(one_by_one, model, episodes))
         medians = {name: statistics.median(times[2:]) for name, times in seconds.items()}
         ratio = medians["one_by_one"] / medians["at_once"]
-        rows.append(
-            {"batch": batch, "segments": episodes.tokens.shape[1], **medians, "ratio": ratio}
-        )
+        rows.append({"batch": batch, "segments": episodes.tokens.shape[1], **medians, "ratio": ratio})
         print(f"batch {batch:>2}: one call per segment takes {ratio:.2f} times as long")
     print(json.dumps(rows))
 

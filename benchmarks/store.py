@@ -95,18 +95,11 @@ def read(store: MemoryStore, memory: LateralMemory, user: str, number: int) -> i
 
 
 def one_round(
-    store: MemoryStore,
-    memory: LateralMemory,
-    users: list[str],
-    round_: int,
-    generator: random.Random,
+    store: MemoryStore, memory: LateralMemory, users: list[str], round_: int, generator: random.Random
 ) -> tuple[dict[int, int], dict[int, int]]:
     """Let two writers save until they are killed; return saves in flight and saves done, by user."""
     ours, theirs = os.pipe()
-    children = [
-        os.fork() or write(store, memory, users, f"{round_}/{writer}", theirs)
-        for writer in range(WRITERS)
-    ]
+    children = [os.fork() or write(store, memory, users, f"{round_}/{writer}", theirs) for writer in range(WRITERS)]
     os.close(theirs)
     time.sleep(generator.uniform(0.0, MOST_SECONDS))
     for child in children:
@@ -124,9 +117,7 @@ def one_round(
     return started, saved
 
 
-def write(
-    store: MemoryStore, memory: LateralMemory, users: list[str], seed: str, reports: int
-) -> NoReturn:
+def write(store: MemoryStore, memory: LateralMemory, users: list[str], seed: str, reports: int) -> NoReturn:
     """Save one user after another until killed, and say so before and after each."""
     generator = random.Random(seed)
     try:

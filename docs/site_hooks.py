@@ -17,9 +17,7 @@ from mkdocs.structure.files import File, Files
 ROOT = Path(__file__).parent.parent
 _LINK = re.compile(r"(?<=\]\()(?!\w+:|#)([^)#\s]+)")
 # A display equation with text behind it is taken for an inline one between two spare dollar signs.
-_MATH = re.compile(
-    r'(\$?)<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\2>\1', flags=re.DOTALL
-)
+_MATH = re.compile(r'(\$?)<(span|div) class="arithmatex">\\[(\[](.+?)\\[)\]]</\2>\1', flags=re.DOTALL)
 _CELL = re.compile(r"(?<=<td><code>).+?(?=</code></td>)")
 _ROLE = re.compile(r":[a-z]+:`~?([\w.]+)`")
 _DOCTEST = re.compile(r"^>>> .*(?:\n.+)*", flags=re.MULTILINE)

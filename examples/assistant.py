@@ -105,9 +105,7 @@ class Assistant:
         """Return a turn's tokens, in the model's own chat template if it has one."""
         if templated := bool(self.tokenizer.chat_template):
             said = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(
-                said, tokenize=False, add_generation_prompt=reply
-            )
+            text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=reply)
         tokens = self.tokenizer(text, return_tensors="pt", add_special_tokens=not templated)
         if not tokens["input_ids"].numel():
             raise ValueError("the tokenizer finds no token in this; say something else")
@@ -257,9 +255,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         # The same untrained weights every time: others could not read the store.
         torch.manual_seed(0)
         memories = (
-            callosal.attach_pretrained(model, parsed.memory)
-            if parsed.memory
-            else callosal.attach(model, parsed.layers)
+            callosal.attach_pretrained(model, parsed.memory) if parsed.memory else callosal.attach(model, parsed.layers)
         )
         torch.manual_seed(parsed.seed)
         store = callosal.MemoryStore(parsed.store)

@@ -91,9 +91,7 @@ def build_memory(
 
 
 @st.composite
-def cases(
-    draw: st.DrawFn, *, num_segments: int | None = None, num_tokens: int | None = None, **fixed: Any
-) -> Case:
+def cases(draw: st.DrawFn, *, num_segments: int | None = None, num_tokens: int | None = None, **fixed: Any) -> Case:
     """Draw a memory and its input, [batch, time, width] unless ``num_segments`` is given."""
     config, seed = draw(configs(**fixed)), draw(SEEDS)
     memory = build_memory(config, seed, trained=draw(st.booleans()))
@@ -114,8 +112,6 @@ def fill(memory: LateralMemory, sizes: tuple[int, ...], seed: int = 0) -> Case:
     state = replace(blank, trace=noise(*blank.trace.shape))
     if state.context is not None:
         total, count = state.context.signal_sum, state.context.num_tokens
-        carried = CarriedContext(
-            signal_sum=noise(*total.shape), num_tokens=noise(*count.shape).abs()
-        )
+        carried = CarriedContext(signal_sum=noise(*total.shape), num_tokens=noise(*count.shape).abs())
         state = replace(state, context=carried)
     return Case(memory, hidden, state, torch.rand(sizes, generator=generator) < 0.6)

@@ -14,7 +14,5 @@ torch.set_num_threads(1)
 
 # The same examples every time, or a red run could not be run again; no deadline, because the
 # machine is shared and slow is not wrong.
-settings.register_profile(
-    "laws", derandomize=True, deadline=None, max_examples=25, print_blob=False, database=None
-)
+settings.register_profile("laws", derandomize=True, deadline=None, max_examples=25, print_blob=False, database=None)
 settings.load_profile("laws")

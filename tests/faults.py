@@ -25,9 +25,7 @@ class Faulty(LateralMemory):
         super().__init__(CONFIG)
         self.fault, self.steps = fault, 0
 
-    def forward(
-        self, hidden: Tensor, state: Any = None, mask: Any = None, *, commit: bool = True
-    ) -> Any:
+    def forward(self, hidden: Tensor, state: Any = None, mask: Any = None, *, commit: bool = True) -> Any:
         return self.fault(Call(self, hidden, state, mask, commit))
 
 
@@ -143,31 +141,19 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
         output("plain", lambda call, y: y + call.ahead),
         {LOOK, AT_ONCE, "pieces equal whole", ABSENT, ABSENT_OVER},
     ),
-    "looks ahead over segments": (
-        output("many", lambda call, y: y + call.ahead),
-        {LOOK_OVER, AT_ONCE},
-    ),
-    "fades if many": (
-        state("many", lambda _, after: MemoryState(trace=0.999 * after.trace)),
-        {AT_ONCE},
-    ),
+    "looks ahead over segments": (output("many", lambda call, y: y + call.ahead), {LOOK_OVER, AT_ONCE}),
+    "fades if many": (state("many", lambda _, after: MemoryState(trace=0.999 * after.trace)), {AT_ONCE}),
     "cuts the gradient if many": (cuts_the_gradient_if_many, {AT_ONCE}),
     "mixes rows": (output("unmasked", lambda call, y: y + 1e-12 * call.hidden.mean(0)), {ROWS}),
     "mixes rows in training": (output("training", lambda call, y: y + call.hidden.mean(0)), {ROWS}),
     "differs for two rows": (output("two", lambda _, y: 1.001 * y), {"rows select"}),
     "sees what padding holds": (sees_what_padding_holds, PADDING - {ABSENT_OVER}),
-    "answers at padding": (
-        output("padded", lambda call, y: torch.where(call.mask[..., None], y, 1e-12)),
-        {ABSENT},
-    ),
+    "answers at padding": (output("padded", lambda call, y: torch.where(call.mask[..., None], y, 1e-12)), {ABSENT}),
     "sends NaN gradients to padding": (
         output("always", sends_nan_gradients_to_padding),
         {ABSENT, ABSENT_OVER, REFERENCE},
     ),
-    "moves without a token": (
-        state("empty", lambda _, after: MemoryState(trace=after.trace * (1.0 + 1e-12))),
-        PADDING,
-    ),
+    "moves without a token": (state("empty", lambda _, after: MemoryState(trace=after.trace * (1.0 + 1e-12))), PADDING),
     "ignores the mask if many": (ignores_the_mask_if_many, {ABSENT_OVER}),
     "reads open segments twice": (output("open", lambda _, y: 2 * y), PIECES),
     "passes a detach": (state("always", lambda _, after: Sticky(**vars(after))), DETACH),
@@ -176,10 +162,7 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
         state("committed", lambda call, _: call.state),
         {AT_ONCE, *PIECES, ABSENT_OVER, REFERENCE, "remembers", THROUGH},
     ),
-    "detaches by itself": (
-        state("committed", lambda _, after: after.detach()),
-        {AT_ONCE, REFERENCE, THROUGH},
-    ),
+    "detaches by itself": (state("committed", lambda _, after: after.detach()), {AT_ONCE, REFERENCE, THROUGH}),
 }
 
 WRITE, MEAN = (gram, "bounded_write"), (context, "causal_mean")
@@ -201,11 +184,7 @@ INSIDE: dict[str, tuple[tuple[Any, str], Callable[[Any], Any], set[str]]] = {
         lambda shares: lambda drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
         {"banks permute", REFERENCE},
     ),
-    "a trace that fades": (
-        WRITE,
-        lambda write: lambda *given: 0.999 * write(*given),
-        {REFERENCE} | PADDING,
-    ),
+    "a trace that fades": (WRITE, lambda write: lambda *given: 0.999 * write(*given), {REFERENCE} | PADDING),
     "a write without a bound": (
         WRITE,
         lambda _: lambda trace, update, *_: trace + update,

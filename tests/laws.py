@@ -44,9 +44,7 @@ class Shares(nn.Module):
         super().__init__()
         self.memory = memory
 
-    def forward(
-        self, hidden: Tensor, state: MemoryState, mask: Tensor | None = None
-    ) -> tuple[Tensor, MemoryState]:
+    def forward(self, hidden: Tensor, state: MemoryState, mask: Tensor | None = None) -> tuple[Tensor, MemoryState]:
         return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
@@ -79,17 +77,13 @@ def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any) -> Non
     def gradients(outputs: Sequence[Tensor]) -> tuple[Tensor, ...]:
         probes = [torch.cos(torch.arange(out.numel()).double()).view(out.shape) for out in outputs]
         totals = [(out * probe).sum() for out, probe in zip(outputs, probes, strict=True)]
-        return torch.autograd.grad(
-            torch.stack(totals).sum(), leaves, allow_unused=True, materialize_grads=True
-        )
+        return torch.autograd.grad(torch.stack(totals).sum(), leaves, allow_unused=True, materialize_grads=True)
 
     for one, other in zip(gradients(fast), gradients(slow), strict=True):
         assert_near(one, other)
 
 
-def pieces_equal_one_call(
-    memory: Any, hidden: Tensor, state: Any, mask: Any, cuts: Sequence[int] = (2, 3)
-) -> None:
+def pieces_equal_one_call(memory: Any, hidden: Tensor, state: Any, mask: Any, cuts: Sequence[int] = (2, 3)) -> None:
     """A segment cut anywhere and committed at its end is the segment in one call, shares too."""
     whole, expected = memory(hidden, state, mask)
     start, opened, last, ys, shares = state, state, state, [], []
@@ -126,9 +120,7 @@ def open_segments_detach(memory: Any, hidden: Tensor, state: Any, mask: Any = No
     laws.detach_cuts(memory, hidden, state, mask, commit=False)
 
 
-def banks_permute(
-    memory: Any, hidden: Tensor, state: Any, mask: Any, order: Sequence[int] = (1, 0)
-) -> None:
+def banks_permute(memory: Any, hidden: Tensor, state: Any, mask: Any, order: Sequence[int] = (1, 0)) -> None:
     """Banks have no places: renaming them renames traces and shares, and leaves the read-out."""
     banks = list(order)
     y, after = memory(hidden, state, mask)

@@ -163,9 +163,7 @@ def test_users_are_switched_and_each_is_saved(talk: Talk, tmp_path: Path) -> Non
     assert "'\\x1b[31m'> " in talk("/who \x1b[31m")
 
 
-def test_a_lesion_changes_what_is_said_and_no_file(
-    talk: Talk, folder: Path, tmp_path: Path
-) -> None:
+def test_a_lesion_changes_what_is_said_and_no_file(talk: Talk, folder: Path, tmp_path: Path) -> None:
     stated = ["/remember my name is ada", "/remember I like tea"] * 8
     questions = ["hello", "what do I like ?", "you like", "my name is"]
     one = f"--memory {folder / 'one'}"
@@ -243,9 +241,7 @@ WRONG_LINES = {
 }
 
 
-def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(
-    talk: Talk, tmp_path: Path
-) -> None:
+def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(talk: Talk, tmp_path: Path) -> None:
     talk("/remember hello", options="--user bob")
     path = MemoryStore(tmp_path / "users").path("bob@transformer.h.1")
     path.write_bytes(path.read_bytes()[:-1])
@@ -256,9 +252,7 @@ def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(
     assert len(replies(printed)) == 1
 
 
-def test_what_goes_wrong_before_the_talk_is_one_line(
-    talk: Talk, folder: Path, tmp_path: Path
-) -> None:
+def test_what_goes_wrong_before_the_talk_is_one_line(talk: Talk, folder: Path, tmp_path: Path) -> None:
     talk("/remember hello")
     damaged = shutil.copytree(folder / "chat", tmp_path / "damaged")
     (damaged / "model.safetensors").write_bytes(b"")

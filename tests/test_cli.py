@@ -50,9 +50,7 @@ def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     return tmp_path
 
 
-def run_here(
-    configs: Sequence[RunConfig], folder: Path, *, num_workers: int, run: Run = run
-) -> list[str]:
+def run_here(configs: Sequence[RunConfig], folder: Path, *, num_workers: int, run: Run = run) -> list[str]:
     """Run in this process what ``run_all`` does in workers, which each take seconds to start."""
     assert num_workers > 0
     for config in configs:
@@ -168,9 +166,7 @@ def test_train_notes_what_was_changed_and_prints_where_the_run_is(
     assert capsys.readouterr().out.strip() == f"runs/{expected.name}"
 
 
-def test_a_run_that_diverges_is_said_in_one_line_and_exit_code_1(
-    capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_run_that_diverges_is_said_in_one_line_and_exit_code_1(capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     failures = ["name: step 3: the loss is nan"]
     monkeypatch.setattr("callosal.lab.runner.run_all", lambda *_, **__: failures)
     assert main(["train"]) == 1
@@ -232,11 +228,7 @@ def test_inspect_shows_what_is_there(capsys: Said) -> None:
     output = capsys.readouterr()
     assert output.err == ""
     unit = "0 minutes" if "minute" in output.out else "second"
-    facts = (
-        "2 rows, 2 banks of 3 slots, width 4, torch.float64",
-        "[bold]not markup[/bold]",
-        "format 1",
-    )
+    facts = ("2 rows, 2 banks of 3 slots, width 4, torch.float64", "[bold]not markup[/bold]", "format 1")
     for words in (*facts, unit, "left", "right", "of the bound"):
         assert words in output.out
     largest = A.trace.norm(dim=-1).amax((0, 2))
@@ -392,9 +384,7 @@ def test_a_mistake_ends_in_one_line_and_changes_nothing(
         ("config.json", None, ["is not the folder of a run"]),
     ],
 )
-def test_a_damaged_run(
-    name: str, damage: Any, words: Sequence[str], study: Path, capsys: Said
-) -> None:
+def test_a_damaged_run(name: str, damage: Any, words: Sequence[str], study: Path, capsys: Said) -> None:
     path = run_of(study) / name
     content = path.read_bytes()
     path.unlink()
@@ -411,9 +401,7 @@ def test_a_damaged_file_of_runs(verb: Sequence[str], study: Path, capsys: Said) 
     assert_one_line(code, capsys.readouterr().err, "line 1", "delete that line")
 
 
-def test_a_damaged_checkpoint_met_while_reproducing(
-    place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_damaged_checkpoint_met_while_reproducing(place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
     """The error as the worker raises it, without the worker: test_runner has the whole way."""
     folder = place / "runs" / tiny().name
     folder.mkdir(parents=True)

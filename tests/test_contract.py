@@ -139,9 +139,7 @@ def test_a_crash_is_a_breach_that_says_what_was_raised() -> None:
 
     report = check(Faulty(crashes), laws=QUICK)
     names = {"segments at once", "no look-ahead over segments", "masked is absent over segments"}
-    assert {r.name: r.detail for r in report.broken} == dict.fromkeys(
-        names, "RuntimeError: out of reach"
-    )
+    assert {r.name: r.detail for r in report.broken} == dict.fromkeys(names, "RuntimeError: out of reach")
 
 
 # ---------------------------------------------------------------- the check itself
@@ -258,10 +256,7 @@ def test_the_page_s_tables_are_the_laws() -> None:
     assert rows == [
         row
         for required, title in ((True, "Law"), (False, "Property"))
-        for row in [
-            (title, "What is so"),
-            *((law.name, law.sentence) for law in LAWS if law.required == required),
-        ]
+        for row in [(title, "What is so"), *((law.name, law.sentence) for law in LAWS if law.required == required)]
     ]
 
 

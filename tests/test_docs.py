@@ -155,9 +155,7 @@ def test_who_passes_124x_is_what_the_records_say(monkeypatch: pytest.MonkeyPatch
         exec(compile(code, "docs/reproduction.md", "exec"), {})  # noqa: S102
     assert printed.getvalue() == wanted
     met = dict(re.findall(r"^(\w+) (\d of 5)", wanted, flags=re.MULTILINE))
-    said = re.findall(
-        r"without coupling (\d of 5) seeds pass it, with excitation (\d of 5)", README
-    )
+    said = re.findall(r"without coupling (\d of 5) seeds pass it, with excitation (\d of 5)", README)
     assert said == [(met["uncoupled"], met["excitatory"])]
 
 
@@ -165,9 +163,7 @@ def test_the_verdicts_of_the_readme_are_rows_of_the_report() -> None:
     (mark,) = re.findall(r"<!-- claims: (.*?) -->\n(.*?)<!-- end of", README, flags=re.DOTALL)
     folder, ids = mark[0].split(" / ")
     results = ROOT / "results" / folder
-    claims = {
-        claim["id"]: claim["claim"] for claim in json.loads((results / "claims.json").read_text())
-    }
+    claims = {claim["id"]: claim["claim"] for claim in json.loads((results / "claims.json").read_text())}
     table = (results / "tables.md").read_text().partition("| claim |")
     rows = {line.split(" | ")[0].strip("| "): line for line in "".join(table[1:]).splitlines()}
     chosen = [rows[claims[name]] for name in ids.replace("\n", " ").split(", ")]
@@ -217,17 +213,13 @@ def test_every_page_is_in_the_site_s_navigation() -> None:
 BUILDER = ("mkdocs", "material", "mkdocstrings", "latex2mathml")
 
 
-@pytest.mark.skipif(
-    not all(map(importlib.util.find_spec, BUILDER)), reason='needs pip install "callosal[docs]"'
-)
+@pytest.mark.skipif(not all(map(importlib.util.find_spec, BUILDER)), reason='needs pip install "callosal[docs]"')
 def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)]
     quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
     done = subprocess.run(build, cwd=ROOT, env=quiet, check=False, capture_output=True, text=True)  # noqa: S603
     assert done.returncode == 0, done.stderr
-    built = {
-        page: page.read_text() for page in tmp_path.rglob("*.html") if "results" not in page.parts
-    }
+    built = {page: page.read_text() for page in tmp_path.rglob("*.html") if "results" not in page.parts}
     assert len(built) > len(SITE)
     for page, text in built.items():
         assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)=\"?https?:", text), page.name

@@ -25,11 +25,7 @@ def test_the_door_shows_the_public_names_and_nothing_else() -> None:
         assert thing.__module__.startswith("callosal.")
         assert not thing.__module__.startswith("callosal.lab")
     # What editors and type checkers read is what the table holds.
-    (block,) = (
-        node
-        for node in ast.parse((PACKAGE / "__init__.py").read_text()).body
-        if isinstance(node, ast.If)
-    )
+    (block,) = (node for node in ast.parse((PACKAGE / "__init__.py").read_text()).body if isinstance(node, ast.If))
     imports = [node for node in block.body if isinstance(node, ast.ImportFrom)]
     seen = {alias.asname: node.module for node in imports for alias in node.names}
     assert seen == callosal._HOMES

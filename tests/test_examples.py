@@ -9,9 +9,7 @@ from examples import train_with_trainer
 
 # What torch says of a machine without an accelerator is not ours to mend.
 @pytest.mark.filterwarnings("ignore:'pin_memory' argument")
-def test_with_trainer(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
-) -> None:
+def test_with_trainer(tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]) -> None:
     monkeypatch.setenv("ACCELERATE_USE_CPU", "1")
     monkeypatch.setattr(sys, "argv", ["train", "--steps", "4", "--out", str(tmp_path)])
     train_with_trainer.main()

@@ -142,9 +142,7 @@ def _study(name: str) -> str:
 def _questions() -> str:
     """Return what each study asks, which stands beside its code."""
     asked = (tomllib.loads((files(studies) / name / "study.toml").read_text()) for name in STUDIES)
-    return " ".join(
-        f"{name}: {words['question']}" for name, words in zip(STUDIES, asked, strict=True)
-    )
+    return " ".join(f"{name}: {words['question']}" for name, words in zip(STUDIES, asked, strict=True))
 
 
 def _source(text: str) -> tuple[str, str]:
@@ -190,12 +188,7 @@ Banks = Annotated[list[str] | None, typer.Option(metavar="BANK")]
 NewFile = Annotated[Path, typer.Option(metavar="FILE", help="a new file")]
 NewOrSame = Annotated[Path | None, typer.Option(metavar="FILE", help="a new file (else in place)")]
 
-_PLAIN: Any = {
-    "cls": _Verbs,
-    "add_completion": False,
-    "rich_markup_mode": None,
-    "subcommand_metavar": "VERB ...",
-}
+_PLAIN: Any = {"cls": _Verbs, "add_completion": False, "rich_markup_mode": None, "subcommand_metavar": "VERB ..."}
 app = typer.Typer(help="Lateralized, persistent memory for transformers.", **_PLAIN)
 memory = typer.Typer(help="Look at memory files, or edit them, without a model.", **_PLAIN)
 app.add_typer(memory, name="memory")
@@ -209,17 +202,12 @@ def _version(asked: bool) -> bool:
 
 
 @app.callback()
-def _program(
-    version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False,
-) -> None: ...
+def _program(version: Annotated[bool, typer.Option("--version", callback=_version, is_eager=True)] = False) -> None: ...
 
 
 @app.command()
 def reproduce(
-    recipe: Recipe = "quick",
-    seeds: Seeds = "0-2",
-    out: Out = Path("runs/quick"),
-    workers: Workers = 2,
+    recipe: Recipe = "quick", seeds: Seeds = "0-2", out: Out = Path("runs/quick"), workers: Workers = 2
 ) -> int:
     """Train every arm of a recipe and report on the claims."""
     from callosal.lab.report.records import ARMS

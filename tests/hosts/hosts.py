@@ -50,13 +50,9 @@ MODELS: dict[str, Callable[[], Any]] = {
     "llama": lambda: llama.LlamaForCausalLM(llama.LlamaConfig(**SIZES)),
     "qwen2": lambda: qwen2.Qwen2ForCausalLM(qwen2.Qwen2Config(**SIZES, num_key_value_heads=1)),
     "qwen3": lambda: qwen3.Qwen3ForCausalLM(qwen3.Qwen3Config(**SIZES, **_GROUPED)),
-    "mistral": lambda: mistral.MistralForCausalLM(
-        mistral.MistralConfig(**SIZES, **_GROUPED, sliding_window=4)
-    ),
+    "mistral": lambda: mistral.MistralForCausalLM(mistral.MistralConfig(**SIZES, **_GROUPED, sliding_window=4)),
     "gemma": lambda: gemma.GemmaForCausalLM(gemma.GemmaConfig(**SIZES, **_GROUPED)),
-    "gemma2": lambda: gemma2.Gemma2ForCausalLM(
-        gemma2.Gemma2Config(**SIZES, **_GROUPED, sliding_window=4)
-    ),
+    "gemma2": lambda: gemma2.Gemma2ForCausalLM(gemma2.Gemma2Config(**SIZES, **_GROUPED, sliding_window=4)),
 }
 
 ALL = pytest.mark.parametrize("name", list(MODELS))

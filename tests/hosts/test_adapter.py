@@ -130,9 +130,7 @@ def test_a_save_that_is_killed_leaves_the_old_the_new_or_is_refused(
     assert_same_answers(model, memories, tmp_path)
 
 
-def test_pushed_with_a_card_and_found_by_name(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_pushed_with_a_card_and_found_by_name(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     """The hub itself is a folder here: no test reaches the real one."""
     model, memories = remembering()
     model.name_or_path = "somebody/tiny-llama"
@@ -164,10 +162,7 @@ def test_pushed_with_a_card_and_found_by_name(
     monkeypatch.chdir(tmp_path)
     other = make()
     again = attach_pretrained(other, "ada/memory", revision="v1")
-    assert all(
-        torch.equal(tensor, again.state_dict()[name])
-        for name, tensor in memories.state_dict().items()
-    )
+    assert all(torch.equal(tensor, again.state_dict()[name]) for name, tensor in memories.state_dict().items())
 
     _, head, text = (pushed / "README.md").read_text().split("---\n", 2)
     assert yaml.safe_load(head) == {

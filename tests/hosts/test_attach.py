@@ -157,9 +157,7 @@ def test_gradient_checkpointing_reads_every_token_once(name: str, reentrant: boo
         # The reentrant kind asks for inputs that want a gradient.
         model.get_input_embeddings().register_forward_hook(lambda *args: args[2].requires_grad_())
         with memories.session() as session:
-            loss = torch.stack(
-                [model(tokens, labels=tokens, use_cache=False).loss for _ in "ab"]
-            ).sum()
+            loss = torch.stack([model(tokens, labels=tokens, use_cache=False).loss for _ in "ab"]).sum()
             loss.backward()
             session.turn()
             assert len(calls) == 4

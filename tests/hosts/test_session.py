@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.hosts.hosts import (
-    CONFIG,
-    USERS,
-    DictStore,
-    make,
-    prompts,
-    remembering,
-    same_bits,
-    trained,
-)
+from tests.hosts.hosts import CONFIG, USERS, DictStore, make, prompts, remembering, same_bits, trained
 from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor
@@ -107,9 +98,7 @@ def test_a_call_that_fails_half_way_leaves_all_layers_as_they_were() -> None:
         assert torch.equal(model(tokens).logits, after)
 
 
-def test_a_switch_saves_and_loads_and_after_an_error_the_users_stay(
-    monkeypatch: pytest.MonkeyPatch,
-) -> None:
+def test_a_switch_saves_and_loads_and_after_an_error_the_users_stay(monkeypatch: pytest.MonkeyPatch) -> None:
     model, memories = remembering()
     store, tokens = DictStore(), prompts(rows=1)
     with memories.session("bob", store):

@@ -15,13 +15,7 @@ MODULES = dict(KINDS.values())
 TURING = {"width": WIDTH, "num_slots": 3, "controller_width": 5}
 TOKENS = {"width": WIDTH, "num_tokens": 3, "num_heads": 2}
 TITANS: dict[str, Any] = {"width": WIDTH, "num_heads": 2, "head_width": 4}
-DEEP: dict[str, Any] = {
-    "width": WIDTH,
-    "num_heads": 1,
-    "head_width": WIDTH,
-    "depth": 2,
-    "chunk_size": 2,
-}
+DEEP: dict[str, Any] = {"width": WIDTH, "num_heads": 1, "head_width": WIDTH, "depth": 2, "chunk_size": 2}
 
 BASELINES: dict[str, Any] = {
     "feed_forward": b.FeedForwardConfig(width=WIDTH, hidden_width=5),

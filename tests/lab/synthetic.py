@@ -23,13 +23,7 @@ ENDS = {
 SHORT = {of("recall", after=mark): None for mark in MARKS[1:]}
 
 
-def run(
-    arm: str,
-    seed: int,
-    values: Mapping[Quantity, float | None] | None = None,
-    /,
-    **fields: Any,
-) -> RunRecord:
+def run(arm: str, seed: int, values: Mapping[Quantity, float | None] | None = None, /, **fields: Any) -> RunRecord:
     """Make up a run of an arm, then change some of its values (None takes one away) and fields."""
     size, loss, kept = ENDS[arm]
     # No two seeds are alike, and which bank is the cipher's changes.

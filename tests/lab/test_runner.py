@@ -19,22 +19,8 @@ from filelock import FileLock
 from rich.console import Console
 from tests.lab.tiny import tiny
 
-from callosal.lab.report.records import (
-    ARMS,
-    FILE_NAME,
-    RecordError,
-    RunRecord,
-    append_record,
-    read_records,
-)
-from callosal.lab.runner import (
-    WorkerLostError,
-    evaluate_held_out,
-    load_trained,
-    require_writable,
-    run,
-    run_all,
-)
+from callosal.lab.report.records import ARMS, FILE_NAME, RecordError, RunRecord, append_record, read_records
+from callosal.lab.runner import WorkerLostError, evaluate_held_out, load_trained, require_writable, run, run_all
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint, load_config
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.loop import TrainingDivergedError
@@ -179,9 +165,7 @@ def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
     assert (folder / FILE_NAME).read_bytes() == after
 
 
-def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
-    tmp_path: Path,
-) -> None:
+def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(tmp_path: Path) -> None:
     config = tiny(num_steps=100_000)
     checkpoint = place_of(tmp_path, config) / "checkpoint.pt"
 
@@ -202,9 +186,7 @@ def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(
     assert checkpoint.exists()
 
 
-def test_a_damaged_file_of_runs_or_another_study_stops_before_anything_is_run(
-    tmp_path: Path,
-) -> None:
+def test_a_damaged_file_of_runs_or_another_study_stops_before_anything_is_run(tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / ".lock"),
         pytest.raises(ValueError, match=r"another process runs in .*; wait until it is done"),

@@ -12,13 +12,7 @@ import pytest
 from tests.lab.tiny import tiny
 
 from callosal.lab.report.records import ARMS, Arm
-from callosal.lab.runs import (
-    RetentionConfig,
-    build_model,
-    fingerprint,
-    load_config,
-    override,
-)
+from callosal.lab.runs import RetentionConfig, build_model, fingerprint, load_config, override
 from callosal.lab.studies.benchmark.recipe import RECIPES, SIGNS, quick
 from callosal.memory import LateralMemory
 

@@ -87,9 +87,7 @@ def test_no_slot_leaves_the_ball_of_its_parents(seed: int, scales: tuple[float, 
     """And where one is blank the other keeps every bit."""
     generator = torch.Generator().manual_seed(seed)
     shape = (2, 2, 3, 4)
-    a, b = (
-        scale * torch.randn(shape, generator=generator, dtype=torch.float64) for scale in scales
-    )
+    a, b = (scale * torch.randn(shape, generator=generator, dtype=torch.float64) for scale in scales)
     a[torch.rand(shape[:-1], generator=generator) < 0.3] = 0.0
     merged = merge(MemoryState(trace=a), MemoryState(trace=b)).trace
     larger = a.norm(dim=-1).maximum(b.norm(dim=-1))

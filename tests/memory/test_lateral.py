@@ -69,9 +69,7 @@ def no_look_ahead_when_open(memory: Any, *rest: Any) -> None:
 @given(data=st.data())
 @settings(max_examples=8)
 @unchecked()
-def test_every_law_holds(
-    law: Any, num_segments: list[int | None], num_banks: int, data: st.DataObject
-) -> None:
+def test_every_law_holds(law: Any, num_segments: list[int | None], num_banks: int, data: st.DataObject) -> None:
     many = data.draw(st.sampled_from(num_segments))
     case = data.draw(cases(num_banks=num_banks, num_segments=many))
     law(*case)

@@ -47,10 +47,7 @@ def test_a_setting_out_of_range_is_named(field: str, values: tuple[Any], allowed
         ({"carry": 0.5, "context": "token"}, "carry is 0.5; it must be 0 where the drive averages"),
         ({"contrast": 1.0, "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least 2"),
         ({"context": "token", "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least"),
-        (
-            {"contrast": 1.0, "drive": "gradient"},
-            'contrast is 1.0; it must be 0 unless drive is "ax',
-        ),
+        ({"contrast": 1.0, "drive": "gradient"}, 'contrast is 1.0; it must be 0 unless drive is "ax'),
         ({"balance": 1.0, "drive": "slots"}, 'balance is 1.0; it must be 0 unless drive is "axis"'),
     ],
 )
@@ -86,9 +83,7 @@ def test_a_config_is_frozen_keyword_only_and_knows_no_other_key() -> None:
 
 @pytest.mark.parametrize("given", [8, "small", None, {"width": 8}])
 def test_what_a_memory_is_made_of_is_said(given: Any) -> None:
-    message = (
-        r"takes a MemoryConfig, such as LateralMemory\(MemoryConfig\(width=8\)\); it was given"
-    )
+    message = r"takes a MemoryConfig, such as LateralMemory\(MemoryConfig\(width=8\)\); it was given"
     with pytest.raises(TypeError, match=message) as error:
         inspect.unwrap(LateralMemory.__init__)(LateralMemory.__new__(LateralMemory), given)
     assert repr(given) in str(error.value)
@@ -111,18 +106,12 @@ OPEN = MEMORY(torch.zeros(2, 1, 4).double(), BLANK, commit=False)[1]
         ((2, 2, 3, 4), {"commit": False}, r"several segments .* \[batch, time, width\]"),
         ((2, 2, 3, 4), {"state": OPEN}, r"open segment; .*memory\.commit\(state\)"),
         *[
-            (
-                (2, 3, 4),
-                {"mask": torch.ones(2, 3, dtype=dtype)},
-                rf"dtype {dtype}; .*mask\.bool\(\)",
-            )
+            ((2, 3, 4), {"mask": torch.ones(2, 3, dtype=dtype)}, rf"dtype {dtype}; .*mask\.bool\(\)")
             for dtype in (torch.int64, torch.float32)
         ],
     ],
 )
-def test_a_shape_that_does_not_fit_is_named(
-    sizes: tuple[int, ...], how: dict[str, Any], message: str
-) -> None:
+def test_a_shape_that_does_not_fit_is_named(sizes: tuple[int, ...], how: dict[str, Any], message: str) -> None:
     hidden = torch.zeros(sizes, dtype=torch.float64)
     # The undecorated call, since the suite's shape checker would speak first.
     with pytest.raises(ValueError, match=message):

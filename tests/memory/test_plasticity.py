@@ -27,17 +27,13 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     hidden = case.hidden if several else case.hidden[:, None]
     masks = case.mask if several else case.mask[:, None]
     past = reference_contexts(case, hidden, masks)
-    for x, mask, (total, count) in zip(
-        hidden.flatten(0, 1), masks.flatten(0, 1), past, strict=True
-    ):
+    for x, mask, (total, count) in zip(hidden.flatten(0, 1), masks.flatten(0, 1), past, strict=True):
         seen = [reference.rms_norm(token) for token in x[mask]]
         if not seen:
             continue
         signal = torch.stack(seen)
         if config.drive == "slots":
-            queries = reference.lagged_queries(
-                signal, memory.start, memory.filters, memory.query_map
-            )
+            queries = reference.lagged_queries(signal, memory.start, memory.filters, memory.query_map)
             temperature = memory.log_temperature.exp()
             logits = [reference.slot_logits(q, memory.addresses, temperature) for q in queries]
             signal = torch.stack([reference.slot_drive(one) for one in logits])
@@ -69,9 +65,7 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
         bias = old["excitability"] if config.balance > 0.0 else 0.0
         shares = torch.stack(
             [
-                reference.bank_shares(
-                    old["axes"] @ metric @ context + bias, memory.coupling, config.gain
-                )
+                reference.bank_shares(old["axes"] @ metric @ context + bias, memory.coupling, config.gain)
                 for context in contexts
             ]
         )
@@ -106,9 +100,7 @@ def reference_contexts(
 @pytest.mark.parametrize("num_segments", [None, 3])
 @given(data=st.data())
 @settings(max_examples=15)
-def test_a_training_step_moves_the_buffers_as_the_equations_say(
-    num_segments: int | None, data: st.DataObject
-) -> None:
+def test_a_training_step_moves_the_buffers_as_the_equations_say(num_segments: int | None, data: st.DataObject) -> None:
     case = data.draw(cases(num_segments=num_segments))
     expected = expected_buffers(case)
     case.memory.train()
@@ -155,9 +147,7 @@ def test_a_rate_of_zero_keeps_the_axes(case: Case) -> None:
 @pytest.mark.parametrize("num_banks", [1, 2, 3])
 @pytest.mark.parametrize("drive", ["axis", "slots"])
 @pytest.mark.parametrize("learn_crosstalk", [True, False])
-def test_gradient_reaches_every_parameter(
-    num_banks: int, drive: Drive, learn_crosstalk: bool
-) -> None:
+def test_gradient_reaches_every_parameter(num_banks: int, drive: Drive, learn_crosstalk: bool) -> None:
     memory = build_memory(num_banks=num_banks, drive=drive, learn_crosstalk=learn_crosstalk).train()
     case = fill(memory, (2, 3, 4))
     y, _ = memory(case.hidden, case.state, case.mask)

@@ -48,11 +48,7 @@ def test_rows_taken_apart_are_stacked_again(state: MemoryState) -> None:
     ("act", "error", "message"),
     [
         (lambda: MemoryState.stack([]), ValueError, "no states"),
-        (
-            lambda: MemoryState.stack([CASE.state, OPENED]),
-            ValueError,
-            "some have a segment and some have none",
-        ),
+        (lambda: MemoryState.stack([CASE.state, OPENED]), ValueError, "some have a segment and some have none"),
         (lambda: CASE.state[5], IndexError, "rows 5 of a memory state with 5 rows"),
         (lambda: CASE.state[-6], IndexError, "rows -6 of a memory state with 5 rows"),
         (lambda: CASE.state[1, 0], IndexError, r"\(1, 0\) indexes more than rows"),

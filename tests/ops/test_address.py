@@ -29,9 +29,7 @@ def test_a_zero_vector_stays_zero_with_a_finite_gradient() -> None:
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_lags=SIZES, num_heads=SIZES)
-def test_lagged_queries_equal_their_twin(
-    seed: int, num_tokens: int, num_lags: int, num_heads: int
-) -> None:
+def test_lagged_queries_equal_their_twin(seed: int, num_tokens: int, num_lags: int, num_heads: int) -> None:
     hidden, tail = normal(seed, 2, num_tokens, 4), normal(seed + 1, 2, num_lags - 1, 4)
     filters, query_map = normal(seed, num_heads, num_lags, 4), normal(seed, 3, 4)
     fast = address.lagged_queries(hidden, tail, filters, query_map)
@@ -40,9 +38,7 @@ def test_lagged_queries_equal_their_twin(
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_lags=SIZES)
-def test_a_delta_filter_at_lag_h_shows_the_token_h_steps_back(
-    seed: int, num_tokens: int, num_lags: int
-) -> None:
+def test_a_delta_filter_at_lag_h_shows_the_token_h_steps_back(seed: int, num_tokens: int, num_lags: int) -> None:
     hidden, tail = normal(seed, num_tokens, 4), normal(seed + 1, num_lags - 1, 4)
     deltas = torch.eye(num_lags, dtype=torch.float64)[..., None].expand(-1, -1, 4)
     queries = address.lagged_queries(hidden, tail, deltas, torch.eye(4, dtype=torch.float64))
@@ -59,9 +55,7 @@ def test_logits_and_drive_equal_their_twins(seed: int, num_banks: int, num_slots
     fast = address.slot_logits(queries, addresses, temperature)
     slow = [reference.slot_logits(row, addresses, temperature) for row in queries]
     assert_near(fast, torch.stack(slow))
-    assert_near(
-        address.slot_drive(fast), torch.stack([reference.slot_drive(logits) for logits in slow])
-    )
+    assert_near(address.slot_drive(fast), torch.stack([reference.slot_drive(logits) for logits in slow]))
 
 
 @given(seed=SEEDS, scale=st.floats(0.5, 50.0))

@@ -19,9 +19,7 @@ def test_causal_mean_equals_its_twin(seed: int, num_tokens: int, past: int) -> N
 
 
 @given(seed=SEEDS, num_tokens=st.integers(2, 6), data=st.data())
-def test_causal_mean_continues_where_a_piece_ended(
-    seed: int, num_tokens: int, data: st.DataObject
-) -> None:
+def test_causal_mean_continues_where_a_piece_ended(seed: int, num_tokens: int, data: st.DataObject) -> None:
     cut = data.draw(st.integers(0, num_tokens))
     hidden = normal(seed, num_tokens, 3)
     none, zero = hidden.new_zeros(3), hidden.new_zeros(())

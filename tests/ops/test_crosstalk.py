@@ -16,9 +16,7 @@ SIGNS = st.floats(-1.0, 1.0)
 
 @pytest.mark.parametrize("num_banks", range(1, 7))
 @given(sign=SIGNS)
-def test_coupling_has_one_common_and_b_minus_1_differential_modes(
-    num_banks: int, sign: float
-) -> None:
+def test_coupling_has_one_common_and_b_minus_1_differential_modes(num_banks: int, sign: float) -> None:
     coupling = crosstalk.coupling_matrix(num_banks, sign)
     assert_near(coupling, reference.coupling_matrix(num_banks, sign))
     coupling = coupling.double()
@@ -45,9 +43,7 @@ def test_shares_equal_their_twin_and_sum_to_one(seed: int, num_banks: int, gain:
 
 
 @given(seed=SEEDS, num_banks=BANKS, sign=SIGNS, common=st.floats(-5.0, 5.0))
-def test_what_banks_share_decides_nothing(
-    seed: int, num_banks: int, sign: float, common: float
-) -> None:
+def test_what_banks_share_decides_nothing(seed: int, num_banks: int, sign: float, common: float) -> None:
     """No coupling lets a drive equal everywhere decide; inhibition of two banks does not even see it."""
     drive, coupling = normal(seed, num_banks), crosstalk.coupling_matrix(num_banks, sign).double()
     shares = crosstalk.bank_shares(drive, coupling, 4.0)
@@ -60,9 +56,7 @@ def test_what_banks_share_decides_nothing(
 
 
 @given(seed=SEEDS, num_banks=BANKS, num_samples=st.integers(1, 4), rate=st.floats(0.0, 1.0))
-def test_plasticity_equals_its_twin(
-    seed: int, num_banks: int, num_samples: int, rate: float
-) -> None:
+def test_plasticity_equals_its_twin(seed: int, num_banks: int, num_samples: int, rate: float) -> None:
     axes, coupling = normal(seed, num_banks, 3), normal(seed, num_banks, num_banks)
     shares = normal(seed, num_samples, num_banks).softmax(-1)
     contexts = normal(seed + 1, num_samples, 3)
@@ -81,9 +75,7 @@ def step(axes: Tensor, coupling: Tensor, contexts: Tensor, *, rate: float = 0.05
 @pytest.mark.parametrize("sign", [1.0, -1.0])
 @given(seed=SEEDS)
 @settings(max_examples=6)
-def test_excited_banks_learn_the_same_and_inhibited_ones_the_opposite(
-    sign: float, seed: int
-) -> None:
+def test_excited_banks_learn_the_same_and_inhibited_ones_the_opposite(sign: float, seed: int) -> None:
     """With s = +1 both get the same pull, with s = -1 two pulls sum to zero: that part only decays."""
     coupling, axes = crosstalk.coupling_matrix(2, sign).double(), normal(seed, 2, 4)
     decaying = axes[0] - sign * axes[1]

@@ -34,9 +34,7 @@ def test_read_and_transform_equal_their_twins(
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_both_orders_equal_the_twin_with_gradients(
-    seed: int, num_tokens: int, num_slots: int, width: int
-) -> None:
+def test_both_orders_equal_the_twin_with_gradients(seed: int, num_tokens: int, num_slots: int, width: int) -> None:
     weights = attention(seed, num_tokens, num_slots).requires_grad_()
     values = normal(seed, num_slots, width).requires_grad_()
     probe = normal(seed + 1, num_slots, width)
@@ -45,17 +43,13 @@ def test_both_orders_equal_the_twin_with_gradients(
     for gram_first in (True, False, None):
         actual = gram.consolidate(weights, values, gram_first=gram_first)
         assert_near(actual, expected)
-        for one, other in zip(
-            torch.autograd.grad((actual * probe).sum(), (weights, values)), slopes, strict=True
-        ):
+        for one, other in zip(torch.autograd.grad((actual * probe).sum(), (weights, values)), slopes, strict=True):
             assert_near(one, other)
     assert_near(gram.co_activation(weights), reference.co_activation(weights))
 
 
 @given(num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_the_chosen_order_is_the_one_with_fewer_multiplications(
-    num_tokens: int, num_slots: int, width: int
-) -> None:
+def test_the_chosen_order_is_the_one_with_fewer_multiplications(num_tokens: int, num_slots: int, width: int) -> None:
     gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)
     assert gram.gram_is_cheaper(num_tokens, num_slots, width) == (gram_first < values_first)
     weights, values = attention(0, num_tokens, num_slots), normal(0, num_slots, width)
@@ -82,9 +76,7 @@ def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_the_delta_write_equals_its_twin(
-    seed: int, num_tokens: int, num_slots: int, width: int
-) -> None:
+def test_the_delta_write_equals_its_twin(seed: int, num_tokens: int, num_slots: int, width: int) -> None:
     weights, inertia = attention(seed, num_tokens, num_slots), torch.tensor(3.0, dtype=DOUBLE)
     trace, values = normal(seed + 1, num_slots, width), normal(seed + 2, num_slots, width)
     maps = normal(seed, width, width)
@@ -94,9 +86,7 @@ def test_the_delta_write_equals_its_twin(
 
 
 @given(seed=SEEDS, num_slots=SIZES)
-def test_the_delta_write_rests_where_tokens_read_what_they_would_write(
-    seed: int, num_slots: int
-) -> None:
+def test_the_delta_write_rests_where_tokens_read_what_they_would_write(seed: int, num_slots: int) -> None:
     """Written again and again, what tokens read of the trace comes nearer to their values."""
     weights, inertia = attention(seed, 2, num_slots), torch.tensor(0.1, dtype=DOUBLE)
     values, trace = normal(seed + 2, num_slots, 3), torch.zeros(num_slots, 3, dtype=DOUBLE)
@@ -121,13 +111,7 @@ def test_an_unused_slot_keeps_every_bit(dtype: torch.dtype, seed: int, unused: l
     assert_same_bits(written[unused], trace[unused])
 
 
-@given(
-    seed=SEEDS,
-    num_tokens=SIZES,
-    num_slots=SIZES,
-    inertia=st.floats(1e-3, 10.0),
-    strength=st.floats(0.0, 1.0),
-)
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, inertia=st.floats(1e-3, 10.0), strength=st.floats(0.0, 1.0))
 def test_a_write_never_leaves_the_ball(
     seed: int, num_tokens: int, num_slots: int, inertia: float, strength: float
 ) -> None:

@@ -12,9 +12,7 @@ from callosal.hosts.attach import Memories
 from callosal.training.conversations import Turn, collate_conversations
 
 # Everything that a commit in training mode moves.
-EVERY_BUFFER = MemoryConfig(
-    width=32, num_slots=4, num_banks=3, contrast=1.0, balance=0.1, carry=0.5
-)
+EVERY_BUFFER = MemoryConfig(width=32, num_slots=4, num_banks=3, contrast=1.0, balance=0.1, carry=0.5)
 
 
 def conversation(seed: int, num_turns: int | None = None) -> list[Turn]:

@@ -80,9 +80,7 @@ JUNK = st.binary(max_size=60) | st.binary(max_size=60).map(lambda end: b"\x80\x0
 
 @ONCE
 @given(damage=st.floats(0.0, 1.0, exclude_max=True) | JUNK)
-def test_part_of_one_and_any_other_bytes_say_to_delete_it(
-    path: Path, damage: float | bytes
-) -> None:
+def test_part_of_one_and_any_other_bytes_say_to_delete_it(path: Path, damage: float | bytes) -> None:
     save_checkpoint(path, CONTENT, "mine")
     whole = path.read_bytes()
     kept = damage if isinstance(damage, bytes) else whole[: int(damage * len(whole))]

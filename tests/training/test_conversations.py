@@ -8,12 +8,7 @@ from tests.laws import assert_near
 from tests.tolerances import EXACT, SINGLE
 from tests.training.conversations import conversation, conversations, frozen
 
-from callosal.training.conversations import (
-    Conversations,
-    collate_conversations,
-    evened,
-    num_scored,
-)
+from callosal.training.conversations import Conversations, collate_conversations, evened, num_scored
 
 
 def test_a_batch_has_a_turn_of_every_conversation() -> None:
@@ -59,9 +54,7 @@ def test_what_cannot_be_collated_is_refused(wrong: list, message: str) -> None:
         ("gemma2", "eager", SINGLE),
     ],
 )
-def test_a_batch_is_its_conversations_one_by_one(
-    name: str, attention: str, tolerance: float
-) -> None:
+def test_a_batch_is_its_conversations_one_by_one(name: str, attention: str, tolerance: float) -> None:
     """Unequal turns, unequal lengths: the loss, its gradient and the memories of each alone."""
     memories = frozen(name)
     model: Any = memories.model

@@ -19,12 +19,7 @@ from callosal.lab.report.records import ARMS, Arm
 from callosal.lab.runs import RunConfig, build_model
 from callosal.lab.tasks import Episodes, arithmetic, sample_episodes
 from callosal.training.checkpoint import load_checkpoint
-from callosal.training.loop import (
-    Curve,
-    TrainingConfig,
-    TrainingDivergedError,
-    learning_rate_at,
-)
+from callosal.training.loop import Curve, TrainingConfig, TrainingDivergedError, learning_rate_at
 from callosal.training.stateful import StatefulConfig
 
 
@@ -35,18 +30,11 @@ def trained(config: RunConfig, **arguments: Any) -> tuple[Curve, dict[str, Tenso
     return curve, model.state_dict()
 
 
-@given(
-    num_steps=st.integers(1, 300),
-    warmup=st.integers(0, 50),
-    peak=st.floats(1e-5, 1.0),
-    floor=st.floats(0.0, 1.0),
-)
+@given(num_steps=st.integers(1, 300), warmup=st.integers(0, 50), peak=st.floats(1e-5, 1.0), floor=st.floats(0.0, 1.0))
 def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(
     num_steps: int, warmup: int, peak: float, floor: float
 ) -> None:
-    config = TrainingConfig(
-        num_steps=num_steps, learning_rate=peak, warmup_steps=warmup, final_fraction=floor
-    )
+    config = TrainingConfig(num_steps=num_steps, learning_rate=peak, warmup_steps=warmup, final_fraction=floor)
     rates = [learning_rate_at(step, config) for step in range(num_steps)]
     assert all(0.0 < rate <= peak * (1 + 1e-12) for rate in rates)
     for step, rate in enumerate(rates):
@@ -73,9 +61,7 @@ WRONG = [
 
 
 @pytest.mark.parametrize(("kind", "name", "value", "allowed"), WRONG)
-def test_a_wrong_setting_is_refused_with_what_is_allowed(
-    kind: type, name: str, value: float, allowed: str
-) -> None:
+def test_a_wrong_setting_is_refused_with_what_is_allowed(kind: type, name: str, value: float, allowed: str) -> None:
     with pytest.raises(ValueError, match=rf"{kind.__name__}\.{name} is {value}; .* {allowed}$"):
         kind(**({"num_steps": 1} | {name: value}))
 
@@ -182,8 +168,7 @@ def test_a_number_gone_stops_the_run_and_keeps_the_last_checkpoint(
 
     monkeypatch.setattr(training, "domain_losses", poisoned)
     with pytest.raises(
-        TrainingDivergedError,
-        match=r"^step 8: the loss is .*; lower the learning rate \(0.004\) or clip_norm \(1\)$",
+        TrainingDivergedError, match=r"^step 8: the loss is .*; lower the learning rate \(0.004\) or clip_norm \(1\)$"
     ):
         trained(config, checkpoint=checkpoint, fingerprint="mine")
     saved = load_checkpoint(checkpoint, "mine")

@@ -84,11 +84,7 @@ def test_processes_of_unequal_rows_and_turns_are_evened(outcome: Outcome) -> Non
 def test_the_example_with_accelerate_runs_on_two_processes(outcome: Outcome) -> None:
     # Once: the other process is silent.
     assert outcome.printed.count("nats; a model that forgets has 3.00") == 1
-    assert {path.name for path in outcome.folder.iterdir()} == {
-        "callosal",
-        "checkpoint",
-        "memories",
-    }
+    assert {path.name for path in outcome.folder.iterdir()} == {"callosal", "checkpoint", "memories"}
     states = (outcome.folder / "checkpoint/step-00000004").glob("random_states_*")
     assert sorted(path.name for path in states) == ["random_states_0.pkl", "random_states_1.pkl"]
     saved = {path.name for path in (outcome.folder / "memories").iterdir()}

@@ -46,9 +46,7 @@ class KilledError(Exception):
     """Stands in for a kill inside the process."""
 
 
-def trained(
-    config: RunConfig, checkpoint: Path | None = None, **arguments: Any
-) -> tuple[Curve, nn.Module]:
+def trained(config: RunConfig, checkpoint: Path | None = None, **arguments: Any) -> tuple[Curve, nn.Module]:
     model = build_model(config)
     settled = (config.episodes, config.training, config.seed)
     curve = train(model, *settled, checkpoint=checkpoint, fingerprint="mine", **arguments)
@@ -96,10 +94,7 @@ BOUNDED = settings(max_examples=10, suppress_health_check=[HealthCheck.function_
 
 
 @BOUNDED
-@given(
-    stops=st.lists(st.integers(1, NUM_STEPS), max_size=3),
-    checkpoint_every=st.integers(1, NUM_STEPS + 1),
-)
+@given(stops=st.lists(st.integers(1, NUM_STEPS), max_size=3), checkpoint_every=st.integers(1, NUM_STEPS + 1))
 def test_stopped_at_any_steps_and_started_again(
     stops: list[int], checkpoint_every: int, tmp_path_factory: pytest.TempPathFactory
 ) -> None:
@@ -118,9 +113,7 @@ def test_stopped_at_any_steps_and_started_again(
     assert_same_run(checkpoint, NUM_STEPS)
 
 
-def test_a_finished_run_is_not_trained_further_and_another_s_is_not_continued(
-    tmp_path: Path,
-) -> None:
+def test_a_finished_run_is_not_trained_further_and_another_s_is_not_continued(tmp_path: Path) -> None:
     checkpoint, seen = tmp_path / "checkpoint.pt", []
     curve, first = trained(tiny(), checkpoint)
     again, second = trained(tiny(seed=7), checkpoint, on_progress=lambda step, _: seen.append(step))

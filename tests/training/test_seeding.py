@@ -13,9 +13,7 @@ PURPOSES = st.tuples(st.integers(0, 2**32), st.text(max_size=8), st.integers(0, 
 
 
 @given(st.lists(PURPOSES, unique=True, min_size=2, max_size=6))
-def test_every_seed_name_and_counter_has_a_seed_of_its_own(
-    purposes: list[tuple[int, str, int]],
-) -> None:
+def test_every_seed_name_and_counter_has_a_seed_of_its_own(purposes: list[tuple[int, str, int]]) -> None:
     assert len({derive_seed(*purpose) for purpose in purposes}) == len(purposes)
 
 

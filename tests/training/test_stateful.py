@@ -92,9 +92,7 @@ def test_stopped_at_any_step_and_started_again(stops: list[int], tmp_path: Path)
 
 
 @pytest.mark.parametrize("name", ["os.replace", "json.dumps", "torch.save"])
-def test_a_crash_while_writing_leaves_the_checkpoint_before_whole(
-    name: str, tmp_path: Path
-) -> None:
+def test_a_crash_while_writing_leaves_the_checkpoint_before_whole(name: str, tmp_path: Path) -> None:
     trained(replace(CONFIG, num_steps=2), folder=tmp_path / "old")
     config = replace(CONFIG, num_steps=4)
 
@@ -113,9 +111,7 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before_whole(
     assert [p.name for p in tmp_path.glob("step-*")] == ["step-00000004"]
 
 
-def test_a_checkpoint_holds_the_memories_alone_and_is_continued_by_its_own_run_alone(
-    tmp_path: Path,
-) -> None:
+def test_a_checkpoint_holds_the_memories_alone_and_is_continued_by_its_own_run_alone(tmp_path: Path) -> None:
     seen: list[int] = []
     again = trained(folder=tmp_path, on_progress=lambda step, _: seen.append(step))
     assert seen == [1, 2, 3, 4, 5]
@@ -183,9 +179,7 @@ def test_a_number_gone_stops_the_run_and_keeps_the_checkpoint(where: str, tmp_pa
 
     head: Any = memories.model.get_submodule("lm_head")
     head.register_forward_hook(poison)
-    with pytest.raises(
-        TrainingDivergedError, match=r"^step 4: .*lower the learning rate \(0.003\)"
-    ):
+    with pytest.raises(TrainingDivergedError, match=r"^step 4: .*lower the learning rate \(0.003\)"):
         train_stateful(memories, loader(conversations(12, 4)), CONFIG, folder=tmp_path)
     assert [path.name for path in tmp_path.iterdir()] == ["step-00000002"]
 

@@ -50,9 +50,7 @@ def sharding() -> Iterator[None]:
         for name, value in facts.items():
             fact = property(lambda _, value=value: value)
             patches.enter_context(mock.patch.object(Accelerator, name, fact))
-        patches.enter_context(
-            mock.patch.dict(AcceleratorState._shared_state, fsdp_plugin=plugin, **facts)
-        )
+        patches.enter_context(mock.patch.dict(AcceleratorState._shared_state, fsdp_plugin=plugin, **facts))
         yield
 
 

@@ -55,11 +55,7 @@ LAWS = (
         "A call changes nothing that it is given and nothing on the module; a second gives the same.",
         checks.inputs_stay_and_calls_agree,
     ),
-    Law(
-        "no look-ahead",
-        "What comes after a token does not change its output.",
-        checks.no_look_ahead,
-    ),
+    Law("no look-ahead", "What comes after a token does not change its output.", checks.no_look_ahead),
     Law(
         "no look-ahead over segments",
         "What a later segment holds changes nothing in an earlier one.",
@@ -77,16 +73,8 @@ LAWS = (
         "Another row's input or state changes no bit of a row, in training either.",
         checks.rows_do_not_leak,
     ),
-    Law(
-        "rows select",
-        "Rows selected before a call are the rows selected after it.",
-        checks.rows_select,
-    ),
-    Law(
-        "blank rows",
-        "A row of a blank state behaves as a blank state of one row.",
-        checks.blank_rows_are_alike,
-    ),
+    Law("rows select", "Rows selected before a call are the rows selected after it.", checks.rows_select),
+    Law("blank rows", "A row of a blank state behaves as a blank state of one row.", checks.blank_rows_are_alike),
     Law(
         "masked is absent",
         "A masked token, NaN or not, is as if it were not there; its output is zero.",
@@ -105,22 +93,9 @@ LAWS = (
         checks.pieces_equal_whole,
         ("pieces",),
     ),
-    Law(
-        "detach cuts",
-        "What comes after state.detach() sends no gradient to what came before.",
-        checks.detach_cuts,
-    ),
-    Law(
-        "save and load",
-        "What training moves is in the state_dict.",
-        checks.save_and_load_agree,
-    ),
-    Law(
-        "remembers",
-        "What one segment held changes what a later one reads.",
-        checks.remembers,
-        required=False,
-    ),
+    Law("detach cuts", "What comes after state.detach() sends no gradient to what came before.", checks.detach_cuts),
+    Law("save and load", "What training moves is in the state_dict.", checks.save_and_load_agree),
+    Law("remembers", "What one segment held changes what a later one reads.", checks.remembers, required=False),
     Law(
         "gradient through the state",
         "A later segment's output sends gradient to an earlier segment.",

@@ -57,9 +57,7 @@ def inputs_stay_and_calls_agree(memory: Any, hidden: Tensor, state: Any, mask: M
     assert not left, f"a call left {', '.join(left)} on the module"
 
 
-def no_look_ahead(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, place: int | None = None
-) -> None:
+def no_look_ahead(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, place: int | None = None) -> None:
     """What comes after a token (or segment) changes nothing before it; at one place or at each."""
     before, _ = _call(memory, hidden, state, mask)
     for cut in range(1, hidden.shape[1]) if place is None else [place]:
@@ -68,9 +66,7 @@ def no_look_ahead(
         assert_near(after[:, :cut], before[:, :cut], TOLERANCES[hidden.dtype], f"before {cut}")
 
 
-def segments_at_once_equal_calls(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None
-) -> None:
+def segments_at_once_equal_calls(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
     """Many segments in one call give what the calls one after another give, gradients too."""
     tolerance = TOLERANCES[hidden.dtype]
     start, leaves = _leaves(state)
@@ -88,9 +84,7 @@ def segments_at_once_equal_calls(
         assert_near(one, other, tolerance, "gradient of the first state")
 
 
-def pieces_equal_whole(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, cut: int | None = None
-) -> None:
+def pieces_equal_whole(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, cut: int | None = None) -> None:
     """A segment cut in two and committed at its end is the segment in one call."""
     tolerance, cut = TOLERANCES[hidden.dtype], hidden.shape[1] // 2 if cut is None else cut
     masks = (None, None) if mask is None else (mask[:, :cut], mask[:, cut:])
@@ -101,9 +95,7 @@ def pieces_equal_whole(
     assert_same_state(after, expected, tolerance)
 
 
-def rows_do_not_leak(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, row: int | None = None
-) -> None:
+def rows_do_not_leak(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, row: int | None = None) -> None:
     """Changing one row changes no bit of another row's output or state, in training either."""
     rows = list(range(len(hidden)))
 
@@ -127,9 +119,7 @@ def rows_do_not_leak(
                 assert_same_state(select_rows(new, others), select_rows(after, others), None, what)
 
 
-def rows_select(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, rows: list[int] | None = None
-) -> None:
+def rows_select(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, rows: list[int] | None = None) -> None:
     """Rows selected before a call are the rows selected after it."""
     rows = list(range(len(hidden)))[::-2] if rows is None else rows
     y, after = _call(memory, hidden, state, mask)
@@ -182,9 +172,7 @@ def masked_is_absent(memory: Any, hidden: Tensor, state: Any, mask: Mask) -> Non
         assert_same_bits(masked, torch.zeros_like(masked), "gradient of masked tokens")
 
 
-def detach_cuts(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, **first_call: Any
-) -> None:
+def detach_cuts(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, **first_call: Any) -> None:
     """What comes after ``state.detach()`` sends no gradient to what came before."""
     before = hidden.clone().requires_grad_()
     _, after = _call(memory, before, state, mask, **first_call)
@@ -229,9 +217,7 @@ def gradient_through_state(memory: Any, hidden: Tensor, state: Any, mask: Mask =
     return f"entries reach {size:.3g}"
 
 
-def stays_bounded(
-    memory: Any, hidden: Tensor, state: Any, mask: Mask = None, num_segments: int = 300
-) -> str:
+def stays_bounded(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, num_segments: int = 300) -> str:
     """After 300 random segments all is finite and the state is no larger than after the first."""
     generator = torch.Generator().manual_seed(0)
     size, y = _numbers(state), hidden
@@ -242,9 +228,7 @@ def stays_bounded(
     for name, tensor in {"output": y, **tensors_of(state)}.items():
         assert tensor.isfinite().all(), f"{name} is not finite after {num_segments} segments"
     now = _numbers(state)
-    assert now <= size, (
-        f"the state grew {now / max(size, 1):.3g}-fold, from {size} to {now} numbers"
-    )
+    assert now <= size, f"the state grew {now / max(size, 1):.3g}-fold, from {size} to {now} numbers"
     rows = max(1, len(hidden))
     return f"{now // rows} numbers a row"
 

@@ -93,9 +93,7 @@ def assert_same_bits(actual: Tensor, expected: Tensor, what: str = "") -> None:
     assert_near(actual, expected, 0.0, what)
 
 
-def assert_same_state(
-    actual: Any, expected: Any, tolerance: float | None, what: str = "state"
-) -> None:
+def assert_same_state(actual: Any, expected: Any, tolerance: float | None, what: str = "state") -> None:
     """Compare two states tensor by tensor, without any tolerance if that is None."""
     found, others = tensors_of(actual, what), tensors_of(expected, what)
     assert list(found) == list(others), f"holds {list(found)} instead of {list(others)}"

@@ -32,9 +32,7 @@ def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> No
     a save that is killed between the two is refused when it is loaded.
     """
     folder = Path(folder)
-    weights = {
-        key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()
-    }
+    weights = {key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()}
     data = save(weights, metadata={"format": "pt"})
     described = {
         "library_name": "callosal",
@@ -60,9 +58,7 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
     config, weights = folder / (OLD_CONFIG if old else CONFIG), folder / _weights_name(old)
     for path in (config, weights):
         if not path.is_file():
-            raise FileNotFoundError(
-                f"{path} is missing; memories.save_pretrained(folder) writes it"
-            )
+            raise FileNotFoundError(f"{path} is missing; memories.save_pretrained(folder) writes it")
     data = weights.read_bytes()
     try:
         described: Any = json.loads(config.read_bytes())
@@ -99,17 +95,11 @@ def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) 
 
 
 def _tensors(memories: Memories) -> dict[str, Tensor]:
-    return {
-        f"{name}.{key}": tensor
-        for name, memory in memories.items()
-        for key, tensor in memory.state_dict().items()
-    }
+    return {f"{name}.{key}": tensor for name, memory in memories.items() for key, tensor in memory.state_dict().items()}
 
 
 def _require_ours(described: dict[str, Any], config: Path, *, old: bool) -> None:
-    key, ours, version = (
-        ("peft_type", "CALLOSAL", 1) if old else ("library_name", "callosal", FORMAT)
-    )
+    key, ours, version = ("peft_type", "CALLOSAL", 1) if old else ("library_name", "callosal", FORMAT)
     if described.get(key) != ours or described.get("format_version") != version:
         raise ValueError(
             f"{config} describes {key} {described.get(key)!r}, format_version "

@@ -94,9 +94,7 @@ class Memories(nn.Module):
         """Hand on what comes: a container that calls its parts in a row, as nn.Sequential, calls this too."""
         return hidden
 
-    def session(
-        self, users: str | Iterable[str] | None = None, store: Store | None = None
-    ) -> Session:
+    def session(self, users: str | Iterable[str] | None = None, store: Store | None = None) -> Session:
         """Return a session, in which the model remembers: ``with memories.session("ada", store):``.
 
         It loads the users' memories when it begins, carries them through the calls of the model and
@@ -126,9 +124,7 @@ class Memories(nn.Module):
         """
         save_adapter(folder, dict(self.items()), self.base_name)
 
-    def push_to_hub(
-        self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any
-    ) -> str:
+    def push_to_hub(self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Upload what :meth:`save_pretrained` saves, with a model card, to the Hugging Face hub.
 
         Args:
@@ -161,11 +157,7 @@ class Memories(nn.Module):
 
 
 def attach(
-    model: nn.Module,
-    layers: Layers,
-    config: MemoryConfig | None = None,
-    *,
-    warn_outside_session: bool = True,
+    model: nn.Module, layers: Layers, config: MemoryConfig | None = None, *, warn_outside_session: bool = True
 ) -> Memories:
     """Put a memory behind layers of a model: what a memory reads is added to the layer's output.
 
@@ -206,9 +198,7 @@ def attach(
             "callosal.unload(model) first, and name all layers in one call"
         )
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        raise ValueError(
-            "the model is compiled, and compiled code does not see new hooks; attach first, then compile"
-        )
+        raise ValueError("the model is compiled, and compiled code does not see new hooks; attach first, then compile")
     names = named_layers(model, layers)
     width = hidden_width(model)
     if config is None:

@@ -143,9 +143,7 @@ class Generation:
 
 
 def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) -> None:
-    if generation.beams > 1 and (
-        generation.prompt is None or (cache is not None and int(cache.get_seq_length()))
-    ):
+    if generation.beams > 1 and (generation.prompt is None or (cache is not None and int(cache.get_seq_length()))):
         raise ValueError(
             f"num_beams={generation.beams} in a session needs the prompt as input_ids and no "
             "past_key_values, since the text that wins is read again; or use num_beams=1"

@@ -56,9 +56,7 @@ class Hooks:
             handle.remove()
         self._handles = []
 
-    def _before(
-        self, names: list[str], _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]
-    ) -> None:
+    def _before(self, names: list[str], _: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> None:
         if self.reader is not None:
             self.reader.before(dict(zip(names, args, strict=False)) | kwargs)
         # A compiled call is one graph, in which nothing can be said.
@@ -88,8 +86,6 @@ class Hooks:
 def _frames_to_user() -> int:
     """Return how many frames above the caller's the first line of somebody's own code stands."""
     frame, level = inspect.currentframe(), 0
-    while frame is not None and (
-        frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES
-    ):
+    while frame is not None and (frame.f_globals.get("__name__", "").partition(".")[0] in _LIBRARIES):
         frame, level = frame.f_back, level + 1
     return level

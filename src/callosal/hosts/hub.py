@@ -52,9 +52,7 @@ To be stated by whoever publishes this adapter. The licence goes into the block 
 """
 
 
-class HubAdapter(
-    ModelHubMixin, library_name="callosal", tags=["memory", "adapter"], model_card_template=CARD
-):
+class HubAdapter(ModelHubMixin, library_name="callosal", tags=["memory", "adapter"], model_card_template=CARD):
     """Attached memories as huggingface_hub sees them: something to save, describe and push."""
 
     def __init__(self, memories: Memories) -> None:
@@ -83,11 +81,7 @@ class HubAdapter(
             for name, memory in self.memories.items()
         }
         return ModelCard.from_template(
-            data,
-            template_str=info.model_card_template,
-            layers=layers,
-            repo_id=repo_id,
-            base_model=data.base_model,
+            data, template_str=info.model_card_template, layers=layers, repo_id=repo_id, base_model=data.base_model
         )
 
 

@@ -55,9 +55,7 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
     """
     wanted = [layers] if isinstance(layers, int | str) else list(layers)
     if not wanted:
-        raise ValueError(
-            "layers=[] attaches nothing; name at least one, layers=[-1] being the last"
-        )
+        raise ValueError("layers=[] attaches nothing; name at least one, layers=[-1] being the last")
     counted = decoder_layers(model) if any(isinstance(layer, int) for layer in wanted) else []
     existing = {name for name, _ in model.named_modules() if name}
     found = []

@@ -90,9 +90,7 @@ class Reader:
             RuntimeError: such a stretch is under way.
         """
         if self._stretched is not None:
-            raise RuntimeError(
-                "one_turn() inside one_turn(); end the first stretch before the next"
-            )
+            raise RuntimeError("one_turn() inside one_turn(); end the first stretch before the next")
         self._stretched = False
         try:
             yield
@@ -115,9 +113,7 @@ class Reader:
         if torch.compiler.is_compiling():
             if self._generation is not None and self._generation.expand > 1:
                 # Where graphs may break, the call is then made uncompiled and all is well.
-                raise RuntimeError(
-                    "beams cannot be followed in a compiled call; use the model as it is"
-                )
+                raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
         elif cache is not None:
             self._watch.watch(cache)
         goes_on = bool(self._stretched) or bool(past)
@@ -127,9 +123,7 @@ class Reader:
         if self._generation is not None:
             mask = self._generation.before(mask, arguments.get("input_ids"), past)
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
-            kind = (
-                f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
-            )
+            kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
             raise ValueError(
                 f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass "
                 "one of shape [batch, time], to generate() too"

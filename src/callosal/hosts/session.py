@@ -39,9 +39,7 @@ class Session(AbstractContextManager["Session"]):
         lesioned: names of the banks that are not read; :meth:`lesion` sets them.
     """
 
-    def __init__(
-        self, hooks: Hooks, reader: Reader, users: tuple[str, ...] | None, store: Store | None
-    ) -> None:
+    def __init__(self, hooks: Hooks, reader: Reader, users: tuple[str, ...] | None, store: Store | None) -> None:
         self.users = users
         self.lesioned: tuple[str, ...] = ()
         self._hooks = hooks
@@ -125,14 +123,10 @@ class Session(AbstractContextManager["Session"]):
         memories = self._reader.memories
         # Rows of no user have no state before their first call.
         if set(states) != set(memories) and (states or self.users is not None):
-            raise ValueError(
-                f"states of the layers {sorted(states)}; there are memories behind {list(memories)}"
-            )
+            raise ValueError(f"states of the layers {sorted(states)}; there are memories behind {list(memories)}")
         rows = {len(state) for state in states.values()}
         if len(rows) > 1 or (self.users is not None and rows != {len(self.users)}):
-            raise ValueError(
-                f"states of {sorted(rows)} rows; all must have one per user of the session"
-            )
+            raise ValueError(f"states of {sorted(rows)} rows; all must have one per user of the session")
         for name, state in states.items():
             wanted = memories[name].prototypes.shape
             if state.trace.shape[1:] != wanted:
@@ -164,9 +158,7 @@ class Session(AbstractContextManager["Session"]):
 
     def detach(self) -> None:
         """Old name of :meth:`stop_gradient`, until the next version."""
-        warnings.warn(
-            "Session.detach() is now Session.stop_gradient()", DeprecationWarning, stacklevel=2
-        )
+        warnings.warn("Session.detach() is now Session.stop_gradient()", DeprecationWarning, stacklevel=2)
         self.stop_gradient()
 
     def select(self, rows: Any) -> None:

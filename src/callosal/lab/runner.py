@@ -64,9 +64,7 @@ HELD_OUT_SEED = 0
 INTERVENED_EPISODES = 256
 
 
-def run(
-    config: RunConfig, folder: Path, report: Report = lambda name, share, text: None
-) -> RunRecord:
+def run(config: RunConfig, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Train, evaluate and measure one run; its checkpoint stays in ``folder / runs / name``.
 
     Args:
@@ -147,11 +145,7 @@ def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: An
         config=plain,
         values=list(values),
         curve=curve,
-        versions={
-            "python": platform.python_version(),
-            "torch": torch.__version__,
-            "callosal": version("callosal"),
-        },
+        versions={"python": platform.python_version(), "torch": torch.__version__, "callosal": version("callosal")},
         **measured,
     )
 
@@ -200,9 +194,7 @@ def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Repo
     )
 
 
-def _work(
-    run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]"
-) -> RunRecord:
+def _work(run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]") -> RunRecord:
     return run(config, folder, lambda *message: messages.put(message))
 
 
@@ -265,12 +257,7 @@ def _interrupts_noted() -> Iterator[list[int]]:
 
 
 def run_all(
-    configs: Sequence[Any],
-    folder: Path,
-    *,
-    run: Run = run,
-    num_workers: int = 2,
-    console: Console | None = None,
+    configs: Sequence[Any], folder: Path, *, run: Run = run, num_workers: int = 2, console: Console | None = None
 ) -> list[str]:
     """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
 
@@ -307,9 +294,7 @@ def _alone_in(folder: Path) -> Iterator[None]:
         ) from error
 
 
-def _run_all(
-    configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console
-) -> list[str]:
+def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console) -> list[str]:
     known = read_records(folder) if (folder / FILE_NAME).is_file() else []
     done = {record.fingerprint for record in known}
     todo = [config for config in configs if fingerprint(config) not in done]
@@ -328,11 +313,7 @@ def _run_all(
     with (
         _interrupts_noted() as interrupts,
         manager,
-        ProcessPoolExecutor(
-            min(num_workers, len(todo)),
-            mp_context=context,
-            initializer=_start_worker,
-        ) as pool,
+        ProcessPoolExecutor(min(num_workers, len(todo)), mp_context=context, initializer=_start_worker) as pool,
         Progress(*columns, console=console) as progress,
     ):
         messages = manager.Queue()
@@ -390,6 +371,4 @@ def require_writable(folder: Path) -> None:
         with tempfile.TemporaryFile(dir=folder):
             pass
     except OSError as error:
-        raise ValueError(
-            f"cannot write to {folder} ({error.strerror}); choose another folder"
-        ) from error
+        raise ValueError(f"cannot write to {folder} ({error.strerror}); choose another folder") from error

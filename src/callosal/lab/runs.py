@@ -67,13 +67,9 @@ class RetentionConfig:
     def __post_init__(self) -> None:
         marks = self.distractors
         if not marks or min(marks) < 0 or list(marks) != sorted(set(marks)):
-            raise ValueError(
-                f"RetentionConfig.distractors is {marks}; it must be increasing numbers from 0 on"
-            )
+            raise ValueError(f"RetentionConfig.distractors is {marks}; it must be increasing numbers from 0 on")
         if self.num_episodes < 1:
-            raise ValueError(
-                f"RetentionConfig.num_episodes is {self.num_episodes}; it must be at least 1"
-            )
+            raise ValueError(f"RetentionConfig.num_episodes is {self.num_episodes}; it must be at least 1")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -117,18 +113,12 @@ class RunConfig:
         if self.seed < 0:
             raise ValueError(f"RunConfig.seed is {self.seed}; it must be at least 0")
         if self.evaluation_episodes < 1:
-            raise ValueError(
-                f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1"
-            )
+            raise ValueError(f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1")
 
         if self.memory_kind not in KINDS:
-            raise ValueError(
-                f"RunConfig.memory_kind is {self.memory_kind!r}; it must be one of {', '.join(KINDS)}"
-            )
+            raise ValueError(f"RunConfig.memory_kind is {self.memory_kind!r}; it must be one of {', '.join(KINDS)}")
         if not set(self.extras) <= set(get_args(Extra)):
-            raise ValueError(
-                f"RunConfig.extras is {self.extras}; it may name {', '.join(get_args(Extra))}"
-            )
+            raise ValueError(f"RunConfig.extras is {self.extras}; it may name {', '.join(get_args(Extra))}")
         self._require_fit()
 
     def _require_fit(self) -> None:
@@ -139,14 +129,9 @@ class RunConfig:
             ("max_time", trunk.max_time, episodes.segment_length, "the episodes' segments"),
         ):
             if value < least:
-                raise ValueError(
-                    f"TransformerConfig.{name} is {value}; {owner} needs at least {least}"
-                )
+                raise ValueError(f"TransformerConfig.{name} is {value}; {owner} needs at least {least}")
         if not 0 <= self.memory_behind < trunk.num_blocks:
-            raise ValueError(
-                f"RunConfig.memory_behind is {self.memory_behind}; blocks are 0 to "
-                f"{trunk.num_blocks - 1}"
-            )
+            raise ValueError(f"RunConfig.memory_behind is {self.memory_behind}; blocks are 0 to {trunk.num_blocks - 1}")
         wanted = KINDS[self.memory_kind][0]
         if self.memory is not None and not isinstance(self.memory, wanted):
             raise ValueError(
@@ -155,8 +140,7 @@ class RunConfig:
             )
         if self.memory is not None and self.memory.width != trunk.width:
             raise ValueError(
-                f"{wanted.__name__}.width is {self.memory.width}; it must be that of the transformer "
-                f"({trunk.width})"
+                f"{wanted.__name__}.width is {self.memory.width}; it must be that of the transformer ({trunk.width})"
             )
 
     @property
@@ -219,9 +203,7 @@ def small(
         arm=cell,
         seed=seed,
         episodes=episodes,
-        transformer=TransformerConfig(
-            num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=width
-        ),
+        transformer=TransformerConfig(num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=width),
         memory=small_memory(width=width) if memory is None else memory,
         memory_kind=memory_kind,
         training=TrainingConfig(
@@ -261,9 +243,7 @@ def load_config(place: Path) -> RunConfig:
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
     # Hosts are of transformers, and nothing loads them again.
-    raise ValueError(
-        f"{path} is a run of the study {content['recipe']}; callosal report shows its answers"
-    )
+    raise ValueError(f"{path} is a run of the study {content['recipe']}; callosal report shows its answers")
 
 
 def _config_of(content: dict[str, Any]) -> RunConfig:

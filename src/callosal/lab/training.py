@@ -48,22 +48,11 @@ def train(
     def prepare(step: int) -> Step:
         return _episodes_step(model, episodes_config, config, seed, step)
 
-    return optimise(
-        model,
-        prepare,
-        config,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint,
-        on_progress=on_progress,
-    )
+    return optimise(model, prepare, config, checkpoint=checkpoint, fingerprint=fingerprint, on_progress=on_progress)
 
 
 def _episodes_step(
-    model: Transformer,
-    episodes_config: EpisodeConfig,
-    config: TrainingConfig,
-    seed: int,
-    step: int,
+    model: Transformer, episodes_config: EpisodeConfig, config: TrainingConfig, seed: int, step: int
 ) -> Step:
     """Draw a step's episodes and return its loss."""
     generator = generator_for(seed, "training", step)

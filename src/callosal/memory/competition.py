@@ -118,9 +118,7 @@ class Competition:
         new = self.slow_mean.new_zeros
         # Counts fit into no half precision.
         counts = torch.promote_types(self.slow_mean.dtype, torch.float32)
-        return CarriedContext(
-            signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts)
-        )
+        return CarriedContext(signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts))
 
     def faded(
         self,
@@ -210,9 +208,7 @@ class Competition:
             # A bank that won nothing would be drawn without bound.
             usual = mean.clamp_min(0.1 * even)
             excitability = excitability + config.balance * (even - mean)
-        axes = crosstalk.signed_plasticity(
-            self.axes, self.coupling, shares, contexts, config.plasticity_rate, usual
-        )
+        axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, config.plasticity_rate, usual)
         return replace(self, axes=axes, excitability=excitability)
 
     def _drive(

@@ -79,12 +79,7 @@ class MemoryConfig:
         _require(-1.0 <= self.sign <= 1.0, "sign", self.sign, "between -1 and 1")
         for name in ("gain", "temperature", "inertia", "write_scale"):
             _require(getattr(self, name) > 0.0, name, getattr(self, name), "above 0")
-        _require(
-            0.0 <= self.plasticity_rate <= 1.0,
-            "plasticity_rate",
-            self.plasticity_rate,
-            "between 0 and 1",
-        )
+        _require(0.0 <= self.plasticity_rate <= 1.0, "plasticity_rate", self.plasticity_rate, "between 0 and 1")
         _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
         _require(self.drive in get_args(Drive), "drive", self.drive, f"one of {get_args(Drive)}")
         rules = get_args(WriteRule)
@@ -93,9 +88,7 @@ class MemoryConfig:
         _require(self.context in contexts, "context", self.context, f"one of {contexts}")
         _require(0.0 <= self.carry < 1.0, "carry", self.carry, "in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
-        _require(
-            self.carry == 0.0 or means, "carry", self.carry, "0 where the drive averages no context"
-        )
+        _require(self.carry == 0.0 or means, "carry", self.carry, "0 where the drive averages no context")
         _require(
             (self.context == "segment" and self.contrast == 0.0) or self.num_lags > 1,
             "num_lags",

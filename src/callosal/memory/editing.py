@@ -33,15 +33,11 @@ def bank_number(bank: Bank, num_banks: int) -> int:
     if num_banks == 2:
         names |= {name: number for number, name in enumerate(_SIDES)}
     if str(bank) not in names:
-        raise ValueError(
-            f"bank {bank!r} of a memory of {num_banks}; it may be {', '.join(map(str, names))}"
-        )
+        raise ValueError(f"bank {bank!r} of a memory of {num_banks}; it may be {', '.join(map(str, names))}")
     return names[str(bank)]
 
 
-def merge(
-    first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | None = None
-) -> MemoryState:
+def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | None = None) -> MemoryState:
     r"""Make one memory of two, bank by bank. Ours.
 
     A bank comes from A (the first), from B (the second), or from both, slot by slot:

@@ -201,9 +201,7 @@ class LateralMemory(nn.Module):
         past, _ = self.competition.faded(state.context, seen.sum(-2), packed.count)
         return packed.restore(self.competition.compete(seen, logits, opened, past)[1])
 
-    def values(
-        self, trace: Float[Tensor, "batch bank slot width"]
-    ) -> Float[Tensor, "batch bank slot width"]:
+    def values(self, trace: Float[Tensor, "batch bank slot width"]) -> Float[Tensor, "batch bank slot width"]:
         """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
 
         The additive rule keeps their size, as the paper's abstract writes the update.
@@ -241,9 +239,7 @@ class LateralMemory(nn.Module):
         for name, buffer in self.named_buffers():
             buffer.copy_(getattr(adapted, name))
 
-    def _check(
-        self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool
-    ) -> None:
+    def _check(self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool) -> None:
         check_input(hidden, mask, len(state), self.config.width)
         if hidden.ndim == 4 and (one_segment or state.segment is not None):
             raise ValueError(

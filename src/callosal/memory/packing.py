@@ -82,8 +82,7 @@ def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) 
         )
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(
-            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: "
-            "pass mask.bool()"
+            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: pass mask.bool()"
         )
     if mask is not None and mask.shape != hidden.shape[:-1]:
         raise ValueError(

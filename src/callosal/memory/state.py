@@ -31,16 +31,12 @@ class RowState:
             IndexError: there is no such row, or the index is for more than rows.
         """
         if isinstance(rows, tuple):
-            raise IndexError(
-                f"{rows} indexes more than rows; a memory state is indexed by rows alone"
-            )
+            raise IndexError(f"{rows} indexes more than rows; a memory state is indexed by rows alone")
         device = getattr(self, fields(self)[0].name).device
         try:
             index = torch.arange(len(self), device=device)[rows]
         except IndexError as error:
-            raise IndexError(
-                f"rows {rows} of a memory state with {len(self)} rows: {error}"
-            ) from error
+            raise IndexError(f"rows {rows} of a memory state with {len(self)} rows: {error}") from error
         return self._map(lambda tensor: tensor[index.reshape(-1)])
 
     @classmethod
@@ -142,9 +138,7 @@ class MemoryState(RowState):
             ValueError: a segment is open.
         """
         if self.segment is not None:
-            raise ValueError(
-                "reset() was called inside an open segment; call memory.commit(state) before it"
-            )
+            raise ValueError("reset() was called inside an open segment; call memory.commit(state) before it")
         keep = torch.ones(len(self), dtype=torch.bool, device=self.trace.device)
         keep[rows] = False
 

@@ -60,16 +60,10 @@ def slot_logits(
     The addresses are parameters, not memory: what was written does not move where tokens look, so
     all segments of an episode can be addressed in one batched call.
     """
-    return einsum(
-        queries,
-        temperature * unit_norm(addresses),
-        "... head width, bank slot width -> ... head bank slot",
-    )
+    return einsum(queries, temperature * unit_norm(addresses), "... head width, bank slot width -> ... head bank slot")
 
 
-def slot_drive(
-    logits: Float[Tensor, "*batch head bank slot"],
-) -> Float[Tensor, "*batch bank"]:
+def slot_drive(logits: Float[Tensor, "*batch head bank slot"]) -> Float[Tensor, "*batch bank"]:
     r"""Return how well a token matches a bank's slots: the drive of the variant without context axes.
 
     $$u_k = \frac{1}{H} \sum_h \log \sum_j e^{\ell_{h,k,j}}$$   Ours.

@@ -35,9 +35,7 @@ def running_mean(
     return momentum * mean + (1.0 - momentum) * sample
 
 
-def contrast_metric(
-    scatter: Float[Tensor, "width width"], contrast: float
-) -> Float[Tensor, "width width"]:
+def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> Float[Tensor, "width width"]:
     r"""Weigh down the directions in which tokens differ within a segment.
 
     $$\Lambda = (I + \kappa \, \Sigma \, \text{width} / \mathrm{tr} \Sigma)^{-1}$$   Ours, after Fisher:

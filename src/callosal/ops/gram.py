@@ -6,23 +6,16 @@ from torch import Tensor
 
 
 def read(
-    weights: Float[Tensor, "*batch time head bank slot"],
-    values: Float[Tensor, "*batch bank slot width"],
+    weights: Float[Tensor, "*batch time head bank slot"], values: Float[Tensor, "*batch bank slot width"]
 ) -> Float[Tensor, "*batch time head width"]:
     """Retrieve A V, summed over slots and banks (the banks' shares are part of the weights).
 
     Source: arXiv 2603.03355 (retrieval); the split into lagged heads is ours.
     """
-    return einsum(
-        weights,
-        values,
-        "... time head bank slot, ... bank slot width -> ... time head width",
-    )
+    return einsum(weights, values, "... time head bank slot, ... bank slot width -> ... time head width")
 
 
-def co_activation(
-    weights: Float[Tensor, "*batch time slot"],
-) -> Float[Tensor, "*batch slot slot"]:
+def co_activation(weights: Float[Tensor, "*batch time slot"]) -> Float[Tensor, "*batch slot slot"]:
     r"""Return how often the same tokens touched two slots: the Gram matrix $G = A^\top A$ (arXiv 2603.03355).
 
     It is a sum over tokens: the Gram matrices of a segment's pieces add up to the segment's.
@@ -68,8 +61,7 @@ def consolidate(
 
 
 def transform(
-    consolidated: Float[Tensor, "*batch bank slot width"],
-    maps: Float[Tensor, "bank width out"],
+    consolidated: Float[Tensor, "*batch bank slot width"], maps: Float[Tensor, "bank width out"]
 ) -> Float[Tensor, "*batch bank slot out"]:
     """Apply each bank's supervised transform: C W (arXiv 2603.03355; one W per bank is ours)."""
     return einsum(consolidated, maps, "... bank slot width, bank width out -> ... bank slot out")

@@ -57,36 +57,25 @@ def lagged_queries(
 
 
 def slot_logits(
-    queries: Float[Tensor, "head width"],
-    addresses: Float[Tensor, "bank slot width"],
-    temperature: Float[Tensor, ""],
+    queries: Float[Tensor, "head width"], addresses: Float[Tensor, "bank slot width"], temperature: Float[Tensor, ""]
 ) -> Float[Tensor, "head bank slot"]:
     r"""Compare: $\ell_{h,k,j} = \tau \langle q_h, \mathrm{unit}(K_{k,j}) \rangle$. Ours."""
     return _tensor(
-        lambda h, k, j: temperature * (queries[h] @ unit_norm(addresses[k, j])),
-        len(queries),
-        *addresses.shape[:2],
+        lambda h, k, j: temperature * (queries[h] @ unit_norm(addresses[k, j])), len(queries), *addresses.shape[:2]
     )
 
 
 def slot_drive(logits: Float[Tensor, "head bank slot"]) -> Float[Tensor, "bank"]:
     r"""Match a token with a bank: $u_k = \langle \log \sum_j e^{\ell_{h,k,j}} \rangle_h$. Ours."""
     num_heads, num_banks, _ = logits.shape
-    return _tensor(
-        lambda k: sum([logits[h, k].exp().sum().log() for h in range(num_heads)]) / num_heads,
-        num_banks,
-    )
+    return _tensor(lambda k: sum([logits[h, k].exp().sum().log() for h in range(num_heads)]) / num_heads, num_banks)
 
 
 def causal_mean(
-    hidden: Float[Tensor, "time width"],
-    past_sum: Float[Tensor, "width"],
-    past_tokens: Float[Tensor, ""],
+    hidden: Float[Tensor, "time width"], past_sum: Float[Tensor, "width"], past_tokens: Float[Tensor, ""]
 ) -> Float[Tensor, "time width"]:
     r"""Average the segment so far: $m_t = (\sum_{i \le t} x_i) / t$. Ours."""
-    return _tensor(
-        lambda t: (past_sum + hidden[: t + 1].sum(0)) / (past_tokens + t + 1), len(hidden)
-    )
+    return _tensor(lambda t: (past_sum + hidden[: t + 1].sum(0)) / (past_tokens + t + 1), len(hidden))
 
 
 def running_mean(mean: Tensor, sample: Tensor, momentum: float) -> Tensor:
@@ -130,11 +119,7 @@ def read(
     r"""Retrieve $(A V)_{t,h} = \sum_{k,j} A_{t,h,k,j} V_{k,j}$. arXiv 2603.03355; heads: ours."""
     num_tokens, num_heads, num_banks, num_slots = weights.shape
     places = list(product(range(num_banks), range(num_slots)))
-    return _tensor(
-        lambda t, h: sum([weights[t, h, k, j] * values[k, j] for k, j in places]),
-        num_tokens,
-        num_heads,
-    )
+    return _tensor(lambda t, h: sum([weights[t, h, k, j] * values[k, j] for k, j in places]), num_tokens, num_heads)
 
 
 def co_activation(weights: Float[Tensor, "time slot"]) -> Float[Tensor, "slot slot"]:
@@ -160,9 +145,7 @@ def consolidate(
     def retrieved(t: int) -> Tensor:
         return (weights[t][:, None] * values).sum(0)
 
-    return _tensor(
-        lambda i: sum([weights[t, i] * retrieved(t) for t in range(num_tokens)]), num_slots
-    )
+    return _tensor(lambda i: sum([weights[t, i] * retrieved(t) for t in range(num_tokens)]), num_slots)
 
 
 def transform(
@@ -174,9 +157,7 @@ def transform(
 
 def bounded_write(trace: Tensor, update: Tensor, usage: Tensor, inertia: Tensor) -> Tensor:
     r"""Step each slot: $M_i \leftarrow M_i + (U_i - n_i M_i)/(n_i + \kappa)$. Ours."""
-    return _tensor(
-        lambda i: trace[i] + (update[i] - usage[i] * trace[i]) / (usage[i] + inertia), len(trace)
-    )
+    return _tensor(lambda i: trace[i] + (update[i] - usage[i] * trace[i]) / (usage[i] + inertia), len(trace))
 
 
 def additive_write(trace: Tensor, update: Tensor) -> Tensor:
@@ -184,9 +165,7 @@ def additive_write(trace: Tensor, update: Tensor) -> Tensor:
     return trace + update
 
 
-def delta_write(
-    trace: Tensor, weights: Tensor, values: Tensor, maps: Tensor, inertia: Tensor
-) -> Tensor:
+def delta_write(trace: Tensor, weights: Tensor, values: Tensor, maps: Tensor, inertia: Tensor) -> Tensor:
     r"""Step each slot by its tokens' errors: $M_i + \sum_t A_{ti} (A_t V W - A_t M)/(n_i + \kappa)$. Ours."""
 
     def error(t: int) -> Tensor:
@@ -195,25 +174,18 @@ def delta_write(
 
     tokens = range(len(weights))
     return _tensor(
-        lambda i: (
-            trace[i]
-            + sum([weights[t, i] * error(t) for t in tokens]) / (weights[:, i].sum() + inertia)
-        ),
+        lambda i: trace[i] + sum([weights[t, i] * error(t) for t in tokens]) / (weights[:, i].sum() + inertia),
         len(trace),
     )
 
 
-def carry(
-    total: Tensor, count: Tensor, hidden: Float[Tensor, "time width"], rate: float
-) -> tuple[Tensor, Tensor]:
+def carry(total: Tensor, count: Tensor, hidden: Float[Tensor, "time width"], rate: float) -> tuple[Tensor, Tensor]:
     r"""Hand the context on: $(S, N) \leftarrow \lambda (S + \sum_t x_t,\; N + T)$. Ours."""
     x = [rms_norm(token) for token in hidden]
     return rate * (total + sum(x)), rate * (count + len(x))
 
 
-def contrast_metric(
-    scatter: Float[Tensor, "width width"], contrast: float
-) -> Float[Tensor, "width width"]:
+def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> Float[Tensor, "width width"]:
     r"""Weigh directions: $\Lambda (I + \kappa\,\Sigma\,\text{width} / \mathrm{tr}\Sigma) = I$. Ours."""
     width = len(scatter)
     trace = sum([scatter[i, i] for i in range(width)])

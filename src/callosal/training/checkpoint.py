@@ -38,9 +38,7 @@ def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:
             f"the checkpoint {path} is damaged ({type(error).__name__}); delete it and train again"
         ) from error
     if not isinstance(content, dict) or content.get("fingerprint") != fingerprint:
-        raise CheckpointError(
-            f"the checkpoint {path} is of another configuration; delete it or use another folder"
-        )
+        raise CheckpointError(f"the checkpoint {path} is of another configuration; delete it or use another folder")
     return content
 
 

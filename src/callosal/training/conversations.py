@@ -108,9 +108,7 @@ class Conversations(nn.Module):
         assert isinstance(memories, Memories)
         return memories
 
-    def forward(
-        self, turns: Batch, session: Session | None = None, scored: int | None = None
-    ) -> dict[str, Tensor]:
+    def forward(self, turns: Batch, session: Session | None = None, scored: int | None = None) -> dict[str, Tensor]:
         """Read the turns one after another and return ``{"loss": ...}``, a cross-entropy in nats.
 
         Args:

@@ -136,26 +136,15 @@ def optimise(
         if done % config.log_every == 0 or done == config.num_steps:
             curve.append({"step": done} | make_point())
             on_progress(done, curve[-1])
-        if checkpoint is not None and (
-            done % config.checkpoint_every == 0 or done == config.num_steps
-        ):
-            content = {
-                "model": model.state_dict(),
-                "optimiser": optimiser.state_dict(),
-                "step": done,
-                "curve": curve,
-            }
+        if checkpoint is not None and (done % config.checkpoint_every == 0 or done == config.num_steps):
+            content = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": done, "curve": curve}
             save_checkpoint(checkpoint, content, fingerprint)
     model.eval()
     return curve
 
 
 def _descend(
-    model: nn.Module,
-    optimiser: torch.optim.Optimizer,
-    loss: Tensor,
-    config: TrainingConfig,
-    step: int,
+    model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, config: TrainingConfig, step: int
 ) -> None:
     """Take one step of the optimiser."""
     optimiser.zero_grad(set_to_none=True)

@@ -19,21 +19,13 @@ from callosal.hosts.attach import Memories
 from callosal.hosts.session import Session
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
-from callosal.training.loop import (
-    Curve,
-    DescentConfig,
-    Progress,
-    learning_rate_at,
-    require_finite,
-)
+from callosal.training.loop import Curve, DescentConfig, Progress, learning_rate_at, require_finite
 
 try:
     from accelerate import Accelerator
     from accelerate.data_loader import SeedableRandomSampler
 except ImportError as error:
-    raise ImportError(
-        'training with state runs on Accelerate; install it with pip install "callosal[hf]"'
-    ) from error
+    raise ImportError('training with state runs on Accelerate; install it with pip install "callosal[hf]"') from error
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -99,9 +91,7 @@ def train_stateful(
         "num_processes": accelerator.num_processes,
         "trained": {name: list(parameter.shape) for name, parameter in trained.items()},
     }
-    optimiser = torch.optim.AdamW(
-        trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay
-    )
+    optimiser = torch.optim.AdamW(trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
     model, optimiser, loader = accelerator.prepare(conversations, optimiser, loader)
     if accelerator.log_with and not accelerator.trackers:
         settings = {name: value for name, value in asdict(config).items() if value is not None}
@@ -184,9 +174,7 @@ def _total(number: Tensor, accelerator: Accelerator) -> Tensor:
     return total
 
 
-def _check(
-    memories: Memories, loader: DataLoader[Any], accelerator: Accelerator, folder: object
-) -> None:
+def _check(memories: Memories, loader: DataLoader[Any], accelerator: Accelerator, folder: object) -> None:
     if not any(p.requires_grad for p in memories.model.parameters()):
         raise ValueError(
             "nothing to train: no parameter requires a gradient; freeze the base before attaching, or "
@@ -264,9 +252,7 @@ def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> t
     return progress["step"], progress["curve"]
 
 
-def _leave_out_frozen(
-    models: list[torch.nn.Module], weights: list[dict[str, Tensor]], _: str
-) -> None:
+def _leave_out_frozen(models: list[torch.nn.Module], weights: list[dict[str, Tensor]], _: str) -> None:
     """Keep frozen weights out of a checkpoint: they are as they were, and may be most of the model."""
     # Sharded models are saved by other means, and no weights come here.
     for model, state in zip(models, weights, strict=False):

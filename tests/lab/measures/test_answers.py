@@ -68,10 +68,7 @@ def test_untrained_memories_change_no_answer(memories: Memories) -> None:
     assert len(found.specialization) == len(found.shares) == len(memories) == 2
     for measured, (stating, asking, rule) in zip(found.specialization, found.shares, strict=True):
         episodic = (stating + asking) / 2
-        assert measured.shares == [
-            pytest.approx([episodic, 1 - episodic]),
-            pytest.approx([rule, 1 - rule]),
-        ]
+        assert measured.shares == [pytest.approx([episodic, 1 - episodic]), pytest.approx([rule, 1 - rule])]
         assert measured.separation == pytest.approx([2 * episodic - 1, 2 * rule - 1])
 
 
@@ -87,10 +84,7 @@ def test_every_condition_gives_other_answers(memories: Memories) -> None:
     for name in memories:
         torch.nn.init.normal_(memories[name].output.weight, std=3.0)
     users, _ = draw_users(4)
-    told, later = (
-        answers._collated([getattr(user, part) for user in users], encode)
-        for part in ("told", "later")
-    )
+    told, later = (answers._collated([getattr(user, part) for user in users], encode) for part in ("told", "later"))
 
     def listen(states: Any, **how: Any) -> Tensor:
         return answers._listen(memories, states, later, **how)[1][0]

@@ -44,9 +44,7 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
     losses, hits, shares = [], [], []
     memory = model.memory_at(0)
     assert isinstance(memory, LateralMemory)
-    handle = memory.register_forward_pre_hook(
-        lambda _, args: shares.append(memory.bank_share(*args))
-    )
+    handle = memory.register_forward_pre_hook(lambda _, args: shares.append(memory.bank_share(*args)))
     while left:
         episodes = sample_episodes(EPISODES, min(BATCH, left), stream, "evaluation")
         left -= len(episodes.tokens)
@@ -68,14 +66,10 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
     assert [measured.cipher_recall, measured.arithmetic_accuracy] == pytest.approx(hit, rel=1e-5)
     assert measured.num_episodes == num_episodes
     domains = sample_episodes(EPISODES, 1, Generator(), "evaluation").domains[:, 0]
-    table = np.stack(
-        [torch.cat(shares)[:, domains == d].flatten(0, 2).mean(0).numpy() for d in range(2)]
-    )
+    table = np.stack([torch.cat(shares)[:, domains == d].flatten(0, 2).mean(0).numpy() for d in range(2)])
     assert measured.specialization is not None
     assert np.array(measured.specialization.shares) == pytest.approx(table, rel=1e-5)
-    assert measured.specialization.separation == pytest.approx(
-        specialization(table.astype(float)).separation, abs=1e-5
-    )
+    assert measured.specialization.separation == pytest.approx(specialization(table.astype(float)).separation, abs=1e-5)
 
 
 def test_a_model_without_memory_has_no_specialization() -> None:

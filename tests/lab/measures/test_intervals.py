@@ -76,9 +76,7 @@ def test_ratios_worked_out_by_hand(numerators: list, denominators: list, expecte
         ([], [], "above zero"),
     ],
 )
-def test_values_without_an_interval_are_refused(
-    numerators: list, denominators: list, message: str
-) -> None:
+def test_values_without_an_interval_are_refused(numerators: list, denominators: list, message: str) -> None:
     with pytest.raises(ValueError, match=message):
         log_ratio_interval(numerators, denominators)
     with pytest.raises(ValueError, match="at least one value"):

@@ -60,9 +60,7 @@ def test_a_perfect_memory_loses_the_cipher_and_only_the_cipher_when_it_is_taken_
 def test_every_bank_is_tried_and_the_model_stays_as_it_was() -> None:
     model = tiny_model()
     with unmoved(model):
-        measured, again = (
-            measure_interventions(model, CONFIG, 8, Generator().manual_seed(0)) for _ in range(2)
-        )
+        measured, again = (measure_interventions(model, CONFIG, 8, Generator().manual_seed(0)) for _ in range(2))
     assert again == measured
     for per_bank in (measured.lesioned, measured.silenced, measured.swapped_banks):
         assert [len(values) for values in per_bank] == [2, 2]

@@ -40,9 +40,7 @@ def test_shares_are_those_the_call_used_even_when_it_moves_the_axes() -> None:
 
 
 @pytest.mark.parametrize("places", [(), (0, 1)])
-def test_all_memories_of_a_model_are_recorded_in_order_and_do_not_notice(
-    places: tuple[int, ...],
-) -> None:
+def test_all_memories_of_a_model_are_recorded_in_order_and_do_not_notice(places: tuple[int, ...]) -> None:
     config = TransformerConfig(num_tokens=7, max_time=4, width=8, num_blocks=2)
     memories = {at: LateralMemory(MemoryConfig(width=8, num_banks=at + 2)) for at in places}
     model = Transformer(config, memories).eval()

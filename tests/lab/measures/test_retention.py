@@ -74,7 +74,5 @@ def test_progress_counts_up_to_the_last_mark() -> None:
     seen: list[tuple[int, int]] = []
     most = 2 * CHUNK + 1
     stream = Generator().manual_seed(0)
-    measure_retention(
-        tiny_model(), EPISODES, [0, 3, most], 2, stream, lambda *counts: seen.append(counts)
-    )
+    measure_retention(tiny_model(), EPISODES, [0, 3, most], 2, stream, lambda *counts: seen.append(counts))
     assert seen == [(3, most), (3 + CHUNK, most), (most, most)]

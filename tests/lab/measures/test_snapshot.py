@@ -16,9 +16,7 @@ TWO_ROUNDS = replace(EPISODES, num_rounds=2)
 
 
 @pytest.mark.parametrize("episodes", [EPISODES, TWO_ROUNDS])
-def test_norms_start_blank_grow_with_writing_and_stay_within_the_bound(
-    episodes: EpisodeConfig,
-) -> None:
+def test_norms_start_blank_grow_with_writing_and_stay_within_the_bound(episodes: EpisodeConfig) -> None:
     snapshot = take_snapshot(tiny_model(), episodes)
     assert snapshot is not None
     norms = torch.tensor(snapshot["norms"])

@@ -14,9 +14,7 @@ from callosal.lab.measures.specialization import cross_talk, dominance, informat
 
 
 @st.composite
-def tables(
-    draw: st.DrawFn, *, num_domains: int | None = None, num_banks: int | None = None
-) -> np.ndarray:
+def tables(draw: st.DrawFn, *, num_domains: int | None = None, num_banks: int | None = None) -> np.ndarray:
     """Draw mean shares, [domain, bank]; rows sum to one and may hold zeros and ties."""
     shape = (num_domains or draw(st.integers(1, 4)), num_banks or draw(st.integers(1, 4)))
     weights = st.integers(0, 9)

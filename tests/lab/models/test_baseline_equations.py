@@ -179,9 +179,7 @@ def test_views_look_back_by_their_filters_and_before_the_segment_there_is_nothin
     assert (before[:, 0] == 0.0).all()
     with torch.no_grad():
         views.filters[0] = torch.tensor([[1.0, 0.0], [0.0, 2.0], [-3.0, 0.5]])
-    by_hand = torch.stack(
-        [hidden[0, 3, 0] - 3.0 * hidden[0, 1, 0], 2.0 * hidden[0, 2, 1] + 0.5 * hidden[0, 1, 1]]
-    )
+    by_hand = torch.stack([hidden[0, 3, 0] - 3.0 * hidden[0, 1, 0], 2.0 * hidden[0, 2, 1] + 0.5 * hidden[0, 1, 1]])
     torch.testing.assert_close(views(hidden)[0, 0, 3], by_hand)
     assert not list(Views(2, (0, 1), 1).parameters())
 

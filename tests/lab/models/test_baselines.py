@@ -6,16 +6,7 @@ from typing import Any
 
 import pytest
 import torch
-from tests.lab.baselines import (
-    EVERY,
-    MASKABLE,
-    REMEMBERING,
-    WIDTH,
-    build,
-    draw,
-    make,
-    written_state,
-)
+from tests.lab.baselines import EVERY, MASKABLE, REMEMBERING, WIDTH, build, draw, make, written_state
 from tests.laws import assert_near, assert_same_bits
 from tests.tolerances import SINGLE
 
@@ -163,9 +154,7 @@ def test_a_size_out_of_range_is_named(config: type, field: str, value: float, al
         (b.TitansConfig(width=32), 9868, 2176),
     ],
 )
-def test_sizes_match_two_banks_of_32_slots(
-    config: Any, parameters: int, floats: int | None
-) -> None:
+def test_sizes_match_two_banks_of_32_slots(config: Any, parameters: int, floats: int | None) -> None:
     memory = make(config)
     assert sum(p.numel() for p in memory.parameters() if p.requires_grad) == parameters
     assert memory.state_floats == floats

@@ -54,9 +54,7 @@ def test_without_memories_nothing_crosses_a_segment(seed: int) -> None:
 
 
 @given(SEEDS, PLACES, st.integers(1, 4))
-def test_with_a_memory_something_crosses_and_nothing_looks_ahead(
-    seed: int, places: Any, step: int
-) -> None:
+def test_with_a_memory_something_crosses_and_nothing_looks_ahead(seed: int, places: Any, step: int) -> None:
     model, tokens = build(places), draw_tokens(seed)
     before, _ = model(tokens, model.blank(2))
     after, _ = model(change(tokens, 1), model.blank(2))

@@ -17,9 +17,7 @@ from callosal.lab.studies import read_report
 from callosal.lab.studies.benchmark import LAYOUT
 
 FIGURES = {kind.name for kind in LAYOUT.figures}
-DIVERGED = {
-    of(name, domain): math.nan for name in ("loss", "D_sep") for domain in ("cipher", "rule")
-}
+DIVERGED = {of(name, domain): math.nan for name in ("loss", "D_sep") for domain in ("cipher", "rule")}
 DIVERGED |= {of("P_ct"): math.nan, of("recall", after=1000): math.nan}
 DIVERGED |= {of("loss", "episodic"): math.inf}
 
@@ -92,11 +90,7 @@ def test_the_page_needs_nothing_but_itself_and_text_of_runs_cannot_break_it(whol
         ([r for r in runs(1) if r.arm != "no-memory"], FIGURES, "No runs of: no-memory."),
         ([run("inhibitory", 0, changed=["seed=1"])], set(), "No run of this folder counts"),
         ([run("inhibitory", s, DIVERGED) for s in range(3)], FIGURES, "No runs of"),
-        (
-            [run("inhibitory", 0, SHORT, curve=[], extras={})],
-            {"retention", "shares"},
-            "after 0 further",
-        ),
+        ([run("inhibitory", 0, SHORT, curve=[], extras={})], {"retention", "shares"}, "after 0 further"),
     ],
     ids=["one", "arm", "absent", "changed", "diverged", "bare"],
 )
@@ -124,9 +118,7 @@ def test_more_than_two_banks_are_drawn(tmp_path: Path) -> None:
     snapshot = {"norms": [[[1.0] * 4] * 3] * 5, "domains": [0, 1, 0, 1], "bound": 9.0}
     # In the order in which runs record them: domain by domain, bank by bank.
     values = sorted(record.values, key=lambda row: (row.get("domain", ""), row.get("bank", 0)))
-    report = report_of(
-        tmp_path, run("inhibitory", 0, curve=curve, extras={"snapshot": snapshot}, values=values)
-    )
+    report = report_of(tmp_path, run("inhibitory", 0, curve=curve, extras={"snapshot": snapshot}, values=values))
     report.write()
     assert {path.stem for path in (tmp_path / "figures").iterdir()} == FIGURES
 
@@ -170,9 +162,7 @@ def test_tables_are_put_between_their_marks_and_nowhere_else(whole: Report, tmp_
 
 
 @pytest.mark.parametrize("mark", ["Nothing --><!-- end of table -->", "The arms --> end"])
-def test_a_mark_that_leads_nowhere_is_named_and_the_page_kept(
-    whole: Report, tmp_path: Path, mark: str
-) -> None:
+def test_a_mark_that_leads_nowhere_is_named_and_the_page_kept(whole: Report, tmp_path: Path, mark: str) -> None:
     page = tmp_path / "page.md"
     page.write_text(f"<!-- table: {whole.folder.name} / {mark}")
     with pytest.raises(ValueError, match="names none of: Reported against measured, The arms"):

@@ -7,6 +7,8 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
+from callosal.lab.studies.benchmark.claims import CLAIMS
+from callosal.lab.studies.persona.claims import CLAIMS as PERSONA_CLAIMS
 from tests.lab.synthetic import CHANCE, SHORT, run, runs, study
 
 from callosal.lab.report.claims import OURS, Claim, Verdict, judge
@@ -14,8 +16,6 @@ from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import MIN_SEEDS, Quantity, of
 from callosal.lab.studies import BENCHMARK, layout_of, names
 from callosal.lab.studies.benchmark import LAYOUT
-from callosal.lab.studies.benchmark.claims import CLAIMS
-from callosal.lab.studies.persona.claims import CLAIMS as PERSONA_CLAIMS
 
 EVERY = [claim for name in (*names(), BENCHMARK) for claim in layout_of(name).claims]
 LOSS, RULE, P_CT = of("loss", "episodic"), of("loss", "rule"), of("P_ct")
@@ -39,9 +39,7 @@ def test_every_claim_says_what_it_is_and_what_would_bear_it_out(claim: Claim) ->
     assert claim.wanted in claim.criterion
     assert claim.measure in claim.criterion
     assert claim.source == OURS or (claim.source.startswith("arXiv 2603.0") and claim.reported)
-    assert len(claim.arms) == {"only": 1, "ratio": 2, "difference": 2}.get(
-        claim.combine, len(claim.arms)
-    )
+    assert len(claim.arms) == {"only": 1, "ratio": 2, "difference": 2}.get(claim.combine, len(claim.arms))
     # No cell is asked for that its study does not run.
     assert claim.arms
 
@@ -77,9 +75,7 @@ def test_too_few_seeds_reproduce_nothing_and_none_say_nothing() -> None:
     ],
 )
 def test_the_rule(outside: list[float], wanted: str) -> None:
-    verdict = verdicts(*seeds_of("inhibitory", *({P_CT: v} for v in outside)))[
-        "inhibitory-cross-talk"
-    ]
+    verdict = verdicts(*seeds_of("inhibitory", *({P_CT: v} for v in outside)))["inhibitory-cross-talk"]
     assert (verdict.verdict, verdict.per_seed) == (wanted, outside)
 
 
@@ -100,9 +96,7 @@ def test_one_seed_has_no_interval_and_json_has_no_infinity() -> None:
         ((1.0, 0.0), 0.0),
     ],
 )
-def test_separation_with_equal_signs_counts_against(
-    sides: tuple[float, float], value: float
-) -> None:
+def test_separation_with_equal_signs_counts_against(sides: tuple[float, float], value: float) -> None:
     changes = {of("D_sep", "cipher"): sides[0], of("D_sep", "arithmetic"): sides[1]}
     verdict = verdicts(run("inhibitory", 0, changes))["inhibitory-separation"]
     assert verdict.per_seed == [value]
@@ -140,19 +134,11 @@ def test_the_ratio_is_paired_by_seed_and_its_interval_is_on_logarithms() -> None
         ("excitatory-one-bank", {"excitatory": {P_CT: 0.5, of("dominance"): 0.5}}, False),
         ("excitatory-one-bank", {"excitatory": {P_CT: 0.5, of("dominance"): 0.97}}, True),
         # A loss that is equal is not lower, and half is not below half.
-        (
-            "excitatory-task-loss",
-            {arm: {LOSS: 0.25, RULE: 0.25} for arm in ("inhibitory", "excitatory")},
-            False,
-        ),
+        ("excitatory-task-loss", {arm: {LOSS: 0.25, RULE: 0.25} for arm in ("inhibitory", "excitatory")}, False),
         ("excitatory-forgetting", {"excitatory": {of("recall", after=1000): 0.5}}, False),
         ("excitatory-forgetting", {"excitatory": {of("recall", after=1000): 0.49}}, True),
         # Recall after most over recall after none, whatever it is in between.
-        (
-            "inhibitory-retention",
-            {"inhibitory": {of("recall", after=0): 0.8, of("recall", after=1000): 0.78}},
-            True,
-        ),
+        ("inhibitory-retention", {"inhibitory": {of("recall", after=0): 0.8, of("recall", after=1000): 0.78}}, True),
     ],
 )
 def test_limits(name: str, changes: dict[str, dict[Quantity, float]], met: bool) -> None:
@@ -161,8 +147,7 @@ def test_limits(name: str, changes: dict[str, dict[Quantity, float]], met: bool)
 
 
 @pytest.mark.parametrize(
-    ("arm", "name"),
-    [("inhibitory", "inhibitory-retention"), ("excitatory", "excitatory-forgetting")],
+    ("arm", "name"), [("inhibitory", "inhibitory-retention"), ("excitatory", "excitatory-forgetting")]
 )
 @pytest.mark.parametrize("last", [0.125, 0.01, 0.0, math.nan])
 def test_who_learned_nothing_neither_keeps_nor_loses_it(arm: str, name: str, last: float) -> None:
@@ -200,10 +185,7 @@ def made_claim(**fields: Any) -> Claim:
 def test_extremes_are_over_the_arms_that_have_the_number() -> None:
     records = [run("inhibitory", 0, {P_CT: 0.1}), run("uncoupled", 0, {P_CT: 0.4})]
     records += [run("excitatory", 0, {P_CT: None}), run("inhibitory", 1, {P_CT: 0.3})]
-    claims = (
-        made_claim(combine="largest", at_most=0.4),
-        made_claim(combine="smallest", at_least=0.2),
-    )
+    claims = (made_claim(combine="largest", at_most=0.4), made_claim(combine="smallest", at_least=0.2))
     largest, smallest = judge(study(*records), claims)
     # Seed 1 lacks two of the arms.
     assert (largest.seeds, largest.per_seed) == ([0], [0.4])

@@ -11,13 +11,7 @@ from tests.lab import recorded
 from tests.lab.recorded import FOLDERS, RESULTS, ROOT
 
 from callosal.lab.report import plots
-from callosal.lab.report.build import (
-    CLAIMS_FILE,
-    FIGURES_FOLDER,
-    PAGE_FILE,
-    TABLE_START,
-    TABLES_FILE,
-)
+from callosal.lab.report.build import CLAIMS_FILE, FIGURES_FOLDER, PAGE_FILE, TABLE_START, TABLES_FILE
 from callosal.lab.report.records import FILE_NAME
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
@@ -34,16 +28,13 @@ def test_every_folder_of_runs_is_here_but_the_one_that_has_no_report() -> None:
 
 
 @pytest.mark.parametrize("folder", FOLDERS)
-def test_a_report_is_rebuilt_to_the_byte(
-    folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_report_is_rebuilt_to_the_byte(folder: str, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(plots, "DOTS_PER_INCH", plots.DOTS_PER_INCH / SMALLER)
     replace(recorded.report(folder), folder=tmp_path).write()
     for name in (TABLES_FILE, CLAIMS_FILE):
         assert (tmp_path / name).read_bytes() == (RESULTS / folder / name).read_bytes(), name
     drawn, committed = (
-        {path.name: path for path in (place / FIGURES_FOLDER).glob("*")}
-        for place in (tmp_path, RESULTS / folder)
+        {path.name: path for path in (place / FIGURES_FOLDER).glob("*")} for place in (tmp_path, RESULTS / folder)
     )
     assert set(drawn) == set(committed)
     for name, path in drawn.items():

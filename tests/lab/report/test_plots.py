@@ -40,9 +40,7 @@ def styled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=12), st.floats(0.01, 0.2))
-def test_labels_make_room_keep_their_order_and_stay_inside_where_they_fit(
-    heights: list[float], gap: float
-) -> None:
+def test_labels_make_room_keep_their_order_and_stay_inside_where_they_fit(heights: list[float], gap: float) -> None:
     moved = spread(heights, gap)
     order = np.argsort(heights, kind="stable")
     placed = np.array(moved)[order]
@@ -136,9 +134,7 @@ def test_modes_of_the_coupling_are_its_eigenvalues() -> None:
 
 def test_a_curve_has_the_steps_that_all_seeds_logged() -> None:
     shorter = run("inhibitory", 1)
-    made = study(
-        run("inhibitory", 0), run("inhibitory", 1, curve=shorter.curve[1:-1]), *runs(1)[:1]
-    )
+    made = study(run("inhibitory", 0), run("inhibitory", 1, curve=shorter.curve[1:-1]), *runs(1)[:1])
     steps, losses = curve(made, "inhibitory", "episodic_loss")
     assert steps == [200, 400, 600, 800]
     assert losses.shape == (2, 4)

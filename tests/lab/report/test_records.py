@@ -12,14 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.lab import recorded, synthetic
 
-from callosal.lab.report.records import (
-    FILE_NAME,
-    KEYS,
-    RecordError,
-    RunRecord,
-    append_record,
-    read_records,
-)
+from callosal.lab.report.records import FILE_NAME, KEYS, RecordError, RunRecord, append_record, read_records
 from callosal.lab.report.study import Quantity, of
 from callosal.lab.report.upgrade import upgrade
 from callosal.lab.studies import read_report
@@ -46,9 +39,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(st.text(), st.floats(allow_nan=False), st.lists(st.text(), max_size=3))
-def test_a_record_comes_back_as_it_was(
-    folder: Path, text: str, number: float, changed: list[str]
-) -> None:
+def test_a_record_comes_back_as_it_was(folder: Path, text: str, number: float, changed: list[str]) -> None:
     """Any text, line ends included, and every digit of any number, infinity included."""
     values = [{"measure": text, "after": 3, "value": number}]
     record = replace(RECORD, recipe=text, changed=changed, values=values, wall_seconds=number)
@@ -108,9 +99,7 @@ DAMAGES += [*NO_RUNS, b"[" * 100_000 + b"]" * 100_000, b"9" * 5000, line_of(RECO
 
 @pytest.mark.parametrize("damage", DAMAGES, ids=lambda line: line[-40:].decode(errors="replace"))
 @pytest.mark.parametrize("number", [1, 3])
-def test_a_damaged_line_is_named_with_the_remedy(
-    damage: bytes, number: int, tmp_path: Path
-) -> None:
+def test_a_damaged_line_is_named_with_the_remedy(damage: bytes, number: int, tmp_path: Path) -> None:
     lines = list(map(line_of, NUMBERED))
     lines[number - 1] = damage
     expected = rf"^line {number} of .*{FILE_NAME} is not a run; delete that line and run again$"
@@ -145,9 +134,7 @@ CONTENTS += [asdict(recorded.records(name)[3]) for name in OLD]
 
 @settings(max_examples=150)
 @given(st.sampled_from(CONTENTS), st.randoms(use_true_random=False))
-def test_whatever_is_damaged_a_line_is_a_run_or_named(
-    folder: Path, content: Any, random: Random
-) -> None:
+def test_whatever_is_damaged_a_line_is_a_run_or_named(folder: Path, content: Any, random: Random) -> None:
     file_of(folder, json.dumps(damaged(content, random)).encode())
     try:
         (record,) = read_records(folder)
@@ -164,9 +151,7 @@ def test_whatever_is_damaged_a_line_is_a_run_or_named(
 
 @settings(max_examples=100)
 @given(st.sampled_from(CONTENTS), st.randoms(use_true_random=False))
-def test_a_damaged_run_gives_a_report_or_an_error_of_one_line(
-    folder: Path, content: Any, random: Random
-) -> None:
+def test_a_damaged_run_gives_a_report_or_an_error_of_one_line(folder: Path, content: Any, random: Random) -> None:
     file_of(folder, json.dumps(damaged(content, random)).encode())
     try:
         said = f"{len(read_report(folder).tables)} tables"
@@ -224,9 +209,7 @@ OLD_PLACES: dict[str, tuple[str, dict[str, Any], dict[str, Quantity]]] = {
             "lesioned.1.0": of("accuracy", domain="facts", condition="zeroed", bank=1),
             "banks.0.cross_talk": of("P_ct", place=0),
             "shares.0.1": of("share of turns", "asking", place=0),
-            "by_attribute.name.1": of(
-                "accuracy", domain="facts", condition="in context", fact="name"
-            ),
+            "by_attribute.name.1": of("accuracy", domain="facts", condition="in context", fact="name"),
             "retention.recall.4": of("recall", condition="rules", after=100),
             "after_chatter.recall.4": of("recall", condition="chatter", after=100),
             "host_parameters": of("base_parameters"),
@@ -236,9 +219,7 @@ OLD_PLACES: dict[str, tuple[str, dict[str, Any], dict[str, Quantity]]] = {
     "rates": (
         "no memory at 0.002",
         {"memory": "no memory", "learning_rate": 0.002},
-        {
-            "train_seconds": of("train_seconds"),
-        },
+        {"train_seconds": of("train_seconds")},
     ),
 }
 

@@ -87,11 +87,7 @@ def test_rows_and_columns_of_a_table() -> None:
     assert (table.headers, table.num_labels) == (["arm", "runs", "P_ct"], 1)
     assert table.rows == [["inhibitory", "2", "0.0010, 0.0010"], ["no-memory", "2", "-, -"]]
     assert [row[0] for row in by_arm(made)] == [[arm] for arm in made.arms]
-    assert [names for names, _ in every_run(made)][:3] == [
-        ["no-memory", "0"],
-        ["no-memory", "1"],
-        ["inhibitory", "0"],
-    ]
+    assert [names for names, _ in every_run(made)][:3] == [["no-memory", "0"], ["no-memory", "1"], ["inhibitory", "0"]]
     columns = {arm: made.where(arm=arm) for arm in ("inhibitory", "no-memory")}
     turned = transposed(made, "T", [""], [([name], c) for name, c in cells.items()], columns, "N")
     assert turned.rows == [["runs", "2", "2"], ["P_ct", "0.0010, 0.0010", "-, -"]]
@@ -115,10 +111,7 @@ CHANGED = run("inhibitory", 9, changed=["memory.gain=6"])
         (runs(2), ["2 seeds on record; nothing counts as reproduced with fewer than 3."]),
         (runs(3)[3:], ["No runs of: no-memory."]),
         (runs(3)[1:], ["no-memory lacks seed 0."]),
-        (
-            [*runs(3), CHANGED],
-            ["1 run with settings changed by hand left out of every claim, table and figure."],
-        ),
+        ([*runs(3), CHANGED], ["1 run with settings changed by hand left out of every claim, table and figure."]),
         (
             [run("inhibitory", s, arm=f"cell {s}") for s in range(6)],
             ["Not finished: 6 of 6 cells lack a seed that others have, 30 runs in all."],
@@ -141,10 +134,7 @@ ONE = run("inhibitory", 0)
             run("inhibitory", 1, config=ONE.config | {"training": {"num_steps": 7}}),
             r"the arm inhibitory have different .*seed 1",
         ),
-        (
-            run("excitatory", 0, config=ONE.config | {"episodes": {"num_letters": 26}}),
-            "different episodes",
-        ),
+        (run("excitatory", 0, config=ONE.config | {"episodes": {"num_letters": 26}}), "different episodes"),
     ],
 )
 def test_runs_that_cannot_be_compared_are_refused(other: RunRecord, message: str) -> None:
@@ -165,9 +155,7 @@ def made_tables(*records: RunRecord) -> list[Table]:
 
 
 @pytest.mark.parametrize("records", [runs(3), [run("inhibitory", 0, SHORT)], runs(1)[:1]])
-def test_an_interval_of_one_seed_is_not_written_and_rows_are_whole(
-    records: list[RunRecord],
-) -> None:
+def test_an_interval_of_one_seed_is_not_written_and_rows_are_whole(records: list[RunRecord]) -> None:
     for table in made_tables(*records):
         assert all(len(row) == len(table.headers) for row in table.rows)
         for row in table.rows:

@@ -16,12 +16,7 @@ from callosal import MemoryConfig
 from callosal.lab.runs import fingerprint
 from callosal.lab.studies.persona import base_models as hosts
 from callosal.lab.studies.persona import run as persona_run
-from callosal.lab.studies.persona.base_models import (
-    HostConfig,
-    build_host,
-    persona_tokenizer,
-    text_step,
-)
+from callosal.lab.studies.persona.base_models import HostConfig, build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun, configs
 from callosal.lab.tasks.persona import CHANCE, PersonaConfig
 from callosal.lab.tasks.words import ATTRIBUTES, SPELLED
@@ -126,9 +121,7 @@ def test_cells_share_a_host_and_leave_it_as_it_was_taught(tmp_path: Path) -> Non
     assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
 
 
-def test_training_the_memories_moves_nothing_of_the_host(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_training_the_memories_moves_nothing_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     seen: dict[str, dict[str, Tensor]] = {}
     train = persona_run.train_stateful
 
@@ -183,9 +176,7 @@ def test_an_answer_in_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None
 def test_every_reading_gives_a_loss_and_is_drawn_from_the_step_alone(step: int) -> None:
     host = build_host(HostConfig(kind="Llama", width=16, num_layers=1, num_heads=2), TOKENIZER, 0)
     training = TrainingConfig(num_steps=8, batch_size=2)
-    (loss, make_point), (again, _) = (
-        text_step(host, PersonaConfig(), training, encode, 0, step) for _ in range(2)
-    )
+    (loss, make_point), (again, _) = (text_step(host, PersonaConfig(), training, encode, 0, step) for _ in range(2))
     assert loss.item() == again.item()
     point = make_point()
     assert point["text_loss"] + point["answer_loss"] == pytest.approx(loss.item())

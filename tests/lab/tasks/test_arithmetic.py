@@ -14,9 +14,7 @@ from callosal.lab.tasks import arithmetic
 def test_every_start_and_every_step_but_zero_is_drawn_and_segments_apart() -> None:
     terms = arithmetic.sample_progressions((40, 40), 2, 5, Generator().manual_seed(0))
     pairs = torch.stack([terms[..., 0], terms.diff(dim=-1)[..., 0] % 5], dim=-1)
-    assert pairs.flatten(0, 1).unique(dim=0).tolist() == [
-        [a, d] for a in range(5) for d in (1, 2, 3, 4)
-    ]
+    assert pairs.flatten(0, 1).unique(dim=0).tolist() == [[a, d] for a in range(5) for d in (1, 2, 3, 4)]
     terms = arithmetic.sample_progressions((8, 8), 6, 97, Generator().manual_seed(0))
     assert len(terms.flatten(0, 1).unique(dim=0)) == 64
 

@@ -35,9 +35,7 @@ def test_parity_makes_two_halves_that_map_letters_equally_often(num_letters: int
 
 
 @given(LETTERS, st.integers(1, 20), SEEDS)
-def test_every_cipher_is_a_bijection_of_its_splits_parity(
-    letters: int, num: int, seed: int
-) -> None:
+def test_every_cipher_is_a_bijection_of_its_splits_parity(letters: int, num: int, seed: int) -> None:
     for split in SPLITS:
         drawn = cipher.sample_ciphers(num, letters, Generator().manual_seed(seed), split)
         assert drawn.shape == (num, letters)
@@ -55,9 +53,7 @@ def test_all_ciphers_of_a_split_are_drawn_equally_often(split: Split) -> None:
 
 
 @given(LETTERS, st.integers(1, 4), st.integers(1, 5), SEEDS)
-def test_an_order_shows_every_letter_once_per_pass(
-    letters: int, passes: int, num: int, seed: int
-) -> None:
+def test_an_order_shows_every_letter_once_per_pass(letters: int, passes: int, num: int, seed: int) -> None:
     orders = cipher.sample_orders(num, letters, passes, Generator().manual_seed(seed))
     assert orders.shape == (num, passes * letters)
     for one in orders.split(letters, dim=1):

@@ -40,9 +40,7 @@ def episode_configs(draw: st.DrawFn) -> EpisodeConfig:
     return config
 
 
-def draw_episodes(
-    config: EpisodeConfig, seed: int = 0, split: Split = "training", num_episodes: int = 3
-) -> Episodes:
+def draw_episodes(config: EpisodeConfig, seed: int = 0, split: Split = "training", num_episodes: int = 3) -> Episodes:
     return sample_episodes(config, num_episodes, Generator().manual_seed(seed), split)
 
 
@@ -171,13 +169,8 @@ def test_two_ciphers_of_an_episode_are_two() -> None:
         pairs = episodes.tokens[:, domain].reshape(3, -1, 2) - start
         images.append([dict(row.tolist()) for row in pairs])
         for row, image in enumerate(images[-1]):
-            asked, answers = (
-                episodes.tokens[row, segment, 0::2],
-                episodes.targets[row, segment, 0::2],
-            )
-            assert [image[letter] for letter in (asked - start).tolist()] == (
-                answers - start
-            ).tolist()
+            asked, answers = (episodes.tokens[row, segment, 0::2], episodes.targets[row, segment, 0::2])
+            assert [image[letter] for letter in (asked - start).tolist()] == (answers - start).tolist()
     assert any(a != b for a, b in zip(*images, strict=True))
 
 
@@ -227,29 +220,17 @@ def test_mixed_segments_hold_both_domains_and_lose_nothing(mixing: float) -> Non
         ({"num_rounds": 0}, "num_rounds is 0; 8 letters at 8 a round need at least 1"),
         ({"pairs_per_segment": 2, "num_rounds": 3}, "num_rounds is 3; 8 letters at 2 a round need"),
         ({"num_distractors": -1}, "num_distractors is -1; it must be at least 0"),
-        (
-            {"num_distractors": 1, "domains": ("cipher",)},
-            "num_distractors is 1; it must be 0, since",
-        ),
+        ({"num_distractors": 1, "domains": ("cipher",)}, "num_distractors is 1; it must be 0, since"),
         ({"modulus": 1}, "modulus is 1; it must be at least 2"),
         ({"modulus": 2, "domains": ("multiplication",)}, "modulus is 2; it must be at least 3"),
         ({"domains": ()}, "domains is (); it must be one or more of cipher, recall, arithmetic"),
         ({"domains": ("poetry",)}, "domains is ('poetry',); it must be one or more of cipher"),
-        (
-            {"repeats": (1,)},
-            "repeats is (1,); it must be empty, or a number from 1 on for each of the 2",
-        ),
+        ({"repeats": (1,)}, "repeats is (1,); it must be empty, or a number from 1 on for each of the 2"),
         ({"repeats": (0, 1)}, "repeats is (0, 1); it must be empty, or a number from 1 on"),
         ({"mixing": 0.6}, "mixing is 0.6; it must be between 0 and 0.5"),
         ({"mixing": 0.5, "domains": ("cipher", "parity")}, "mixing is 0.5; it must be 0 unless"),
-        (
-            {"mixing": 0.5, "repeats": (1, 2)},
-            "mixing is 0.5; it must be 0 unless the domains are even",
-        ),
-        (
-            {"mixing": 0.05},
-            "mixing is 0.05; it must be 0 or move at least one of a segment's 8 pairs",
-        ),
+        ({"mixing": 0.5, "repeats": (1, 2)}, "mixing is 0.5; it must be 0 unless the domains are even"),
+        ({"mixing": 0.05}, "mixing is 0.05; it must be 0 or move at least one of a segment's 8 pairs"),
     ],
 )
 def test_a_wrong_field_is_refused_with_what_is_allowed(fields: dict, message: str) -> None:

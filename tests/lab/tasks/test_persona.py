@@ -33,9 +33,7 @@ def scored(turn: Turn) -> list[str]:
 
 
 @given(CONFIGS, SEEDS, SPLITS)
-def test_the_second_session_asks_what_the_first_states(
-    config: Any, seed: int, split: Split
-) -> None:
+def test_the_second_session_asks_what_the_first_states(config: Any, seed: int, split: Split) -> None:
     user = sample_conversation(config, Random(seed), split)
     assert sample_conversation(config, Random(seed), split) == user
     assert len(user.facts) == config.num_facts
@@ -124,9 +122,7 @@ def test_tokens_are_scored_where_the_piece_is() -> None:
         assert label in (token, -100)
     # Texts are whole conversations.
     source = persona.texts(PersonaConfig(), Random(0), "training")
-    assert next(source) == " ".join(
-        words(sample_conversation(PersonaConfig(), Random(0), "training").turns)
-    )
+    assert next(source) == " ".join(words(sample_conversation(PersonaConfig(), Random(0), "training").turns))
     assert next(source) != next(source)
 
 

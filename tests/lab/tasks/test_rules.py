@@ -32,9 +32,7 @@ SUCCESSORS: dict[Rule, Callable[[list[int], int], int]] = {
 
 @pytest.mark.parametrize("rule", RULES)
 @given(seed=SEEDS, half=st.integers(2, 8))
-def test_what_a_rule_predicts_follows_from_the_tokens_so_far(
-    rule: Rule, seed: int, half: int
-) -> None:
+def test_what_a_rule_predicts_follows_from_the_tokens_so_far(rule: Rule, seed: int, half: int) -> None:
     tokens, predicts = draw_rule(rule, seed, 2 * half)
     assert predicts.any()
     assert not predicts[-1], "the last token's successor is not in the segment"

@@ -18,9 +18,7 @@ BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "store.py"
 CASE = fill(build_memory(), (3, 5))
 
 
-def test_a_write_that_fails_leaves_no_trace(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
+def test_a_write_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     path = tmp_path / "a"
     save_memory(CASE.state, path, CASE.memory)
     before = path.read_bytes()

@@ -204,10 +204,7 @@ NESTED = b"{" + b'"a":[' * 50_000
         (lambda place: None, "no memory file"),
         (lambda place: place.mkdir(), "no memory file"),
         (lambda place: torch.save(CASE.state.trace, place), "is not a memory file"),
-        (
-            lambda place: safetensors.torch.save_file({"trace": CASE.state.trace}, place),
-            "without a callosal header",
-        ),
+        (lambda place: safetensors.torch.save_file({"trace": CASE.state.trace}, place), "without a callosal header"),
         *[
             (lambda place, text=text: place.write_bytes(len(text).to_bytes(8, "little") + text), m)
             for text, m in [(NESTED, "altered"), (b'{"__metadata__":3}', "not a"), (b"{}", "not a")]
@@ -235,9 +232,7 @@ OTHER = build_memory(replace(CONFIG, gain=5.0, contrast=3.0))
     ],
     ids=["config", "config, not strict", "weights", "dtype"],
 )
-def test_a_file_of_another_memory(
-    memory: LateralMemory, how: dict[str, Any], message: str, path: Path
-) -> None:
+def test_a_file_of_another_memory(memory: LateralMemory, how: dict[str, Any], message: str, path: Path) -> None:
     refuses(path, message, memory, **how)
 
 
@@ -266,11 +261,7 @@ NAN = CASE.state.context.signal_sum * torch.nan if CASE.state.context else torch
         ({}, {"more": torch.zeros(2)}, "a memory holds a trace"),
         ({}, {"trace": CASE.state.trace[:2]}, "not those of its header"),
         *[
-            (
-                {"format_version": n, "package_version": "9.1"},
-                {},
-                f"format {n}, written by.* 9.1.*{m}",
-            )
+            ({"format_version": n, "package_version": "9.1"}, {}, f"format {n}, written by.* 9.1.*{m}")
             for n, m in [(2, "format 1 only: upgrade"), (0, "no release"), (-1, "no release")]
         ],
         *[

@@ -75,11 +75,7 @@ class Answers:
 
 @torch.no_grad()
 def measure_answers(
-    memories: Memories,
-    config: PersonaConfig,
-    encode: Encode,
-    num_conversations: int,
-    random: Random,
+    memories: Memories, config: PersonaConfig, encode: Encode, num_conversations: int, random: Random
 ) -> Answers:
     """Tell every user's facts once, then ask in a later session under every condition.
 
@@ -96,9 +92,7 @@ def measure_answers(
     if num_conversations < 2:
         raise ValueError(f"{num_conversations} conversations; at least 2 are needed to swap users")
     with _evaluating(memories):
-        asked = [
-            _ask(memories, batch, encode) for batch in _batches(config, num_conversations, random)
-        ]
+        asked = [_ask(memories, batch, encode) for batch in _batches(config, num_conversations, random)]
     names = dict.fromkeys(name for hits, _ in asked for name in hits)
     # Not every part of the users need have told every kind of fact.
     nobody = np.zeros(2)
@@ -107,8 +101,7 @@ def measure_answers(
     sums = np.sum([table for _, table in asked], axis=0)
     tables = sums[..., :-1] / sums[..., -1:]
     lesioned = [
-        [rates.pop(f"facts without {bank}"), rates.pop(f"rules without {bank}")]
-        for bank in range(tables.shape[-1])
+        [rates.pop(f"facts without {bank}"), rates.pop(f"rules without {bank}")] for bank in range(tables.shape[-1])
     ]
     by_attribute = {
         name: [rates.pop(f"{how} {name}") for how in ("memory of", "context of")]
@@ -157,9 +150,7 @@ def measure_recall(
     with _evaluating(memories):
         states, _ = _listen(memories, {}, _collated([user.told for user in users], encode))
         for mark in marks:
-            between = [
-                [sample_between(domain, config, random) for _ in range(mark - done)] for _ in users
-            ]
+            between = [[sample_between(domain, config, random) for _ in range(mark - done)] for _ in users]
             if mark > done:
                 states, _ = _listen(memories, states, _collated(between, encode))
             done = mark
@@ -170,9 +161,7 @@ def measure_recall(
     return Retention(distractors=list(marks), recall=recall, loss=loss)
 
 
-def _ask(
-    memories: Memories, users: Sequence[Conversation], encode: Encode
-) -> tuple[Hits, np.ndarray]:
+def _ask(memories: Memories, users: Sequence[Conversation], encode: Encode) -> tuple[Hits, np.ndarray]:
     """Return (right, asked) under each condition, and sums of shares [memory, kind, bank and count]."""
     told = _collated([user.told for user in users], encode)
     later = _collated([user.later for user in users], encode)
@@ -212,10 +201,7 @@ def _ask(
 
 
 def _listen(
-    memories: Memories,
-    states: Mapping[str, MemoryState],
-    turns: Batch,
-    lesion: int | None = None,
+    memories: Memories, states: Mapping[str, MemoryState], turns: Batch, lesion: int | None = None
 ) -> tuple[Mapping[str, MemoryState], list[Tensor]]:
     """Read turns in a session that starts from these states; return the states after it and the logits."""
     with memories.session() as session:
@@ -241,9 +227,7 @@ def _hits(logits: Tensor, labels: Tensor) -> np.ndarray:
 
 
 def _collated(conversations: Sequence[Sequence[Turn]], encode: Encode) -> Batch:
-    return collate_conversations(
-        [[tokenized([turn], encode) for turn in turns] for turns in conversations]
-    )
+    return collate_conversations([[tokenized([turn], encode) for turn in turns] for turns in conversations])
 
 
 def _whole(users: Sequence[Conversation], encode: Encode) -> tuple[Mapping[str, Tensor], Tensor]:
@@ -252,12 +236,7 @@ def _whole(users: Sequence[Conversation], encode: Encode) -> tuple[Mapping[str, 
     for user in users:
         before, asked = tokenized(user.told, encode), tokenized(user.later[:1], encode)
         unscored = [UNSCORED] * len(before["labels"])
-        rows.append(
-            {
-                "input_ids": before["input_ids"] + asked["input_ids"],
-                "labels": unscored + asked["labels"],
-            }
-        )
+        rows.append({"input_ids": before["input_ids"] + asked["input_ids"], "labels": unscored + asked["labels"]})
     (turn,) = collate_conversations([[row] for row in rows])
     return turn, turn["labels"][:, 1:]
 
@@ -285,9 +264,7 @@ def _only(name: str, users: Sequence[Conversation], labels: Tensor) -> Tensor:
     return kept
 
 
-def _table(
-    shares: Sequence[Tensor], turns: Batch, kinds: Sequence[int], num_memories: int
-) -> np.ndarray:
+def _table(shares: Sequence[Tensor], turns: Batch, kinds: Sequence[int], num_memories: int) -> np.ndarray:
     """Sum shares over the tokens of each kind of turn; calls come turn by turn, memory by memory."""
     sums = np.zeros((num_memories, max(kinds) + 1, shares[0].shape[-1] + 1))
     for number, turn_shares in enumerate(shares):

@@ -68,16 +68,12 @@ def share_table(shares: Tensor, episodes: Episodes) -> np.ndarray:
     """Average shares [batch, segment, time, bank] into a table [domain, bank]."""
     labels = episodes.domains.expand(shares.shape[:-1])
     return domain_shares(
-        shares.flatten(0, -2).double().numpy(),
-        labels.flatten().numpy(),
-        int(episodes.domains.max()) + 1,
+        shares.flatten(0, -2).double().numpy(), labels.flatten().numpy(), int(episodes.domains.max()) + 1
     )
 
 
 @torch.no_grad()
-def evaluate(
-    model: Transformer, config: EpisodeConfig, num_episodes: int, generator: Generator
-) -> Evaluation:
+def evaluate(model: Transformer, config: EpisodeConfig, num_episodes: int, generator: Generator) -> Evaluation:
     """Measure a model in evaluation mode on episodes of the evaluation split."""
     was_training = model.training
     model.eval()

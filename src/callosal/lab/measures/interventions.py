@@ -61,9 +61,7 @@ def measure_interventions(
     episodes = sample_episodes(config, num_episodes, generator, "evaluation")
     first = config.num_told_segments + config.num_distractors
     questions = Episodes(
-        tokens=episodes.tokens[:, first:],
-        targets=episodes.targets[:, first:],
-        domains=episodes.domains[first:],
+        tokens=episodes.tokens[:, first:], targets=episodes.targets[:, first:], domains=episodes.domains[first:]
     )
     _, written = model(episodes.tokens[:, :first], model.blank(num_episodes))
 
@@ -94,9 +92,7 @@ def measure_interventions(
         lesioned=[accuracy(_on_bank(written, bank, torch.zeros_like)) for bank in banks],
         silenced=silenced,
         swapped=answers({place: state[neighbours] for place, state in written.items()}),
-        swapped_banks=[
-            answers(_on_bank(written, bank, lambda trace: trace[neighbours])) for bank in banks
-        ],
+        swapped_banks=[answers(_on_bank(written, bank, lambda trace: trace[neighbours])) for bank in banks],
     )
 
 

@@ -48,9 +48,7 @@ def measure_retention(
         on_progress: called with (segments done, segments in all).
     """
     most = max(distractors)
-    episodes = sample_episodes(
-        replace(config, num_distractors=most), num_episodes, generator, "evaluation"
-    )
+    episodes = sample_episodes(replace(config, num_distractors=most), num_episodes, generator, "evaluation")
     first = config.num_told_segments
     questions = slice(first + most, None)
     tokens, targets = episodes.tokens[:, questions], episodes.targets[:, questions]

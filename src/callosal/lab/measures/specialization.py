@@ -73,10 +73,7 @@ def cross_talk(table: Shares) -> float:
     >>> cross_talk(np.array([[1.0, 0.0], [1.0, 0.0]]))
     0.5
     """
-    owned = [
-        0.0 if bank is None else row[bank]
-        for row, bank in zip(table, own_banks(table), strict=True)
-    ]
+    owned = [0.0 if bank is None else row[bank] for row, bank in zip(table, own_banks(table), strict=True)]
     return float(1.0 - np.mean(owned))
 
 

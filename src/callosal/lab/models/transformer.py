@@ -88,22 +88,15 @@ class Transformer(nn.Module):
     torch.Size([3, 4, 6, 10])
     """
 
-    def __init__(
-        self, config: TransformerConfig, memories: Mapping[int, nn.Module] | None = None
-    ) -> None:
+    def __init__(self, config: TransformerConfig, memories: Mapping[int, nn.Module] | None = None) -> None:
         super().__init__()
         memories = dict(memories or {})
         for place, memory in memories.items():
             if not 0 <= place < config.num_blocks:
-                raise ValueError(
-                    f"a memory behind block {place}; blocks are 0 to {config.num_blocks - 1}"
-                )
+                raise ValueError(f"a memory behind block {place}; blocks are 0 to {config.num_blocks - 1}")
             width = getattr(getattr(memory, "config", None), "width", config.width)
             if width != config.width:
-                raise ValueError(
-                    f"a memory of width {width} in a transformer of width {config.width}; "
-                    "make them equal"
-                )
+                raise ValueError(f"a memory of width {width} in a transformer of width {config.width}; make them equal")
         self.config = config
         self.embedding = nn.Embedding(config.num_tokens, config.width)
         # Small beside the tokens' embedding: a memory is to find a token again wherever it stands.
@@ -157,14 +150,8 @@ class Transformer(nn.Module):
             hidden = block(hidden)
             memory = self.memory_at(place)
             if memory is not None:
-                split = rearrange(
-                    hidden, "(batch seg) time width -> batch seg time width", batch=num_rows
-                )
+                split = rearrange(hidden, "(batch seg) time width -> batch seg time width", batch=num_rows)
                 recalled, states[place] = memory(split, states[place])
-                hidden = hidden + rearrange(
-                    recalled, "batch seg time width -> (batch seg) time width"
-                )
+                hidden = hidden + rearrange(recalled, "batch seg time width -> (batch seg) time width")
         logits = self.unembedding(self.final_norm(hidden))
-        return rearrange(
-            logits, "(batch segment) time token -> batch segment time token", batch=num_rows
-        ), states
+        return rearrange(logits, "(batch segment) time token -> batch segment time token", batch=num_rows), states

@@ -13,13 +13,7 @@ from callosal.lab.report.claims import Verdict, judge
 from callosal.lab.report.layout import FigureKind, Layout
 from callosal.lab.report.plots import style, to_png
 from callosal.lab.report.records import read_records
-from callosal.lab.report.render import (
-    Picture,
-    markdown_body,
-    print_tables,
-    to_markdown,
-    write_page,
-)
+from callosal.lab.report.render import Picture, markdown_body, print_tables, to_markdown, write_page
 from callosal.lab.report.study import Study, make_study
 from callosal.lab.report.tables import Table, claims_table, off_recipe_table
 
@@ -124,8 +118,7 @@ class Report:
             _, end, after = behind.partition(TABLE_END)
             if title not in tables or not end:
                 raise ValueError(
-                    f"{page}: the mark of the table {mark!r} has no {TABLE_END} or names none of: "
-                    f"{', '.join(tables)}"
+                    f"{page}: the mark of the table {mark!r} has no {TABLE_END} or names none of: {', '.join(tables)}"
                 )
             parts.append(f"{mark} -->\n{markdown_body(tables[title])}{TABLE_END}{after}")
         _write(page, TABLE_START.join(parts).encode())

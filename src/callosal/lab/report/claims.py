@@ -97,9 +97,7 @@ class Claim:
         """Whether a seed's number bears the claim out."""
         if math.isnan(value) or (self.strict and value in (self.at_least, self.at_most)):
             return False
-        return (self.at_least is None or value >= self.at_least) and (
-            self.at_most is None or value <= self.at_most
-        )
+        return (self.at_least is None or value >= self.at_least) and (self.at_most is None or value <= self.at_most)
 
     def excludes(self, interval: Interval) -> bool:
         """Whether an interval lies wholly on the wrong side."""

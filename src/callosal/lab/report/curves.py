@@ -18,9 +18,7 @@ def has_curve(study: Study, arm: str, key: str) -> bool:
     return bool(runs) and all(any(key in point for point in run.curve) for run in runs)
 
 
-def curve(
-    study: Study, arm: str, key: str
-) -> tuple[list[int], Float[np.ndarray, "seed point *rest"]]:
+def curve(study: Study, arm: str, key: str) -> tuple[list[int], Float[np.ndarray, "seed point *rest"]]:
     """Return the steps that all of an arm's runs have a point for, and a line of ``key`` for each run."""
     runs = study.records_of(study.where(arm=arm))
     curves = [{p["step"]: p[key] for p in run.curve if key in p} for run in runs]
@@ -42,20 +40,13 @@ def eigenvalues(
 
 
 def training_lines(
-    study: Study,
-    arms: Sequence[str],
-    key: str,
-    part: Callable[[Any], Any] = lambda found: found,
-    **look: Any,
+    study: Study, arms: Sequence[str], key: str, part: Callable[[Any], Any] = lambda found: found, **look: Any
 ) -> list[Line]:
     """Return a line for each arm whose runs logged ``key``; ``part`` takes from it what is drawn."""
     lines = []
     for arm in (arm for arm in arms if has_curve(study, arm, key)):
         steps, found = curve(study, arm, key)
-        own: dict[str, Any] = {
-            "colour": ARM_COLOURS.get(arm, INK),
-            "name": SIGN_LABELS.get(arm, arm).partition(",")[0],
-        }
+        own: dict[str, Any] = {"colour": ARM_COLOURS.get(arm, INK), "name": SIGN_LABELS.get(arm, arm).partition(",")[0]}
         lines.append(Line(x=steps, seeds=part(found), **(own | look)))
     return lines
 
@@ -97,9 +88,7 @@ def recall_sentence(study: Study, arms: Sequence[str], chance: float) -> str:
     percent = "\N{NO-BREAK SPACE}%"  # a line must not end between a number and its sign
     most = max(study.marks(), default=0)
     found = {arm: study.values(of("recall", after=most), study.where(arm=arm)) for arm in arms}
-    parts = [
-        f"{arm} {100 * np.mean(values):.0f}{percent}" for arm, values in found.items() if values
-    ]
+    parts = [f"{arm} {100 * np.mean(values):.0f}{percent}" for arm, values in found.items() if values]
     guess = f"chance {100 * chance:.3g}{percent}"
     if not parts:
         return f"Without a memory the cipher is recalled at chance ({guess})"

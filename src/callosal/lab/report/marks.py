@@ -146,11 +146,7 @@ class Dots:
             put(bounds, [self.place] * 2, "-", color=self.colour, linewidth=1.6)
         is_bar = self.marker == "|"
         bar = "_" if is_bar and self.is_column else self.marker
-        look = (
-            {"color": INK, "markersize": 14, "mew": 2.2}
-            if is_bar
-            else {"markersize": 7, "mec": "white"}
-        )
+        look = {"color": INK, "markersize": 14, "mew": 2.2} if is_bar else {"markersize": 7, "mec": "white"}
         put([interval.estimate], [self.place], bar, **{"color": self.colour, **look})
 
 
@@ -178,9 +174,7 @@ class Bars:
         """Draw them."""
         bottoms = 0.0 if self.bottoms is None else self.bottoms
         axes.bar(self.places, self.heights, self.width, bottom=bottoms, color=self.colour)
-        for place, seeds in zip(
-            self.places, () if self.seeds is None else self.seeds, strict=False
-        ):
+        for place, seeds in zip(self.places, () if self.seeds is None else self.seeds, strict=False):
             wiggle = np.linspace(-0.08, 0.08, len(seeds))
             axes.plot(place + wiggle, seeds, ".", color=INK, markersize=5, clip_on=False)
 
@@ -210,16 +204,7 @@ class Points:
             return
         look = {"mew": 0.0, "ms": 6} if self.is_filled else {"mfc": "none", "mew": 1.5, "ms": 9}
         alpha = 0.6 if self.is_filled else 1.0
-        axes.plot(
-            self.x,
-            self.y,
-            self.marker,
-            color=self.colour,
-            alpha=alpha,
-            clip_on=False,
-            zorder=3,
-            **look,
-        )
+        axes.plot(self.x, self.y, self.marker, color=self.colour, alpha=alpha, clip_on=False, zorder=3, **look)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -247,9 +232,7 @@ class Heat:
     def draw(self, axes: Axes) -> None:
         """Draw it."""
         masked = np.ma.masked_invalid(self.table)
-        image = axes.imshow(
-            masked, cmap=self.colours, norm=self.norm, aspect="auto", interpolation="nearest"
-        )
+        image = axes.imshow(masked, cmap=self.colours, norm=self.norm, aspect="auto", interpolation="nearest")
         axes.tick_params(length=0)
         for spine in axes.spines.values():
             spine.set_visible(False)

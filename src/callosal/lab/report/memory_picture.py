@@ -10,9 +10,7 @@ from callosal.lab.report.marks import BANK_COLOURS, Bars, Heat, Mark
 from callosal.lab.report.plots import Axis, Panel, Reference, draw, style, to_png
 
 
-def draw_norms(
-    norms: Float[np.ndarray, "row bank slot"], banks: Sequence[str], bound: float | None = None
-) -> bytes:
+def draw_norms(norms: Float[np.ndarray, "row bank slot"], banks: Sequence[str], bound: float | None = None) -> bytes:
     """Draw one panel per bank and return a PNG: bars for a single row, else one line of colour per row.
 
     Args:
@@ -30,10 +28,7 @@ def draw_norms(
         y = Axis(label="" if bank else f"norm{limit}", limits=(0.0, 1.05 * max(most, near or 0.0)))
         # The sum over one row is the row, and over none is blank.
         mark: Mark = Bars(
-            places=range(num_slots),
-            heights=of_bank.sum(0),
-            colour=BANK_COLOURS[bank % len(BANK_COLOURS)],
-            width=1.0,
+            places=range(num_slots), heights=of_bank.sum(0), colour=BANK_COLOURS[bank % len(BANK_COLOURS)], width=1.0
         )
         if num_rows > 1:
             y = Axis(label="" if bank else "row")

@@ -88,14 +88,10 @@ def counts(label: str, most: float) -> Axis:
     """Return an axis of counts from 0 to ``most``."""
     ticks = [0, *(10**power for power in range(8) if 10**power <= most)]
     limits = (-0.08, most * 1.15 if most else 1.0)
-    return Axis(
-        label=label, scale="counts", limits=limits, ticks=ticks, names=[f"{t:,}" for t in ticks]
-    )
+    return Axis(label=label, scale="counts", limits=limits, ticks=ticks, names=[f"{t:,}" for t in ticks])
 
 
-def words(
-    names: Sequence[str], *, angle: float = 0.0, limits: tuple[float, float] | None = None
-) -> Axis:
+def words(names: Sequence[str], *, angle: float = 0.0, limits: tuple[float, float] | None = None) -> Axis:
     """Return an axis of words at 0, 1, 2, ..."""
     return Axis(ticks=range(len(names)), names=names, angle=angle, limits=limits)
 
@@ -259,14 +255,10 @@ def draw(
     bars = [mark for panel in shown for mark in panel.marks if isinstance(mark, Heat) and mark.bar]
     if bars:
         images = [axes.images[0] for axes in grid.flat if axes.images]
-        figure.colorbar(images[0], ax=grid.ravel().tolist(), fraction=0.04, pad=0.02).set_label(
-            bars[0].bar
-        )
+        figure.colorbar(images[0], ax=grid.ravel().tolist(), fraction=0.04, pad=0.02).set_label(bars[0].bar)
     if legend:
         handles = [_handle(key) for key in legend]
-        figure.legend(
-            handles=handles, loc=place, ncols=min(len(handles), 8), frameon=False, fontsize=10
-        )
+        figure.legend(handles=handles, loc=place, ncols=min(len(handles), 8), frameon=False, fontsize=10)
     return figure
 
 
@@ -317,9 +309,7 @@ def _dress(axes: Axes, axis: Axis, which: str) -> None:
         getattr(axes, f"set_{which}lim")(axis.limits)
     if axis.ticks is not None:
         names = [f"{tick:g}" for tick in axis.ticks] if axis.names is None else list(axis.names)
-        turned = (
-            {"rotation": axis.angle, "ha": "right", "rotation_mode": "anchor"} if axis.angle else {}
-        )
+        turned = {"rotation": axis.angle, "ha": "right", "rotation_mode": "anchor"} if axis.angle else {}
         along.set_ticks(list(axis.ticks), names, **turned)
         if axis.scale != "linear":
             axes.minorticks_off()
@@ -338,9 +328,7 @@ def _label(axes: Axes, lines: Sequence[Line]) -> None:
     if not lines:
         return
     axes.get_ylim()  # limits that are left to the data are settled when somebody asks for them
-    to_part = axes.transLimits.transform(
-        axes.transScale.transform([(1.0, line.end) for line in lines])
-    )
+    to_part = axes.transLimits.transform(axes.transScale.transform([(1.0, line.end) for line in lines]))
     ends = to_part[:, 1].tolist()
     for end, height, line in zip(ends, spread(ends), lines, strict=True):
         look: dict[str, Any] = {"color": line.colour, "transform": axes.transAxes, "clip_on": False}
@@ -354,9 +342,7 @@ def _handle(key: Key) -> Any:
         return Rectangle((0, 0), 1, 1, color=key.colour, label=key.name)
     fill = key.colour if key.is_filled else "none"
     style = {"linestyle": key.dash if not key.marker else "", "marker": key.marker or None}
-    return Line2D(
-        [], [], color=key.colour, mfc=fill, markersize=8, linewidth=2.0, label=key.name, **style
-    )
+    return Line2D([], [], color=key.colour, mfc=fill, markersize=8, linewidth=2.0, label=key.name, **style)
 
 
 def _first(group: list[float], gap: float) -> float:

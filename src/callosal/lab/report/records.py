@@ -92,9 +92,7 @@ def read_records(folder: Path) -> list[RunRecord]:
         try:
             records.append(_record(json.loads(line)))
         except (ValueError, TypeError, LookupError, AttributeError, RecursionError) as error:
-            raise RecordError(
-                f"line {number} of {path} is not a run; delete that line and run again"
-            ) from error
+            raise RecordError(f"line {number} of {path} is not a run; delete that line and run again") from error
     return records
 
 

@@ -57,15 +57,11 @@ def markdown_body(table: Table) -> str:
     rule = [":--" if i < table.num_labels else "--:" for i in range(len(table.headers))]
     lines = [table.headers, rule, *table.rows]
     # A bar would end a cell early.
-    rows = "\n".join(
-        "| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines
-    )
+    rows = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
     return f"{rows}\n\n{table.note}\n"
 
 
-def write_page(
-    study: Study, layout: Layout, tables: Sequence[Table], pictures: Sequence[Picture]
-) -> str:
+def write_page(study: Study, layout: Layout, tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
     """Return the report as HTML that needs nothing but itself."""
     environment = Environment(
         loader=PackageLoader("callosal.lab.report", "."),
@@ -111,18 +107,11 @@ def _facts(study: Study, layout: Layout) -> dict[str, str]:
         labels = {"recipe": study.recipe, "arms": arms}
     else:
         labels = {"study": study.recipe, "cells": str(len(study.arms))}
-    facts = {
-        **labels,
-        "seeds": f"{seed_range(study.seeds)} ({len(runs)} runs)",
-        **layout.facts(study),
-    }
+    facts = {**labels, "seeds": f"{seed_range(study.seeds)} ({len(runs)} runs)", **layout.facts(study)}
     # A layout may say it otherwise.
     minutes = sum(run.wall_seconds for run in runs) / 60
     facts.setdefault("wall time", f"{minutes:.0f} minutes, all runs added up")
-    versions = {
-        ", ".join(f"{name} {version}" for name, version in sorted(run.versions.items()))
-        for run in runs
-    }
+    versions = {", ".join(f"{name} {version}" for name, version in sorted(run.versions.items())) for run in runs}
     return facts | {"versions": " / ".join(sorted(versions))}
 
 
@@ -145,9 +134,7 @@ def _rich(table: Table, *, is_narrow: bool) -> RichTable:
         text = header.replace(gap, f"{gap.rstrip()}\n") if is_narrow and not is_words else header
         # Only words may be broken to fit; a number that lost its end would be another number.
         rich.add_column(
-            escape(text),
-            justify="left" if is_words else "right",
-            no_wrap=not is_words or header in ("arm", "seed"),
+            escape(text), justify="left" if is_words else "right", no_wrap=not is_words or header in ("arm", "seed")
         )
     for row in table.rows:
         # Where lines are short an interval goes below its mean.
@@ -160,8 +147,7 @@ def _least_width(table: Table) -> int:
     """Return how wide a table is whose words are broken and whose numbers are not."""
     columns = zip(table.headers, *table.rows, strict=True)
     return sum(
-        2
-        + max((len(p) for cell in cells for p in (cell.split() if is_words else [cell])), default=0)
+        2 + max((len(p) for cell in cells for p in (cell.split() if is_words else [cell])), default=0)
         for cells, is_words in ((c, i < table.num_labels) for i, c in enumerate(columns))
     )
 

@@ -35,9 +35,7 @@ class Quantity:
     fact: str | None = None
 
 
-def of(
-    measure: str, domain: str | None = None, condition: str | None = None, **where: Any
-) -> Quantity:
+def of(measure: str, domain: str | None = None, condition: str | None = None, **where: Any) -> Quantity:
     """Name a quantity in short: ``of("loss", "episodic")``, ``of("recall", after=1000)``."""
     return Quantity(measure=measure, domain=domain, condition=condition, **where)
 
@@ -131,12 +129,7 @@ class Study:
     def marks(self, measure: str = "recall", condition: str | None = None) -> list[int]:
         """Return after how many further segments or turns any run was asked."""
         return sorted(
-            {
-                row["after"]
-                for run in self.records
-                for row in run.rows(measure)
-                if row.get("condition") == condition
-            }
+            {row["after"] for run in self.records for row in run.rows(measure) if row.get("condition") == condition}
         )
 
     @property
@@ -187,9 +180,7 @@ def derive_common(run: RunRecord) -> Iterator[Value]:
     if None not in losses:
         yield {"measure": "task loss", "value": sum(filter(None, losses))}
     for condition in dict.fromkeys(row.get("condition") for row in run.rows("recall")):
-        marks = {
-            r["after"]: r["value"] for r in run.rows("recall") if r.get("condition") == condition
-        }
+        marks = {r["after"]: r["value"] for r in run.rows("recall") if r.get("condition") == condition}
         if 0 in marks and max(marks) > 0:
             kept = marks[max(marks)] / marks[0] if marks[0] >= LEAST_TO_KEEP else math.nan
             where = {} if condition is None else {"condition": condition}
@@ -212,10 +203,7 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
                 "those of one version of the recipe in runs.jsonl"
             )
     known = list(ARMS)
-    kept = sorted(
-        found.values(),
-        key=lambda run: (known.index(run.arm) if run.arm in known else len(known), run.seed),
-    )
+    kept = sorted(found.values(), key=lambda run: (known.index(run.arm) if run.arm in known else len(known), run.seed))
     recipes = sorted({record.recipe for record in kept})
     if len(recipes) > 1:
         raise ValueError(
@@ -238,10 +226,7 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def make_study(
-    name: str,
-    records: Sequence[RunRecord],
-    cells: Sequence[str] = (),
-    derive: Derive = lambda run: (),
+    name: str, records: Sequence[RunRecord], cells: Sequence[str] = (), derive: Derive = lambda run: ()
 ) -> Study:
     """Sort runs into those that count and those off their recipe, and add what follows from their values.
 
@@ -264,9 +249,7 @@ def make_study(
     if cells:
         kept.sort(key=lambda run: (places.get(run.arm, len(places)), run.seed))
     return Study(
-        name=name,
-        records=[whole(run) for run in kept],
-        off_recipe=[whole(run) for run in records if run.changed],
+        name=name, records=[whole(run) for run in kept], off_recipe=[whole(run) for run in records if run.changed]
     )
 
 

@@ -110,10 +110,7 @@ def each(quantity: Quantity, *, signed: bool = False) -> Cell:
     def cell(study: Study, runs: pd.DataFrame) -> str:
         series = study.series(quantity).reindex(runs.index)
         # What a run lacks and what is undefined both show as nothing.
-        return ", ".join(
-            f"{value:+.4f}" if signed and not math.isnan(value) else number(value)
-            for value in series
-        )
+        return ", ".join(f"{value:+.4f}" if signed and not math.isnan(value) else number(value) for value in series)
 
     return cell
 
@@ -220,11 +217,7 @@ def claims_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> Table:
         reported = OURS if verdict.source == OURS else verdict.reported
         rows.append([verdict.claim, reported, claim.wanted, measured, met, verdict.verdict])
     papers = [p for claim in claims for p in re.findall(r"\d{4}\.\d{5}", claim.source)]
-    source = (
-        f"Reported in arXiv {' and '.join(dict.fromkeys(papers))}"
-        if papers
-        else "Nothing of this was reported"
-    )
+    source = f"Reported in arXiv {' and '.join(dict.fromkeys(papers))}" if papers else "Nothing of this was reported"
     return Table(
         title="Reported against measured",
         headers=["claim", "reported", "wanted", "measured", "met by", "verdict"],
@@ -273,17 +266,11 @@ def _minutes(study: Study, runs: pd.DataFrame) -> str:
 
 
 # The columns of losses and banks that most tables are made of.
-BANKS = {
-    "P_ct": of("P_ct"),
-    "dominance": of("dominance"),
-    "I(bank; domain)": of("information"),
-}
+BANKS = {"P_ct": of("P_ct"), "dominance": of("dominance"), "I(bank; domain)": of("information")}
 LOSSES = {"episodic loss": of("loss", "episodic"), "rule loss": of("loss", "rule")}
 
 
-def columns(
-    cell: Callable[[Quantity], Cell], quantities: Mapping[str, Quantity]
-) -> dict[str, Cell]:
+def columns(cell: Callable[[Quantity], Cell], quantities: Mapping[str, Quantity]) -> dict[str, Cell]:
     """Return a column for each quantity, under its name."""
     return {name: cell(quantity) for name, quantity in quantities.items()}
 
@@ -329,11 +316,7 @@ def cell_tables(study: Study) -> list[Table]:
             "No seed is dropped. The sign of D_sep says which bank: + left, - right.",
             num_labels=1,
         ),
-        retention_table(
-            study,
-            "cell",
-            "Share of what was stored answered rightly after so many segments of the rule.",
-        ),
+        retention_table(study, "cell", "Share of what was stored answered rightly after so many segments of the rule."),
     ]
 
 

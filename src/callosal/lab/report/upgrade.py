@@ -91,9 +91,7 @@ def bank_values(measures: Plain, domains: Sequence[str], **where: Any) -> Rows:
 def retention_values(retention: Plain, condition: str | None = None) -> Rows:
     """Give what :class:`~callosal.lab.measures.retention.Retention` holds, with what was in between."""
     where = {} if condition is None else {"condition": condition}
-    for after, recall, loss in zip(
-        retention["distractors"], retention["recall"], retention["loss"], strict=True
-    ):
+    for after, recall, loss in zip(retention["distractors"], retention["recall"], retention["loss"], strict=True):
         yield {"measure": "recall", "after": after, "value": recall} | where
         yield {"measure": "recall loss", "after": after, "value": loss} | where
 
@@ -173,10 +171,7 @@ def upgrade(content: Any) -> dict[str, Any]:
         **{name: content[name] for name in _FIELDS},
         "factors": factors_of(config) | labels,
         "values": list(_old_persona(content) if is_persona else _old_episodes(content)),
-        "curve": [
-            {_RENAMED.get(key, key): value for key, value in point.items()}
-            for point in content["curve"]
-        ],
+        "curve": [{_RENAMED.get(key, key): value for key, value in point.items()} for point in content["curve"]],
         "extras": extras,
         "wall_seconds": content["wall_seconds"],
         "versions": content["versions"],

@@ -69,8 +69,7 @@ class EpisodeConfig:
         self._require(
             self.num_rounds * a_round >= self.num_letters,
             "num_rounds",
-            f"{self.num_letters} letters at {a_round} a round need at least "
-            f"{-(-self.num_letters // a_round)}",
+            f"{self.num_letters} letters at {a_round} a round need at least {-(-self.num_letters // a_round)}",
         )
         self._require(self.num_distractors >= 0, "num_distractors", "it must be at least 0")
         self._require(
@@ -132,8 +131,7 @@ class EpisodeConfig:
         """Tokens of each domain's alphabet."""
         episodic = {"cipher": self.num_letters, "recall": 2 * self.num_letters}
         return tuple(
-            episodic.get(name)
-            or rules.alphabet_size(cast(Rule, name), self.num_letters, self.modulus)
+            episodic.get(name) or rules.alphabet_size(cast(Rule, name), self.num_letters, self.modulus)
             for name in self.domains
         )
 
@@ -168,9 +166,7 @@ class Episodes:
 _Segment = tuple[Tensor, Tensor]
 
 
-def sample_episodes(
-    config: EpisodeConfig, num_episodes: int, generator: Generator, split: Split
-) -> Episodes:
+def sample_episodes(config: EpisodeConfig, num_episodes: int, generator: Generator, split: Split) -> Episodes:
     """Draw episodes: rounds of every domain in turn, distractors of the rules, then every question.
 
     A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored
@@ -182,9 +178,7 @@ def sample_episodes(
     draw = [
         _episodic_segments(config, index, starts[index], num_episodes, generator, split)
         if name in TOLD
-        else _rule_segments(
-            config, index, starts[index], (num_episodes, order.count(index)), generator
-        )
+        else _rule_segments(config, index, starts[index], (num_episodes, order.count(index)), generator)
         for index, name in enumerate(config.domains)
     ]
     tokens, targets = zip(*(draw[index]() for index in order), strict=True)
@@ -202,11 +196,7 @@ def _order(config: EpisodeConfig) -> list[int]:
     turn = [index for index, times in enumerate(config.turns) for _ in range(times)]
     of_rules = [index for index, name in enumerate(config.domains) if name not in TOLD]
     distractors = [of_rules[n % len(of_rules)] for n in range(config.num_distractors)]
-    return (
-        turn * config.num_rounds
-        + distractors
-        + [*range(len(config.domains))] * (config.num_questions)
-    )
+    return turn * config.num_rounds + distractors + [*range(len(config.domains))] * (config.num_questions)
 
 
 def _alphabet_starts(config: EpisodeConfig) -> list[int]:
@@ -215,12 +205,7 @@ def _alphabet_starts(config: EpisodeConfig) -> list[int]:
 
 
 def _episodic_segments(
-    config: EpisodeConfig,
-    index: int,
-    start: int,
-    num_episodes: int,
-    generator: Generator,
-    split: Split,
+    config: EpisodeConfig, index: int, start: int, num_episodes: int, generator: Generator, split: Split
 ) -> Callable[[], _Segment]:
     """Draw a mapping per episode; return a function that gives its supports, then its questions."""
     letters, pairs, questions = config.num_letters, config.pairs_per_segment, config.num_questions
@@ -246,11 +231,7 @@ def _episodic_segments(
 
 
 def _rule_segments(
-    config: EpisodeConfig,
-    index: int,
-    start: int,
-    shape: tuple[int, int],
-    generator: Generator,
+    config: EpisodeConfig, index: int, start: int, shape: tuple[int, int], generator: Generator
 ) -> Callable[[], _Segment]:
     """Draw a rule's segments; return a function that gives them one a call."""
     rule, alphabet = cast(Rule, config.domains[index]), config.alphabets[index]
@@ -297,11 +278,7 @@ def _interleave(
     first: Int[Tensor, "batch shown"], second: Int[Tensor, "batch shown"], num_segments: int
 ) -> Int[Tensor, "batch segment time"]:
     """Alternate two rows of tokens, first second first second, and cut them into segments."""
-    return rearrange(
-        [first, second],
-        "side batch (segment pair) -> batch segment (pair side)",
-        segment=num_segments,
-    )
+    return rearrange([first, second], "side batch (segment pair) -> batch segment (pair side)", segment=num_segments)
 
 
 def scored(episodes: Episodes, domain: int) -> Bool[Tensor, "batch segment time"]:
@@ -309,9 +286,7 @@ def scored(episodes: Episodes, domain: int) -> Bool[Tensor, "batch segment time"
     return (episodes.targets != UNSCORED) & (episodes.domains == domain)
 
 
-def scored_questions(
-    episodes: Episodes, config: EpisodeConfig
-) -> Bool[Tensor, "batch segment time"]:
+def scored_questions(episodes: Episodes, config: EpisodeConfig) -> Bool[Tensor, "batch segment time"]:
     """Mark the questions of all domains whose answers must be remembered."""
     domains = [index for index, name in enumerate(config.domains) if name in TOLD]
     return torch.stack([scored(episodes, domain) for domain in domains]).any(0)

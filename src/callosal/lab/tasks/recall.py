@@ -20,9 +20,7 @@ def sample_functions(
         ValueError: ``num_values`` is odd, so the halves would not be alike.
     """
     if num_values % 2:
-        raise ValueError(
-            f"recall over {num_values} values; an even number is needed, so that the splits are alike"
-        )
+        raise ValueError(f"recall over {num_values} values; an even number is needed, so that the splits are alike")
     values = torch.randint(0, num_values, (num_functions, num_keys), generator=generator)
     wrong = (values.sum(-1) % 2 == 1) != (split == "evaluation")
     # Its neighbour in the pair (0, 1), (2, 3), ...: changes the sum's parity and stays uniform.

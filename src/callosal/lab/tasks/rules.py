@@ -23,11 +23,7 @@ def alphabet_size(rule: Rule, num_letters: int, modulus: int) -> int:
 
 
 def sample_rule(
-    rule: Rule,
-    shape: tuple[int, int],
-    num_tokens: int,
-    alphabet: int,
-    generator: Generator,
+    rule: Rule, shape: tuple[int, int], num_tokens: int, alphabet: int, generator: Generator
 ) -> tuple[Int[Tensor, "batch segment time"], Bool[Tensor, "time"]]:
     r"""Draw segments of a rule, and mark the tokens after which the rule predicts the next.
 

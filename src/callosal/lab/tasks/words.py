@@ -47,25 +47,13 @@ NUMBERS = tuple(str(number) for number in range(10, 34))
 # Name and sister draw from one list, so that a memory has to tell the two apart.
 ATTRIBUTES: dict[str, Attribute] = {
     "name": Attribute(("my name is {} .", "i am called {} ."), "what is my name ?", NAMES),
-    "sister": Attribute(
-        ("my sister is {} .", "i have a sister called {} ."), "who is my sister ?", NAMES
-    ),
+    "sister": Attribute(("my sister is {} .", "i have a sister called {} ."), "who is my sister ?", NAMES),
     "place": Attribute(("i live in {} .", "my home is in {} ."), "where do i live ?", PLACES),
     "job": Attribute(("i work as a {} .", "my job is that of a {} ."), "what is my job ?", JOBS),
-    "number": Attribute(
-        ("my lucky number is {} .", "the number i like is {} ."),
-        "which number do i like ?",
-        NUMBERS,
-    ),
-    "food": Attribute(
-        ("i love to eat {} .", "my favourite food is {} ."), "what do i love to eat ?", FOODS
-    ),
-    "animal": Attribute(
-        ("at home i keep a {} .", "my pet is a {} ."), "which animal do i keep ?", ANIMALS
-    ),
-    "instrument": Attribute(
-        ("i play the {} .", "my instrument is the {} ."), "what do i play ?", INSTRUMENTS
-    ),
+    "number": Attribute(("my lucky number is {} .", "the number i like is {} ."), "which number do i like ?", NUMBERS),
+    "food": Attribute(("i love to eat {} .", "my favourite food is {} ."), "what do i love to eat ?", FOODS),
+    "animal": Attribute(("at home i keep a {} .", "my pet is a {} ."), "which animal do i keep ?", ANIMALS),
+    "instrument": Attribute(("i play the {} .", "my instrument is the {} ."), "what do i play ?", INSTRUMENTS),
 }
 
 # Chatter is {who} {did} {when}, in words that no fact uses.

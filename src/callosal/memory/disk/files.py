@@ -34,9 +34,7 @@ def diff_files(first: Path, second: Path) -> tuple[Sequence[BankChange], list[st
     return diff(a.state, b.state), remarks
 
 
-def merge_files(
-    first: Path, second: Path, into: Path, banks: Mapping[Bank, str] | None = None
-) -> StoredMemory:
+def merge_files(first: Path, second: Path, into: Path, banks: Mapping[Bank, str] | None = None) -> StoredMemory:
     """Merge two files into a new one; :func:`callosal.memory.editing.merge` says what that means.
 
     Raises:
@@ -45,10 +43,7 @@ def merge_files(
         ValueError: the states cannot be merged as asked.
     """
     a, b = read_memory(first), read_memory(second)
-    if (a.header.config_hash, a.header.parameters_hash) != (
-        b.header.config_hash,
-        b.header.parameters_hash,
-    ):
+    if (a.header.config_hash, a.header.parameters_hash) != (b.header.config_hash, b.header.parameters_hash):
         what = "configurations" if a.header.config_hash != b.header.config_hash else "weights"
         raise MemoryFileError(
             f"{first} and {second} were written by other {what}, so that their slots do not mean the "
@@ -75,9 +70,7 @@ def fork_file(path: Path, into: Sequence[Path]) -> StoredMemory:
     return stored
 
 
-def reset_file(
-    path: Path, banks: Sequence[Bank] | None = None, into: Path | None = None
-) -> StoredMemory:
+def reset_file(path: Path, banks: Sequence[Bank] | None = None, into: Path | None = None) -> StoredMemory:
     """Blank banks of a file (None: all), in its place or into a new file.
 
     A file in a :class:`callosal.MemoryStore` keeps its user; nothing else may write it meanwhile.
@@ -95,26 +88,13 @@ def reset_file(
 
 
 def _write(
-    path: Path,
-    origin: StoredMemory,
-    state: MemoryState,
-    parents: Sequence[str],
-    notes: str,
-    user: str | None = None,
+    path: Path, origin: StoredMemory, state: MemoryState, parents: Sequence[str], notes: str, user: str | None = None
 ) -> StoredMemory:
-    header = replace(
-        origin.header,
-        created=datetime.now(UTC),
-        parents=tuple(parents),
-        notes=notes,
-        user=user,
-    )
+    header = replace(origin.header, created=datetime.now(UTC), parents=tuple(parents), notes=notes, user=user)
     write_memory(path, header, state)
     return read_memory(path)
 
 
 def _require_free(path: Path) -> None:
     if path.exists():
-        raise MemoryFileError(
-            f"there is a file at {path} already; delete it or choose another path"
-        )
+        raise MemoryFileError(f"there is a file at {path} already; delete it or choose another path")

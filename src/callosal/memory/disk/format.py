@@ -79,8 +79,7 @@ class Header:
             KeyError, TypeError, ValueError: a field is missing or not what it should be.
         """
         texts = {
-            name: _checked(plain[name], str)
-            for name in ("config_hash", "parameters_hash", "package_version", "notes")
+            name: _checked(plain[name], str) for name in ("config_hash", "parameters_hash", "package_version", "notes")
         }
         user, bound = plain["user"], plain["max_slot_norm"]
         created = datetime.fromisoformat(_checked(plain["created"], str))
@@ -283,15 +282,11 @@ def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
 
 
 def _missing(path: Path) -> MissingMemoryFileError:
-    return MissingMemoryFileError(
-        f"there is no memory file at {path}; write one with callosal.save_memory"
-    )
+    return MissingMemoryFileError(f"there is no memory file at {path}; write one with callosal.save_memory")
 
 
 def _truncated(path: Path, size: int, least: int) -> MemoryFileError:
-    return MemoryFileError(
-        f"{path} is truncated: {size} bytes of at least {least}; restore it from a copy"
-    )
+    return MemoryFileError(f"{path} is truncated: {size} bytes of at least {least}; restore it from a copy")
 
 
 def _altered(path: Path, reason: str) -> MemoryFileError:

@@ -48,9 +48,7 @@ class StoredMemory:
     checksum: str
 
 
-def save_memory(
-    state: MemoryState, path: str | Path, memory: LateralMemory, *, notes: str = ""
-) -> None:
+def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, notes: str = "") -> None:
     """Write a memory to a file, atomically: a kill at any moment leaves the old file or the new one.
 
     The file is a safetensors file. It holds the trace and the carried context bit for bit, in their
@@ -117,8 +115,7 @@ def read_memory(path: str | Path) -> StoredMemory:
     context = {name: count for name, count in _AXES.items() if name != "trace"}
     if axes not in (_AXES, {"trace": 4}):
         raise MemoryFileError(
-            f"{path} holds tensors of axes {axes}; a memory holds a trace of 4 axes and may hold a "
-            f"context of {context}"
+            f"{path} holds tensors of axes {axes}; a memory holds a trace of 4 axes and may hold a context of {context}"
         )
     if shapes != dict(header.shapes) or len({shape[0] for shape in shapes.values()}) > 1:
         raise MemoryFileError(
@@ -127,22 +124,16 @@ def read_memory(path: str | Path) -> StoredMemory:
         )
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
-            raise MemoryFileError(
-                f"{path} holds a {name} of dtype {tensor.dtype}; it may be one of {_DTYPES}"
-            )
+            raise MemoryFileError(f"{path} holds a {name} of dtype {tensor.dtype}; it may be one of {_DTYPES}")
     _require_finite(tensors, str(path))
     carried = None
     if "context.signal_sum" in tensors:
-        carried = CarriedContext(
-            signal_sum=tensors["context.signal_sum"], num_tokens=tensors["context.num_tokens"]
-        )
+        carried = CarriedContext(signal_sum=tensors["context.signal_sum"], num_tokens=tensors["context.num_tokens"])
     state = MemoryState(trace=tensors["trace"], context=carried)
     return StoredMemory(header=header, state=state, checksum=checksum)
 
 
-def write_memory(
-    path: Path, header: Header, state: MemoryState, *, unfinished: Path | None = None
-) -> None:
+def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: Path | None = None) -> None:
     """Write a state under a header that exists already; shapes and version are set here.
 
     Raises:
@@ -155,9 +146,7 @@ def write_memory(
     write_atomically(path, pack(header, tensors), unfinished)
 
 
-def header_of(
-    state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None
-) -> Header:
+def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None) -> Header:
     """Return the header under which a state of this memory is written now.
 
     Raises:
@@ -213,8 +202,7 @@ def hash_config(config: MemoryConfig) -> str:
     """
     # Equal numbers hash alike: 4 and 4.0, 0.0 and -0.0.
     plain = {
-        name: float(value) + 0.0 if type(value) in (int, float) else value
-        for name, value in describe(config).items()
+        name: float(value) + 0.0 if type(value) in (int, float) else value for name, value in describe(config).items()
     }
     return hashlib.sha256(json.dumps(plain, sort_keys=True).encode()).hexdigest()
 
@@ -225,15 +213,11 @@ def hash_parameters(memory: LateralMemory) -> str:
     Buffers are left out: the running means and the plastic axes move with every training-mode commit,
     which is the same model going on, and not another that was trained otherwise.
     """
-    parameters = {
-        name.removeprefix("_orig_mod."): parameter for name, parameter in memory.named_parameters()
-    }
+    parameters = {name.removeprefix("_orig_mod."): parameter for name, parameter in memory.named_parameters()}
     return checksum_of_tensors(parameters)
 
 
-def require_fit(
-    stored: StoredMemory, memory: LateralMemory, path: str | Path, *, strict: bool
-) -> None:
+def require_fit(stored: StoredMemory, memory: LateralMemory, path: str | Path, *, strict: bool) -> None:
     """Refuse a file that belongs to another memory.
 
     Raises:
@@ -285,6 +269,4 @@ def _differences(saved: Mapping[str, object], config: MemoryConfig) -> str:
 def _require_finite(tensors: Mapping[str, Tensor], owner: str) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
-            raise MemoryFileError(
-                f"{owner} holds a {name} with NaN or infinity in it; go back to one that is finite"
-            )
+            raise MemoryFileError(f"{owner} holds a {name} with NaN or infinity in it; go back to one that is finite")

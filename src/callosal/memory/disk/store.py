@@ -62,9 +62,7 @@ class MemoryStore:
         require_fit(stored, memory, path, strict=strict)
         return stored.state.to(memory.prototypes.device)
 
-    def save(
-        self, user: str, state: MemoryState, memory: LateralMemory, *, notes: str = ""
-    ) -> None:
+    def save(self, user: str, state: MemoryState, memory: LateralMemory, *, notes: str = "") -> None:
         """Write a user's memory, atomically; waits for another writer of the same user.
 
         To read, change and write without losing what another writer did meanwhile, do all of it inside
@@ -76,9 +74,7 @@ class MemoryStore:
             TimeoutError: another writer kept the lock for a minute.
         """
         if len(state) != 1:
-            raise MemoryFileError(
-                f"a state of {len(state)} rows for one user; save each row: state[row]"
-            )
+            raise MemoryFileError(f"a state of {len(state)} rows for one user; save each row: state[row]")
         header = header_of(state, memory, notes=notes, user=user)
         path = self.path(user)
         with self.writing(user):
@@ -124,8 +120,7 @@ class MemoryStore:
                 continue
             if user is None or self.path(user) != path:
                 raise MemoryFileError(
-                    f"{path} says that it is of user {_short(user)}, which belongs elsewhere; "
-                    "move it out of the store"
+                    f"{path} says that it is of user {_short(user)}, which belongs elsewhere; move it out of the store"
                 )
             found.append(user)
         return found

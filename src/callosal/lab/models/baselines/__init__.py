@@ -7,11 +7,7 @@ for :class:`SwitchMixture`, a division of labour) from the literature, rebuilt a
 from callosal.lab.models.baselines.base import SegmentMemory
 from callosal.lab.models.baselines.feed_forward import FeedForward, FeedForwardConfig, NoState
 from callosal.lab.models.baselines.history import FullHistory, FullHistoryConfig, HistoryState
-from callosal.lab.models.baselines.memory_network import (
-    MemoryNetwork,
-    MemoryNetworkConfig,
-    RingState,
-)
+from callosal.lab.models.baselines.memory_network import MemoryNetwork, MemoryNetworkConfig, RingState
 from callosal.lab.models.baselines.mixture import RoutingState, SwitchConfig, SwitchMixture
 from callosal.lab.models.baselines.recurrent import RecurrentConfig, RecurrentTokens, TokenState
 from callosal.lab.models.baselines.titans import TitansConfig, TitansMemory, TitansState

@@ -34,11 +34,7 @@ class AttentionBlock(nn.Module):
 
     def project(
         self, hidden: Float[Tensor, "batch time width"]
-    ) -> tuple[
-        Float[Tensor, "batch time width"],
-        Float[Tensor, "batch time width"],
-        Float[Tensor, "batch time width"],
-    ]:
+    ) -> tuple[Float[Tensor, "batch time width"], Float[Tensor, "batch time width"], Float[Tensor, "batch time width"]]:
         """Return queries, keys and values, heads side by side."""
         maps = self.to_parts.weight.chunk(3)
         views = self.views(self.norm(hidden)).unbind(0)
@@ -55,11 +51,7 @@ class AttentionBlock(nn.Module):
     ) -> Float[Tensor, "batch time width"]:
         """Return what the block adds to ``hidden``. Every query must see at least one key."""
         split = "batch time (head part) -> batch head time part"
-        query, key, value = (
-            rearrange(part, split, head=self.num_heads) for part in (queries, keys, values)
-        )
-        mixed = nn.functional.scaled_dot_product_attention(
-            query, key, value, attn_mask=visible[:, None]
-        )
+        query, key, value = (rearrange(part, split, head=self.num_heads) for part in (queries, keys, values))
+        mixed = nn.functional.scaled_dot_product_attention(query, key, value, attn_mask=visible[:, None])
         change = self.merge(rearrange(mixed, "batch head time part -> batch time (head part)"))
         return change if self.feed is None else change + self.feed(hidden + change)

@@ -36,10 +36,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
 
     @abstractmethod
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: S,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: S, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], S]:
         """Do one segment of at least one row and one token; masked tokens are last, and zero.
 
@@ -110,9 +107,7 @@ class Views(nn.Module):
             filters[role, start] = 1.0
         self.filters = nn.Parameter(filters)
 
-    def forward(
-        self, hidden: Float[Tensor, "batch time width"]
-    ) -> Float[Tensor, "role batch time width"]:
+    def forward(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "role batch time width"]:
         """Return every role's view; before the segment there is nothing."""
         if self.num_lags == 1:
             return hidden.expand(self.num_roles, *hidden.shape)
@@ -123,9 +118,7 @@ class Views(nn.Module):
         )
 
 
-def windows(
-    hidden: Float[Tensor, "batch time width"], num_lags: int
-) -> Float[Tensor, "batch time width lag"]:
+def windows(hidden: Float[Tensor, "batch time width"], num_lags: int) -> Float[Tensor, "batch time width lag"]:
     """Return each token and those before it, the newest first; before the segment there are zeros."""
     history = nn.functional.pad(hidden, (0, 0, num_lags - 1, 0))
     return history.unfold(1, num_lags, 1).flip(-1)
@@ -133,6 +126,4 @@ def windows(
 
 def feed_forward(width: int, inner: int) -> nn.Sequential:
     """Return a pre-norm layer with one hidden layer, of (2 inner + 2) width + inner parameters."""
-    return nn.Sequential(
-        nn.RMSNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width)
-    )
+    return nn.Sequential(nn.RMSNorm(width), nn.Linear(width, inner), nn.GELU(), nn.Linear(inner, width))

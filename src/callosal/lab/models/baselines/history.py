@@ -57,10 +57,7 @@ class HistoryState(RowState):
         selected = super().__getitem__(rows)
         places = (selected.held > 0).any(0)
         return replace(
-            selected,
-            keys=selected.keys[:, places],
-            values=selected.values[:, places],
-            held=selected.held[:, places],
+            selected, keys=selected.keys[:, places], values=selected.values[:, places], held=selected.held[:, places]
         )
 
 
@@ -94,16 +91,11 @@ class FullHistory(SegmentMemory[HistoryState]):
         """Return a history without tokens."""
         new = self.block.merge.weight.new_zeros
         return HistoryState(
-            keys=new(batch_size, 0, self.width),
-            values=new(batch_size, 0, self.width),
-            held=new(batch_size, 0),
+            keys=new(batch_size, 0, self.width), values=new(batch_size, 0, self.width), held=new(batch_size, 0)
         )
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: HistoryState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: HistoryState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], HistoryState]:
         num_steps = hidden.shape[1]
         held = torch.ones_like(hidden[..., 0]) if mask is None else mask.to(hidden.dtype)

@@ -85,15 +85,10 @@ class MemoryNetwork(SegmentMemory[RingState]):
         """Return a memory without items."""
         new, capacity = self.key_ages.new_zeros, self.config.capacity
         views = 1 if self.config.num_lags == 1 else 2
-        return RingState(
-            items=new(batch_size, capacity, views * self.width), held=new(batch_size, capacity)
-        )
+        return RingState(items=new(batch_size, capacity, views * self.width), held=new(batch_size, capacity))
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: RingState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: RingState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], RingState]:
         for_query, for_key, for_value = self.views(self.norm(hidden)).unbind(0)
         query, there = self.maps[0](for_query), state.held[:, None] > 0
@@ -110,10 +105,7 @@ class MemoryNetwork(SegmentMemory[RingState]):
         return self.output(query), self._store(state, item, mask)
 
     def _store(
-        self,
-        state: RingState,
-        seen: Float[Tensor, "batch time view"],
-        mask: Bool[Tensor, "batch time"] | None,
+        self, state: RingState, seen: Float[Tensor, "batch time view"], mask: Bool[Tensor, "batch time"] | None
     ) -> RingState:
         new = torch.ones_like(seen[..., 0]) if mask is None else mask.to(seen.dtype)
         items = torch.cat([state.items, seen], dim=1)
@@ -121,7 +113,4 @@ class MemoryNetwork(SegmentMemory[RingState]):
         # Existing tokens are first in the segment, so the newest end where their count says.
         count = new.sum(-1, dtype=torch.float32).long()
         newest = count[:, None] + torch.arange(self.config.capacity, device=seen.device)
-        return RingState(
-            items=items.take_along_dim(newest[..., None], dim=1),
-            held=held.take_along_dim(newest, dim=1),
-        )
+        return RingState(items=items.take_along_dim(newest[..., None], dim=1), held=held.take_along_dim(newest, dim=1))

@@ -60,10 +60,7 @@ class RoutingState(RowState):
         old tokens, whose gradient is gone, count too.
         """
         num_tokens = self.num_tokens.sum().clamp_min(1.0)
-        fractions, probabilities = (
-            self.chosen.sum(0) / num_tokens,
-            self.probability.sum(0) / num_tokens,
-        )
+        fractions, probabilities = (self.chosen.sum(0) / num_tokens, self.probability.sum(0) / num_tokens)
         alpha = self.alpha.sum() / max(len(self), 1)
         return alpha * len(fractions) * (fractions * probabilities).sum()
 
@@ -87,12 +84,8 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         super().__init__(config.width)
         self.config = config
         width, inner = config.width, config.hidden_width
-        self.router = nn.Sequential(
-            nn.RMSNorm(width), nn.Linear(width, config.num_experts, bias=False)
-        )
-        self.experts = nn.ModuleList(
-            [feed_forward(width, inner) for _ in range(config.num_experts)]
-        )
+        self.router = nn.Sequential(nn.RMSNorm(width), nn.Linear(width, config.num_experts, bias=False))
+        self.experts = nn.ModuleList([feed_forward(width, inner) for _ in range(config.num_experts)])
 
     def blank(self, batch_size: int) -> RoutingState:
         """Return the sums over no tokens."""
@@ -127,27 +120,18 @@ class SwitchMixture(SegmentMemory[RoutingState]):
 
     def _route(
         self, hidden: Float[Tensor, "batch *segment time width"]
-    ) -> tuple[
-        Float[Tensor, "batch *segment time expert"], Float[Tensor, "batch *segment time expert"]
-    ]:
+    ) -> tuple[Float[Tensor, "batch *segment time expert"], Float[Tensor, "batch *segment time expert"]]:
         """Return the router's probabilities and the dispatch."""
         probability = torch.softmax(self.router(hidden), dim=-1)
         expert = probability.argmax(-1, keepdim=True)
         return probability, torch.zeros_like(probability).scatter(-1, expert, 1.0)
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: RoutingState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: RoutingState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], RoutingState]:
         probability, chosen = self._route(hidden)
         answers = torch.stack([expert(hidden) for expert in self.experts], dim=-2)
-        y = einsum(
-            chosen * probability,
-            answers,
-            "batch time expert, batch time expert width -> batch time width",
-        )
+        y = einsum(chosen * probability, answers, "batch time expert, batch time expert width -> batch time width")
         probability, chosen = probability.to(state.chosen.dtype), chosen.to(state.chosen.dtype)
         if mask is not None:
             probability, chosen = probability * mask[..., None], chosen * mask[..., None]

@@ -78,10 +78,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
         return TokenState(tokens=self.start.repeat(batch_size, 1, 1))
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: TokenState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: TokenState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], TokenState]:
         num_steps, num_tokens = hidden.shape[1], self.config.num_tokens
         # The same tokens stand in both places: projected once.

@@ -102,9 +102,7 @@ class TitansMemory(SegmentMemory[TitansState]):
                 # An optional extra, so not at the top.
                 import titans_pytorch.neural_memory as titans  # noqa: PLC0415 # pyright: ignore[reportMissingImports]
         except ImportError as error:
-            raise ImportError(
-                "TitansMemory needs titans-pytorch: pip install 'callosal[rivals]'"
-            ) from error
+            raise ImportError("TitansMemory needs titans-pytorch: pip install 'callosal[rivals]'") from error
 
         super().__init__(config.width)
         self.config = config
@@ -137,10 +135,7 @@ class TitansMemory(SegmentMemory[TitansState]):
         return TitansState(weights=weights, momentum=torch.zeros_like(weights))
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: TitansState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: TitansState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], TitansState]:
         if mask is not None and not mask.all():
             raise ValueError(
@@ -158,14 +153,10 @@ class TitansMemory(SegmentMemory[TitansState]):
         num_rows = len(hidden)
         base = weights if self.config.renew else self._by_name(self.blank(num_rows).weights)
         seen = hidden if self.config.num_lags == 1 else self.views(hidden)
-        y, after = self.neural(
-            seen, state=self._package_state(0, base, None, (weights, momenta), None)
-        )
+        y, after = self.neural(seen, state=self._package_state(0, base, None, (weights, momenta), None))
         weights, momenta = after.states
         momentum = {name: tensor[0] for name, tensor in momenta.items()}
-        return y, TitansState(
-            weights=self._joined(weights, num_rows), momentum=self._joined(momentum, num_rows)
-        )
+        return y, TitansState(weights=self._joined(weights, num_rows), momentum=self._joined(momentum, num_rows))
 
     def _by_name(self, joined: Float[Tensor, "batch weight"]) -> dict[str, Tensor]:
         """Take a state's vectors apart, heads folded into the batch: rows first, then their heads."""
@@ -173,13 +164,9 @@ class TitansMemory(SegmentMemory[TitansState]):
         parts = joined.split([shape.numel() for shape in shapes], dim=1)
         return {
             name: part.reshape(-1, *shape[1:])
-            for name, shape, part in zip(
-                self.neural.memory_model_parameter_names, shapes, parts, strict=True
-            )
+            for name, shape, part in zip(self.neural.memory_model_parameter_names, shapes, parts, strict=True)
         }
 
-    def _joined(
-        self, tensors: Mapping[str, Tensor], num_rows: int
-    ) -> Float[Tensor, "batch weight"]:
+    def _joined(self, tensors: Mapping[str, Tensor], num_rows: int) -> Float[Tensor, "batch weight"]:
         names = self.neural.memory_model_parameter_names
         return torch.cat([tensors[name].reshape(num_rows, -1) for name in names], dim=1)

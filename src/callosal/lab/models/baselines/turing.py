@@ -82,15 +82,10 @@ class TuringMemory(SegmentMemory[TuringState]):
         """Return the learned start for every row."""
         weights = torch.softmax(self.start_logits, dim=-1)
         # Copied, so that an optimiser step does not move a state that exists.
-        return TuringState(
-            memory=self.start.repeat(batch_size, 1, 1), weights=weights.repeat(batch_size, 1, 1)
-        )
+        return TuringState(memory=self.start.repeat(batch_size, 1, 1), weights=weights.repeat(batch_size, 1, 1))
 
     def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: TuringState,
-        mask: Bool[Tensor, "batch time"] | None,
+        self, hidden: Float[Tensor, "batch time width"], state: TuringState, mask: Bool[Tensor, "batch time"] | None
     ) -> tuple[Float[Tensor, "batch time width"], TuringState]:
         keys, gates, erase, add = self._heads(hidden)
         # Under autocast they come in a lower precision than the state's, and lerp wants one.
@@ -122,9 +117,7 @@ class TuringMemory(SegmentMemory[TuringState]):
         """Return keys as long as their strength, gates, erasers and additions of all tokens."""
         width, lagged = self.width, windows(self.norm(hidden), self.config.num_lags)
         seen = rearrange(lagged, "batch time width lag -> batch time (lag width)")
-        keys, erase, add, strength, gates = self.controller(seen).split(
-            [2 * width, width, width, 2, 2], dim=-1
-        )
+        keys, erase, add, strength, gates = self.controller(seen).split([2 * width, width, width, 2, 2], dim=-1)
         keys = rearrange(keys, "batch time (head width) -> batch time head width", head=2)
         keys = unit_norm(keys) * softplus(strength)[..., None]
         return keys, gates.sigmoid()[..., None], erase.sigmoid()[:, :, None], add[:, :, None]

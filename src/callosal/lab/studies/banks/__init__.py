@@ -5,11 +5,4 @@ from callosal.lab.studies.banks.figures import FIGURES, summary
 from callosal.lab.studies.banks.tables import derive, tables
 from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
 
-LAYOUT = Layout.read(
-    __name__,
-    tables=tables,
-    off_recipe=RUN_COLUMNS,
-    figures=FIGURES,
-    summary=summary,
-    derive=derive,
-)
+LAYOUT = Layout.read(__name__, tables=tables, off_recipe=RUN_COLUMNS, figures=FIGURES, summary=summary, derive=derive)

@@ -38,14 +38,9 @@ def own_banks(study: Study) -> Figure | None:
         marks.append(Dots(place=place, values=values, reach=reach))
     panel = Panel(
         marks=marks,
-        x=percent(
-            "share of a domain's tokens that its own bank takes, mean over domains",
-            limits=(0.0, 1.0),
-        ),
+        x=percent("share of a domain's tokens that its own bank takes, mean over domains", limits=(0.0, 1.0)),
         y=Axis(ticks=range(len(found)), names=list(found), limits=(len(found) - 0.4, -0.6)),
-        references=[
-            Reference(at=limit_of(__package__ or "", "banks-{each}-of-{each}"), is_vertical=True)
-        ],
+        references=[Reference(at=limit_of(__package__ or "", "banks-{each}-of-{each}"), is_vertical=True)],
     )
     return draw([[panel]], (9.0, 0.42 * len(found) + 1.3))
 
@@ -74,19 +69,10 @@ def shares(study: Study) -> Figure | None:
             names = domain_names(runs[seed].config)
             line.append(
                 Panel(
-                    marks=[
-                        Heat(
-                            table=table[:, order],
-                            colours=SHARE,
-                            bar="mean share of a bank",
-                            gaps=False,
-                        )
-                    ],
+                    marks=[Heat(table=table[:, order], colours=SHARE, bar="mean share of a bank", gaps=False)],
                     title="" if panels else f"seed {seed}",
                     x=Axis(label=f"own bank {100 * share:.0f} %", ticks=()),
-                    y=Axis(
-                        ticks=range(len(names)) if not line else (), names=names if not line else ()
-                    ),
+                    y=Axis(ticks=range(len(names)) if not line else (), names=names if not line else ()),
                 )
             )
         if any(panel is not None for panel in line):

@@ -10,16 +10,7 @@ DOMAINS = {
     2: ("cipher", "arithmetic"),
     3: ("cipher", "arithmetic", "reversal"),
     4: ("cipher", "cipher", "arithmetic", "reversal"),
-    8: (
-        "cipher",
-        "cipher",
-        "arithmetic",
-        "multiplication",
-        "reversal",
-        "copying",
-        "parity",
-        "counting",
-    ),
+    8: ("cipher", "cipher", "arithmetic", "multiplication", "reversal", "copying", "parity", "counting"),
 }
 # As many banks as domains, fewer, and more.
 BANKS_AND_DOMAINS = ((3, 3), (4, 4), (8, 8), (2, 4), (4, 2), (4, 3), (8, 4))

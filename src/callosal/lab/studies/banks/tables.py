@@ -18,9 +18,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
     """Give the share of each domain's own bank, for the domains that have one."""
     table = bank_shares(run)
     if table is not None:
-        for domain, row, bank in zip(
-            domain_names(run.config), table, own_banks(table), strict=True
-        ):
+        for domain, row, bank in zip(domain_names(run.config), table, own_banks(table), strict=True):
             if bank is not None:
                 yield {"measure": "own-bank share", "domain": domain, "value": float(row[bank])}
 
@@ -60,11 +58,7 @@ def tables(study: Study) -> list[Table]:
         num_banks, num_domains = first_shape(study, cell)
         most = f"{min(num_banks, num_domains) / num_domains:.2f}"
         rows.append(([cell, most], study.where(arm=cell)))
-    used = {
-        "own-bank share": OWN,
-        "I(bank; domain)": of("information"),
-        "dominance": of("dominance"),
-    }
+    used = {"own-bank share": OWN, "I(bank; domain)": of("information"), "dominance": of("dominance")}
     by_seed = {f"seed {seed}": _of_seed(seed) for seed in study.seeds}
     return [
         grid(

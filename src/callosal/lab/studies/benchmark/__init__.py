@@ -4,11 +4,4 @@ from callosal.lab.report.layout import Layout
 from callosal.lab.studies.benchmark.figures import FIGURES, summary
 from callosal.lab.studies.benchmark.tables import RUN_COLUMNS, derive, tables
 
-LAYOUT = Layout.read(
-    __name__,
-    tables=tables,
-    off_recipe=RUN_COLUMNS,
-    figures=FIGURES,
-    summary=summary,
-    derive=derive,
-)
+LAYOUT = Layout.read(__name__, tables=tables, off_recipe=RUN_COLUMNS, figures=FIGURES, summary=summary, derive=derive)

@@ -8,22 +8,9 @@ from jaxtyping import Float
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import (
-    eigenvalues,
-    has_curve,
-    recall_lines,
-    recall_sentence,
-    training_lines,
-)
+from callosal.lab.report.curves import eigenvalues, has_curve, recall_lines, recall_sentence, training_lines
 from callosal.lab.report.layout import figure
-from callosal.lab.report.marks import (
-    ARM_COLOURS,
-    ARM_MARKERS,
-    BANK_COLOURS,
-    INK,
-    Bars,
-    Heat,
-)
+from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, BANK_COLOURS, INK, Bars, Heat
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent, words
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import Study, of
@@ -62,9 +49,7 @@ def retention(study: Study) -> Figure | None:
     panel = Panel(
         marks=recall_lines(study, arms, ARM_COLOURS, ARM_MARKERS),
         title=textwrap.fill(summary(study), 78),
-        x=counts(
-            "arithmetic segments read and written since the cipher was shown", study.marks()[-1]
-        ),
+        x=counts("arithmetic segments read and written since the cipher was shown", study.marks()[-1]),
         y=percent("letters recalled"),
         references=[chance_line(study)],
         is_labelled=True,
@@ -87,17 +72,12 @@ def losses(study: Study) -> Figure | None:
         panels.append(
             Panel(
                 marks=training_lines(
-                    study,
-                    study.arms,
-                    f"{kind}_loss",
-                    lambda found: np.maximum(found, LEAST_LOSS),
-                    mean="geometric",
+                    study, study.arms, f"{kind}_loss", lambda found: np.maximum(found, LEAST_LOSS), mean="geometric"
                 ),
                 title=f"{domain} loss",
                 x=_STEPS,
                 y=Axis(label="cross-entropy, nats", scale="log"),
-                references=[Reference(at=chance, text=text, is_above=True, on_right=True)]
-                * is_first,
+                references=[Reference(at=chance, text=text, is_above=True, on_right=True)] * is_first,
                 is_labelled=is_first,
             )
         )
@@ -115,9 +95,7 @@ def lateralization(study: Study) -> Figure | None:
     upper, lower = [], []
     for arm in arms:
         sides = [
-            training_lines(
-                study, [arm], "separation", lambda f, d=d: f[:, :, d], dash=dash, mean=None
-            )
+            training_lines(study, [arm], "separation", lambda f, d=d: f[:, :, d], dash=dash, mean=None)
             for d, dash in enumerate(("-", "--"))
         ]
         upper.append(
@@ -146,8 +124,7 @@ def lateralization(study: Study) -> Figure | None:
         [upper, lower],
         (3.0 * max(len(arms), 2), 5.0),
         legend=[
-            Key(name=f"{d}, one line per seed", dash=s)
-            for s, d in zip(("-", "--"), BENCHMARK_DOMAINS, strict=True)
+            Key(name=f"{d}, one line per seed", dash=s) for s, d in zip(("-", "--"), BENCHMARK_DOMAINS, strict=True)
         ],
         place="outside upper left",
         share=("col", "row"),
@@ -165,10 +142,7 @@ def shares(study: Study) -> Figure | None:
         runs, marks, centres = study.where(arm=arm), [], []
         for place, domain in enumerate(BENCHMARK_DOMAINS):
             places = place * (len(runs) + 1.0) + np.arange(len(runs))
-            shares = [
-                study.values(of("share", domain, bank=bank), runs)
-                for bank in range(len(BANK_COLOURS))
-            ]
+            shares = [study.values(of("share", domain, bank=bank), runs) for bank in range(len(BANK_COLOURS))]
             floor = np.zeros(len(runs))
             for bank, values in enumerate(values for values in shares if values):
                 look = {"places": places.tolist(), "bottoms": floor, "colour": BANK_COLOURS[bank]}
@@ -186,9 +160,7 @@ def shares(study: Study) -> Figure | None:
                 )
             )
     names = [bank_name(bank, most_banks) for bank in range(most_banks)]
-    keys = [
-        Key(name=n, colour=c, marker="patch") for n, c in zip(names, BANK_COLOURS, strict=False)
-    ]
+    keys = [Key(name=n, colour=c, marker="patch") for n, c in zip(names, BANK_COLOURS, strict=False)]
     return draw([panels], (3.0 * max(len(panels), 2), 3.8), legend=keys, share=(False, True))
 
 
@@ -247,9 +219,7 @@ def memory(study: Study) -> Figure | None:
                 title=f"{SIGN_LABELS.get(run.arm, run.arm)} (seed {run.seed})",
                 colour=ARM_COLOURS.get(run.arm, INK),
                 x=words(steps, angle=35.0),
-                y=Axis(
-                    ticks=centres, names=[bank_name(bank, num_banks) for bank in range(num_banks)]
-                ),
+                y=Axis(ticks=centres, names=[bank_name(bank, num_banks) for bank in range(num_banks)]),
                 references=borders,
             )
         )

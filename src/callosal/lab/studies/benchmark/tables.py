@@ -28,11 +28,7 @@ LOSSES = {
     "recall": of("accuracy", "episodic"),
 }
 SIDES = {"D_sep cipher": of("D_sep", "cipher"), "D_sep arithm.": of("D_sep", "arithmetic")}
-BANKS = {
-    "P_ct": of("P_ct"),
-    "dominance": of("dominance"),
-    "I(bank; domain)": of("information"),
-}
+BANKS = {"P_ct": of("P_ct"), "dominance": of("dominance"), "I(bank; domain)": of("information")}
 # Losses and banks of single runs on the cipher and arithmetic, as far as every study has them.
 RUN_COLUMNS: dict[str, Cell] = {
     **columns(each, LOSSES),
@@ -78,8 +74,6 @@ def tables(study: Study) -> list[Table]:
             num_labels=1,
         ),
         retention_table(
-            study,
-            "arm",
-            "Share of the cipher's letters answered rightly after so many arithmetic segments.",
+            study, "arm", "Share of the cipher's letters answered rightly after so many arithmetic segments."
         ),
     ]

@@ -5,10 +5,4 @@ from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
 from callosal.lab.studies.capacity.figures import FIGURES, summary
 from callosal.lab.studies.capacity.tables import tables
 
-LAYOUT = Layout.read(
-    __name__,
-    tables=tables,
-    off_recipe=RUN_COLUMNS,
-    figures=FIGURES,
-    summary=summary,
-)
+LAYOUT = Layout.read(__name__, tables=tables, off_recipe=RUN_COLUMNS, figures=FIGURES, summary=summary)

@@ -21,8 +21,7 @@ def summary(study: Study) -> str:
         if len(known):
             (first, last), (few, many) = known.index[[0, -1]], known.iloc[[0, -1]]
             parts.append(
-                f"{pairs} pairs, {100 * few:.0f}{_PERCENT} in {first} slots "
-                f"and {100 * many:.0f}{_PERCENT} in {last}"
+                f"{pairs} pairs, {100 * few:.0f}{_PERCENT} in {first} slots and {100 * many:.0f}{_PERCENT} in {last}"
             )
     return f"Recall of the cipher: {'; '.join(parts)}"
 
@@ -51,11 +50,7 @@ def capacity(study: Study) -> Figure | None:
             Panel(
                 marks=[heat],
                 title=title,
-                x=Axis(
-                    label="slots a bank",
-                    ticks=range(len(table.columns)),
-                    names=[*map(str, table.columns)],
-                ),
+                x=Axis(label="slots a bank", ticks=range(len(table.columns)), names=[*map(str, table.columns)]),
                 y=Axis(label="" if panels else "pairs", ticks=range(len(names)), names=names),
             )
         )
@@ -64,9 +59,7 @@ def capacity(study: Study) -> Figure | None:
 
 def _recall(study: Study, quantity: Quantity) -> pd.DataFrame:
     """Return the mean recall by pairs (rows) and slots (columns); NaN where nothing was run."""
-    runs = study.runs.assign(
-        value=study.series(quantity).reindex(study.runs.index, fill_value=np.nan)
-    )
+    runs = study.runs.assign(value=study.series(quantity).reindex(study.runs.index, fill_value=np.nan))
     return runs.pivot_table(index="num_letters", columns="num_slots", values="value", dropna=False)
 
 

@@ -15,11 +15,7 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
             seed,
             memory=small_memory(num_slots=slots),
             # Every letter is shown twice, whatever their number.
-            episodes=EpisodeConfig(
-                num_letters=pairs,
-                pairs_per_segment=min(pairs, 8),
-                num_rounds=max(2, pairs // 4),
-            ),
+            episodes=EpisodeConfig(num_letters=pairs, pairs_per_segment=min(pairs, 8), num_rounds=max(2, pairs // 4)),
         )
         for seed in seeds
         for pairs in (4, 8, 16)

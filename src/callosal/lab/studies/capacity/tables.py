@@ -6,14 +6,9 @@ from callosal.lab.report.tables import Table, columns, grid, mean, number, recal
 
 def tables(study: Study) -> list[Table]:
     """Return recall by pairs and slots."""
-    shapes = sorted(
-        {(run.factors["num_letters"], run.factors["num_slots"]) for run in study.records}
-    )
+    shapes = sorted({(run.factors["num_letters"], run.factors["num_slots"]) for run in study.records})
     rows = [
-        (
-            [str(pairs), str(slots), number(1 / pairs)],
-            study.where(num_letters=pairs, num_slots=slots),
-        )
+        ([str(pairs), str(slots), number(1 / pairs)], study.where(num_letters=pairs, num_slots=slots))
         for pairs, slots in shapes
     ]
     shown = {"cipher loss": of("loss", "episodic"), "recall": of("accuracy", "episodic")}

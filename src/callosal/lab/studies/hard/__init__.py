@@ -6,10 +6,5 @@ from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
 from callosal.lab.studies.hard.figures import cells, summary
 
 LAYOUT = Layout.read(
-    __name__,
-    tables=cell_tables,
-    off_recipe=RUN_COLUMNS,
-    figures=(cells,),
-    summary=summary,
-    as_claimed=True,
+    __name__, tables=cell_tables, off_recipe=RUN_COLUMNS, figures=(cells,), summary=summary, as_claimed=True
 )

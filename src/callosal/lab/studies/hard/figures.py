@@ -18,10 +18,7 @@ def summary(study: Study) -> str:
     found = [
         cell
         for cell in study.arms
-        if all(
-            (run.get("smaller |D_sep|") or -1.0) >= LATERALIZED
-            for run in study.records_of(study.where(arm=cell))
-        )
+        if all((run.get("smaller |D_sep|") or -1.0) >= LATERALIZED for run in study.records_of(study.where(arm=cell)))
     ]
     which = ", ".join(found) if found else "none"
     return (
@@ -69,10 +66,7 @@ def cells(study: Study) -> Figure | None:
             (recall, f"recall after {most:,} segments", (0.0, 1.0), []),
         )
     ]
-    keys = [
-        Key(name=name, colour=DOMAIN_COLOURS[domain % 4], marker="o")
-        for domain, name in enumerate(names)
-    ]
+    keys = [Key(name=name, colour=DOMAIN_COLOURS[domain % 4], marker="o") for domain, name in enumerate(names)]
     size = (11.0, 1.3 + 0.42 * len(cells))
     return draw([panels], size, legend=[*keys, Key(name="mean", marker="|")], share=(False, True))
 

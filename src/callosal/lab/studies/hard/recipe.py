@@ -19,9 +19,7 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
         ("cipher 10% s=+0", EpisodeConfig(num_rounds=1, repeats=(1, 9)), 0.0),
         ("cipher 90%", EpisodeConfig(num_rounds=1, repeats=(9, 1)), -1.0),
     ]
-    rows += [
-        (f"mixed {share:g}", EpisodeConfig(mixing=share), -1.0) for share in (0.125, 0.25, 0.5)
-    ]
+    rows += [(f"mixed {share:g}", EpisodeConfig(mixing=share), -1.0) for share in (0.125, 0.25, 0.5)]
     return [
         small("hard", cell, seed, memory=small_memory(sign=sign), episodes=episodes)
         for seed in seeds

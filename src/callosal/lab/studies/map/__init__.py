@@ -8,9 +8,7 @@ from callosal.lab.studies.map.figures import FIGURES, summary
 from callosal.lab.studies.map.measures import derive
 
 # The default's gain comes first.
-_PLANE = [
-    plane_cell(sign, gain) for gain in sorted(GAINS, key=lambda g: (g != 4.0, g)) for sign in SIGNS
-]
+_PLANE = [plane_cell(sign, gain) for gain in sorted(GAINS, key=lambda g: (g != 4.0, g)) for sign in SIGNS]
 _OTHERS = [cell_name(sign, note) for note in VARIANTS for sign in SIGNS]
 
 LAYOUT = Layout.read(

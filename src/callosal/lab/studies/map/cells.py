@@ -33,9 +33,7 @@ VARIANTS = {
     "slots": Variant("slots drive", SIGNS, {"drive": "slots"}),
     "slots gain=8": Variant("slots drive, gain 8", ENDS, {"drive": "slots", "gain": 8.0}),
     "no-homeostasis": Variant("no homeostasis", SIGNS, {"homeostasis": False}),
-    "no-homeostasis gain=1": Variant(
-        "no homeostasis, gain 1", ENDS, {"homeostasis": False, "gain": 1.0}
-    ),
+    "no-homeostasis gain=1": Variant("no homeostasis, gain 1", ENDS, {"homeostasis": False, "gain": 1.0}),
     "token": Variant("token as context", ENDS, {"context": "token"}),
     "carry=0.5": Variant("context carried, 0.5", ENDS, {"carry": 0.5}),
     "carry=0.9": Variant("context carried, 0.9", ENDS, {"carry": 0.9}),

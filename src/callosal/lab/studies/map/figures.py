@@ -11,20 +11,7 @@ from matplotlib.figure import Figure
 from callosal.lab.report.claims import SMALLEST_LOSS
 from callosal.lab.report.curves import eigenvalues, training_lines
 from callosal.lab.report.layout import figure
-from callosal.lab.report.marks import (
-    AMOUNT,
-    BLUE,
-    GREEN,
-    INK,
-    ORANGE,
-    RED,
-    SIDES,
-    SKY,
-    Heat,
-    Line,
-    Mark,
-    Points,
-)
+from callosal.lab.report.marks import AMOUNT, BLUE, GREEN, INK, ORANGE, RED, SIDES, SKY, Heat, Line, Mark, Points
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw, words
 from callosal.lab.report.study import LATERALIZED, Quantity, Study, of
 from callosal.lab.studies.map.cells import DEFAULT, ENDS, SIGNS, VARIANTS, cell_name
@@ -71,9 +58,7 @@ def plane(study: Study) -> Figure | None:
         if quantity == _SMALLER:
             notes = [[_lateralized(study, sign, row) for sign in signs] for row in rows]
         table = _table(study, quantity, rows, signs)
-        panels.append(
-            _heat_panel(title, heat(table, notes), signs, [f"{gain:g}" for gain in gains])
-        )
+        panels.append(_heat_panel(title, heat(table, notes), signs, [f"{gain:g}" for gain in gains]))
     panels = [[*panels[:3]], [*panels[3:]]]
     return draw(panels, (11.0, 6.6), share=(True, True))
 
@@ -90,13 +75,7 @@ def strips(study: Study) -> Figure | None:
     shown = [measure for n, measure in enumerate(_measures(study)) if n in (0, 1, 5)]
     labels = [variant.label for variant in rows]
     panels = [
-        _heat_panel(
-            title,
-            heat(_table(study, quantity, [v.factors for v in rows], signs), None),
-            signs,
-            labels,
-            "",
-        )
+        _heat_panel(title, heat(_table(study, quantity, [v.factors for v in rows], signs), None), signs, labels, "")
         for title, quantity, heat in shown
     ]
     return draw([panels], (11.0, 0.8 + 0.46 * len(rows)), share=(True, True))
@@ -119,16 +98,8 @@ def threshold(study: Study) -> Figure | None:
     names = [f"\N{LESS-THAN OR EQUAL TO} {LEAST_STRENGTH:g}", *(f"{tick:g}" for tick in ticks[1:])]
     panels = []
     for condition, title, label in (
-        (
-            "start",
-            "$W_s$ as the sign starts it:  $x = g\\,(1 - s)^2$",
-            "$x$ at the start of training",
-        ),
-        (
-            "learned",
-            "$W_s$ as it was learned:  $x = g\\,w^2$",
-            "$x$, with $w$ the differential mode of the last $W_s$",
-        ),
+        ("start", "$W_s$ as the sign starts it:  $x = g\\,(1 - s)^2$", "$x$ at the start of training"),
+        ("learned", "$W_s$ as it was learned:  $x = g\\,w^2$", "$x$, with $w$ the differential mode of the last $W_s$"),
     ):
         marks: list[Mark] = [predicted]
         for runs, is_filled in ((learned, True), (frozen, False)):
@@ -150,34 +121,18 @@ def threshold(study: Study) -> Figure | None:
             Panel(
                 marks=marks,
                 title=title,
-                x=Axis(
-                    label=label,
-                    scale="log",
-                    limits=(LEAST_STRENGTH * 0.85, 40.0),
-                    ticks=ticks,
-                    names=names,
-                ),
-                y=Axis(
-                    label="|$D_{sep}$|, mean of both domains",
-                    limits=(-0.03, 1.08),
-                ),
+                x=Axis(label=label, scale="log", limits=(LEAST_STRENGTH * 0.85, 40.0), ticks=ticks, names=names),
+                y=Axis(label="|$D_{sep}$|, mean of both domains", limits=(-0.03, 1.08)),
                 references=[
                     Reference(at=1.0, text="threshold", is_vertical=True, on_right=True),
-                    Reference(
-                        at=SATURATION, text=f"D = {LATERALIZED:g}", is_vertical=True, on_right=True
-                    ),
+                    Reference(at=SATURATION, text=f"D = {LATERALIZED:g}", is_vertical=True, on_right=True),
                 ],
             )
         )
     signs = sorted({*learned["sign"], *frozen["sign"]})
     keys = [Key(name=f"s = {signed(sign)}", colour=_colour(sign), marker="o") for sign in signs]
     keys += [Key(name="$W_s$ frozen", marker="D", is_filled=False)] * bool(len(frozen))
-    return draw(
-        [panels],
-        (11.0, 4.6),
-        legend=[*keys, Key(name="predicted, $D=\\tanh(xD)$")],
-        share=(False, True),
-    )
+    return draw([panels], (11.0, 4.6), legend=[*keys, Key(name="predicted, $D=\\tanh(xD)$")], share=(False, True))
 
 
 @figure("W_s as it learns")
@@ -193,11 +148,7 @@ def modes(study: Study) -> Figure | None:
             line
             for n, colour in enumerate(MODE_COLOURS)
             for line in training_lines(
-                study,
-                [cell_name(sign)],
-                "coupling",
-                lambda w, n=n: eigenvalues(w)[n],
-                colour=colour,
+                study, [cell_name(sign)], "coupling", lambda w, n=n: eigenvalues(w)[n], colour=colour
             )
         ]
         if marks:
@@ -273,9 +224,7 @@ def _variant(study: Study, factors: Mapping[str, Any]) -> pd.DataFrame:
     return study.where(None, **{**DEFAULT, **factors})
 
 
-def _table(
-    study: Study, quantity: Quantity, rows: Sequence[Mapping[str, Any]], signs: Sequence[float]
-) -> np.ndarray:
+def _table(study: Study, quantity: Quantity, rows: Sequence[Mapping[str, Any]], signs: Sequence[float]) -> np.ndarray:
     """Return the mean over seeds of each row's cell at each sign; NaN without runs."""
     found = np.full((len(rows), len(signs)), np.nan)
     for n, factors in enumerate(rows):
@@ -292,11 +241,7 @@ def _measures(study: Study) -> list[tuple[str, Quantity, Callable[..., Heat]]]:
 
     def heat(low: float, high: float, colours: Colormap = AMOUNT) -> Callable[..., Heat]:
         return lambda table, notes: Heat(
-            table=table,
-            colours=colours,
-            norm=Normalize(low, high),
-            text=_short,
-            notes=notes,
+            table=table, colours=colours, norm=Normalize(low, high), text=_short, notes=notes
         )
 
     def losses(table: np.ndarray, _: object) -> Heat:
@@ -314,9 +259,7 @@ def _measures(study: Study) -> list[tuple[str, Quantity, Callable[..., Heat]]]:
     ]
 
 
-def _heat_panel(
-    title: str, heat: Heat, signs: Sequence[float], rows: Sequence[str], label: str = "gain $g$"
-) -> Panel:
+def _heat_panel(title: str, heat: Heat, signs: Sequence[float], rows: Sequence[str], label: str = "gain $g$") -> Panel:
     columns = words([signed(sign) for sign in signs])
     return Panel(
         marks=[heat],

@@ -43,13 +43,7 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
 
 def run_of(cell: Cell, seed: int) -> RunConfig:
     """Return a cell's run."""
-    return small(
-        "map",
-        cell.name,
-        seed,
-        memory=small_memory(**cell.memory),
-        episodes=EpisodeConfig(**cell.episodes),
-    )
+    return small("map", cell.name, seed, memory=small_memory(**cell.memory), episodes=EpisodeConfig(**cell.episodes))
 
 
 def _cell(sign: float, note: str = "", **factors: Any) -> Cell:

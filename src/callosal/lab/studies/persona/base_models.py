@@ -58,9 +58,7 @@ class HostConfig:
         if self.kind not in HOSTS:
             raise ValueError(f"HostConfig.kind is {self.kind!r}; it must be one of {HOSTS}")
         if self.width % self.num_heads:
-            raise ValueError(
-                f"HostConfig.num_heads is {self.num_heads}; it must divide the width ({self.width})"
-            )
+            raise ValueError(f"HostConfig.num_heads is {self.num_heads}; it must divide the width ({self.width})")
 
 
 def persona_tokenizer() -> Tokenizer:
@@ -132,17 +130,10 @@ def text_step(
         if reading == "turns":
             rows = [(turn,) for turns in rows for turn in turns]
     (text,) = collate_conversations([[tokenized(turns, encode)] for turns in rows])
-    logits: Tensor = model(
-        input_ids=text["input_ids"], attention_mask=text["attention_mask"], use_cache=False
-    ).logits
+    logits: Tensor = model(input_ids=text["input_ids"], attention_mask=text["attention_mask"], use_cache=False).logits
     words = text["input_ids"].masked_fill(text["attention_mask"] == 0, UNSCORED)
     losses = [
-        torch.nn.functional.cross_entropy(
-            logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=UNSCORED
-        )
+        torch.nn.functional.cross_entropy(logits[:, :-1].flatten(0, 1), labels[:, 1:].flatten(), ignore_index=UNSCORED)
         for labels in (words, text["labels"])
     ]
-    return sum(losses, torch.zeros(())), lambda: {
-        "text_loss": losses[0].item(),
-        "answer_loss": losses[1].item(),
-    }
+    return sum(losses, torch.zeros(())), lambda: {"text_loss": losses[0].item(), "answer_loss": losses[1].item()}

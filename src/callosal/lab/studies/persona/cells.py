@@ -18,6 +18,4 @@ VARIANTS = {
     "one bank": "Llama, one bank",
     "facts and questions apart": "Llama, apart",
 }
-CELLS: tuple[str, ...] = tuple(
-    dict.fromkeys((*MAIN.values(), *LAYERS.values(), *VARIANTS.values()))
-)
+CELLS: tuple[str, ...] = tuple(dict.fromkeys((*MAIN.values(), *LAYERS.values(), *VARIANTS.values())))

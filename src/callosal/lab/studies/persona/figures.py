@@ -12,14 +12,7 @@ from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Dots
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.studies.persona.cells import HOSTS, LAYERS, NUM_LAYERS
-from callosal.lab.studies.persona.measures import (
-    BETWEEN,
-    FACTS,
-    chance_of,
-    main_cells,
-    trained_for,
-    variant_cells,
-)
+from callosal.lab.studies.persona.measures import BETWEEN, FACTS, chance_of, main_cells, trained_for, variant_cells
 from callosal.lab.studies.persona.tables import ABOUT_FACTS, OF_RULES, P_CT, RECALL
 
 # Okabe and Ito's for the variants, others for the base models, whose memories are trained for longer.
@@ -56,8 +49,7 @@ def summary(study: Study) -> str:
         known, reset = (100 * float(np.mean(values)) if values else np.nan for values in both)
         if np.isfinite(known) and np.isfinite(reset):
             parts.append(
-                f"{host} answers {known:.0f}{_PERCENT} rightly, and {reset:.0f}{_PERCENT} "
-                "with its memory reset"
+                f"{host} answers {known:.0f}{_PERCENT} rightly, and {reset:.0f}{_PERCENT} with its memory reset"
             )
     guess = chance_of(study)
     behind = "" if guess is None else f" (chance {100 * guess:.3g}{_PERCENT})"
@@ -102,32 +94,19 @@ def layers(study: Study) -> Figure | None:
         return None
     guess = chance_of(study)
     layers = Axis(
-        label="memory attached behind layer, counted from 0",
-        limits=(-0.4, NUM_LAYERS - 0.6),
-        ticks=range(NUM_LAYERS),
+        label="memory attached behind layer, counted from 0", limits=(-0.4, NUM_LAYERS - 0.6), ticks=range(NUM_LAYERS)
     )
 
     def columns(quantity: Quantity) -> list[Dots]:
-        look = {
-            "colour": COLOURS["inhibitory"],
-            "marker": "o",
-            "has_interval": True,
-            "is_column": True,
-        }
-        return [
-            Dots(place=layer, values=study.values(quantity, runs), **look)
-            for layer, runs in cells.items()
-        ]
+        look = {"colour": COLOURS["inhibitory"], "marker": "o", "has_interval": True, "is_column": True}
+        return [Dots(place=layer, values=study.values(quantity, runs), **look) for layer, runs in cells.items()]
 
     recall = Panel(
         marks=columns(RECALL),
         title=f"Llama, {trained_for(pd.concat(found))}",
         x=layers,
         y=percent("facts known in the next session"),
-        references=[
-            Reference(at=KNOWN, dash="--"),
-            *([] if guess is None else [_chance(guess)]),
-        ],
+        references=[Reference(at=KNOWN, dash="--"), *([] if guess is None else [_chance(guess)])],
     )
     outside = Panel(
         marks=columns(P_CT),
@@ -181,15 +160,9 @@ def learning(study: Study) -> Figure | None:
     for title, cells in _groups(study).items():
         lines = []
         for name, runs in cells.items():
-            look = {
-                "name": SHORT.get(name, name),
-                "colour": COLOURS[SHORT.get(name, name)],
-                "mean": "geometric",
-            }
+            look = {"name": SHORT.get(name, name), "colour": COLOURS[SHORT.get(name, name)], "mean": "geometric"}
             arms = runs["arm"].unique().tolist()
-            lines += training_lines(
-                study, arms, "loss", lambda f: np.maximum(f, LEAST_LOSS), **look
-            )
+            lines += training_lines(study, arms, "loss", lambda f: np.maximum(f, LEAST_LOSS), **look)
         if lines:
             panels.append(
                 Panel(
@@ -225,12 +198,7 @@ def _conditions(
     return Panel(
         marks=marks,
         x=percent(below, limits=(-0.02, 1.02)),
-        y=Axis(
-            label=label,
-            limits=(len(quantities) - 0.5, -0.5),
-            ticks=range(len(quantities)),
-            names=list(quantities),
-        ),
+        y=Axis(label=label, limits=(len(quantities) - 0.5, -0.5), ticks=range(len(quantities)), names=list(quantities)),
         references=references,
     )
 
@@ -238,17 +206,11 @@ def _conditions(
 def _groups(study: Study) -> dict[str, dict[str, pd.DataFrame]]:
     """Return the runs of the base models' own cells, and of the variants."""
     groups = {"base models": main_cells(study), "Llama": variant_cells(study)}
-    return {
-        f"{title}, {trained_for(pd.concat(cells.values()))}": cells
-        for title, cells in groups.items()
-        if cells
-    }
+    return {f"{title}, {trained_for(pd.concat(cells.values()))}": cells for title, cells in groups.items() if cells}
 
 
 def _chance(guess: float, *, is_vertical: bool = False) -> Reference:
-    return Reference(
-        at=guess, text=f"chance, {100 * guess:.3g} %", is_vertical=is_vertical, is_above=True
-    )
+    return Reference(at=guess, text=f"chance, {100 * guess:.3g} %", is_vertical=is_vertical, is_above=True)
 
 
 FIGURES = (answers, layers, retention, learning)

@@ -27,12 +27,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
         if None not in (known, guess, value):
             # What was never learned cannot be lost.
             above = value - guess if known >= LEAST_TO_KEEP else math.nan  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
-            yield {
-                "measure": "above chance",
-                "domain": FACTS,
-                "condition": condition,
-                "value": above,
-            }
+            yield {"measure": "above chance", "domain": FACTS, "condition": condition, "value": above}
     rules = [run.get("accuracy", domain=RULES, condition=c) for c in ("memory", "no memory")]
     if None not in rules:
         yield {"measure": "rule change", "value": rules[0] - rules[1]}  # pyright: ignore[reportOperatorIssue, reportOptionalOperand]
@@ -45,9 +40,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
 def _banks(run: RunRecord) -> Iterator[Value]:
     """Average over what is attached; nothing where a memory has one bank."""
     shares = [row for row in run.rows("share") if row["domain"] == FACTS]
-    tables = [
-        [row["value"] for row in shares if row["place"] == place] for place in _places(shares)
-    ]
+    tables = [[row["value"] for row in shares if row["place"] == place] for place in _places(shares)]
     if not tables or any(len(table) < 2 for table in tables):
         return
     outside = _mean(run, "P_ct")
@@ -59,8 +52,7 @@ def _banks(run: RunRecord) -> Iterator[Value]:
         # Which bank serves the facts is chance, so seeds average its size.
         yield {"measure": "|D_sep|", "domain": domain, "value": float(np.mean(np.abs(sides)))}
     signs = [
-        [row["value"] for row in run.rows("D_sep") if row["place"] == place]
-        for place in _places(run.rows("D_sep"))
+        [row["value"] for row in run.rows("D_sep") if row["place"] == place] for place in _places(run.rows("D_sep"))
     ]
     is_opposite = all(min(sides) < 0.0 < max(sides) for sides in signs)
     yield {"measure": "opposite banks", "value": float(is_opposite)}

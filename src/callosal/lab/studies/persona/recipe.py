@@ -9,15 +9,7 @@ from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
 from callosal.lab.studies.persona.base_models import HostConfig
-from callosal.lab.studies.persona.cells import (
-    HOSTS,
-    LAYER,
-    LAYERS,
-    MAIN,
-    NUM_LAYERS,
-    VARIANTS,
-    Host,
-)
+from callosal.lab.studies.persona.cells import HOSTS, LAYER, LAYERS, MAIN, NUM_LAYERS, VARIANTS, Host
 from callosal.lab.tasks.persona import PersonaConfig
 from callosal.memory import MemoryConfig
 from callosal.training.loop import TrainingConfig
@@ -68,9 +60,7 @@ class PersonaRun:
         return run_name(self)
 
 
-def run(
-    config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None
-) -> RunRecord:
+def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Run one; see :func:`callosal.lab.studies.persona.run.run`, which needs transformers."""
     from callosal.lab.studies.persona import run as persona  # noqa: PLC0415
 
@@ -96,10 +86,7 @@ def _apart_cells(seed: int) -> list[PersonaRun]:
 
 
 def _bank_cells(seed: int) -> list[PersonaRun]:
-    return [
-        cell(VARIANTS["one bank"], seed, num_banks=1, num_slots=256),
-        cell(VARIANTS["excitatory"], seed, sign=1.0),
-    ]
+    return [cell(VARIANTS["one bank"], seed, num_banks=1, num_slots=256), cell(VARIANTS["excitatory"], seed, sign=1.0)]
 
 
 def cell(
@@ -120,9 +107,7 @@ def cell(
         seed=seed,
         episodes=episodes or PersonaConfig(),
         host=host,
-        pretraining=TrainingConfig(
-            num_steps=PRETRAINING_STEPS[kind], learning_rate=3e-3, log_every=50
-        ),
+        pretraining=TrainingConfig(num_steps=PRETRAINING_STEPS[kind], learning_rate=3e-3, log_every=50),
         layers=layers,
         memory=MemoryConfig(**fields),
         training=StatefulConfig(num_steps=num_steps, learning_rate=0.02, log_every=20),

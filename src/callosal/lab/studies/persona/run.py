@@ -15,12 +15,7 @@ from torch.utils.data import DataLoader, Dataset
 from callosal.hosts.attach import Memories, attach
 from callosal.lab.measures.answers import Encode, measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
-from callosal.lab.report.upgrade import (
-    answer_values,
-    coupling_values,
-    retention_values,
-    single_values,
-)
+from callosal.lab.report.upgrade import answer_values, coupling_values, retention_values, single_values
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
@@ -55,9 +50,7 @@ class PersonaData(Dataset[list[Turn]]):
         return [tokenized([turn], self._encode) for turn in user.turns]
 
 
-def run(
-    config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None
-) -> RunRecord:
+def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Teach the host, then the memories, and measure the answers.
 
     Hosts are kept in ``folder / hosts`` for all cells that share them; what is unfinished goes on.
@@ -118,9 +111,7 @@ def run(
     )
 
 
-def _recall(
-    memories: Memories, config: PersonaRun, encode: Encode, domain: Domain, report: Report
-) -> dict[str, Any]:
+def _recall(memories: Memories, config: PersonaRun, encode: Encode, domain: Domain, report: Report) -> dict[str, Any]:
     found = measure_recall(
         memories,
         config.episodes,
@@ -160,25 +151,14 @@ def taught_host(
     return host, curve
 
 
-def _train(
-    memories: Memories, config: PersonaRun, encode: Encode, folder: Path, report: Report
-) -> Curve:
-    loader = DataLoader(
-        PersonaData(config, encode),
-        batch_size=config.batch_size,
-        collate_fn=collate_conversations,
-    )
+def _train(memories: Memories, config: PersonaRun, encode: Encode, folder: Path, report: Report) -> Curve:
+    loader = DataLoader(PersonaData(config, encode), batch_size=config.batch_size, collate_fn=collate_conversations)
 
     def on_progress(step: int, point: dict[str, Any]) -> None:
         report(config.name, step / config.training.num_steps, f"loss {point['loss']:.4f}")
 
     return train_stateful(
-        memories,
-        loader,
-        config.training,
-        accelerator=Accelerator(cpu=True),
-        folder=folder,
-        on_progress=on_progress,
+        memories, loader, config.training, accelerator=Accelerator(cpu=True), folder=folder, on_progress=on_progress
     )
 
 

@@ -53,9 +53,7 @@ P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 RUN_COLUMNS = columns(each, {"recall": RECALL, **LATE, "P_ct": P_CT, "rule change": RULE_CHANGE})
 # After how many turns the short table of what is kept gives recall.
 _KEPT_MARKS = (0, 10, 30, 100)
-_AFTER = (
-    f"After {LONG} of rules, of chatter: recall after so many turns of it between the sessions."
-)
+_AFTER = f"After {LONG} of rules, of chatter: recall after so many turns of it between the sessions."
 
 
 def tables(study: Study) -> list[Table]:
@@ -73,12 +71,7 @@ def tables(study: Study) -> list[Table]:
             columns(each, ABOUT_FACTS),
             "No seed is dropped. Accuracy under the conditions of the table of answers.",
         ),
-        _seeds(
-            study,
-            "answers of the rules",
-            columns(each, OF_RULES),
-            "Accuracy of counting and spelling.",
-        ),
+        _seeds(study, "answers of the rules", columns(each, OF_RULES), "Accuracy of counting and spelling."),
         _seeds(study, "banks", _bank_columns(), _BANK_NOTE),
         *(
             _seeds(
@@ -122,9 +115,7 @@ def _answers(study: Study) -> Table:
 def _kinds(study: Study) -> Table:
     """Give the accuracy about each kind of fact, by memory and in context."""
     cells = main_cells(study)
-    kinds = sorted(
-        {row["fact"] for run in study.records for row in run.rows("accuracy") if "fact" in row}
-    )
+    kinds = sorted({row["fact"] for run in study.records for row in run.rows("accuracy") if "fact" in row})
     ways = ("memory", "in context")
     return Table(
         title="Kinds of fact",
@@ -132,11 +123,7 @@ def _kinds(study: Study) -> Table:
         rows=[
             [
                 kind,
-                *(
-                    mean(of("accuracy", FACTS, way, fact=kind))(study, runs)
-                    for runs in cells.values()
-                    for way in ways
-                ),
+                *(mean(of("accuracy", FACTS, way, fact=kind))(study, runs) for runs in cells.values() for way in ways),
             ]
             for kind in (kinds if cells else ())
         ],
@@ -251,9 +238,7 @@ def _bank_columns() -> dict[str, Cell]:
     return {**sides, "P_ct": each(P_CT), **left, "W_s": each(of("differential mode"))}
 
 
-def _seeds(
-    study: Study, what: str, shown: dict[str, Cell], note: str, asked: Quantity | None = None
-) -> Table:
+def _seeds(study: Study, what: str, shown: dict[str, Cell], note: str, asked: Quantity | None = None) -> Table:
     runs = study.runs if asked is None else study.having(asked)
     title = f"Every seed: {what}"
     return grid(study, title, ["cell", "seed"], every_run(study, runs), shown, note, num_labels=1)
@@ -287,8 +272,7 @@ def facts(study: Study) -> dict[str, str]:
         return number_range(config[part][name] for config in configs)
 
     taught = dict.fromkeys(
-        number_range(c["pretraining"]["num_steps"] for c in configs if c["host"]["kind"] == host)
-        for host in hosts
+        number_range(c["pretraining"]["num_steps"] for c in configs if c["host"]["kind"] == host) for host in hosts
     )
     minutes = sum(run.wall_seconds for run in study.records) / 60
     batches = number_range(config["batch_size"] for config in configs)

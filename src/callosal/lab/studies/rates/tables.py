@@ -38,13 +38,7 @@ def tables(study: Study) -> list[Table]:
     """Return the total loss of every memory at every learning rate."""
     found, best = losses(study), best_rates(study)
     rows = [
-        [
-            str(name),
-            *(
-                number(loss) + (" *" if best.get(str(name)) == rate else "")
-                for rate, loss in row.items()
-            ),
-        ]
+        [str(name), *(number(loss) + (" *" if best.get(str(name)) == rate else "") for rate, loss in row.items())]
         for name, row in found.iterrows()
     ]
     return [

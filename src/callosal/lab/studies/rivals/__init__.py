@@ -6,11 +6,4 @@ from callosal.lab.studies.rivals.figures import FIGURES, summary
 from callosal.lab.studies.rivals.measures import derive
 from callosal.lab.studies.rivals.tables import tables
 
-LAYOUT = Layout.read(
-    __name__,
-    tables=tables,
-    off_recipe=RUN_COLUMNS,
-    figures=FIGURES,
-    summary=summary,
-    derive=derive,
-)
+LAYOUT = Layout.read(__name__, tables=tables, off_recipe=RUN_COLUMNS, figures=FIGURES, summary=summary, derive=derive)

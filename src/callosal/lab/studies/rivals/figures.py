@@ -54,9 +54,7 @@ def retention(study: Study) -> Figure | None:
     }
     panels = [
         Panel(
-            marks=recall_lines(
-                study, {arm: study.where(arm=arm) for arm in arms}, COLOURS, MARKERS, main=OURS
-            ),
+            marks=recall_lines(study, {arm: study.where(arm=arm) for arm in arms}, COLOURS, MARKERS, main=OURS),
             title=title,
             x=counts("further segments read and written", study.marks()[-1]),
             y=percent("letters recalled"),
@@ -101,13 +99,7 @@ def costs(study: Study) -> Figure | None:
     rows = Axis(ticks=range(len(arms)), names=names, limits=(len(arms) - 0.4, -0.6), has_grid=True)
     chance = Reference(at=1 / num_letters(study), is_vertical=True)
     panels = [
-        Panel(
-            marks=kept,
-            title=f"recall after {LONG:,} segments",
-            x=percent(),
-            y=rows,
-            references=[chance],
-        ),
+        Panel(marks=kept, title=f"recall after {LONG:,} segments", x=percent(), y=rows, references=[chance]),
         Panel(
             marks=times,
             title="training time (rough)",
@@ -117,18 +109,11 @@ def costs(study: Study) -> Figure | None:
         Panel(
             marks=sizes,
             title="floats of state per row",
-            x=Axis(
-                scale="log",
-                ticks=(1, 100, 10_000),
-                names=("1", "100", "10,000"),
-                limits=(1, most * 40),
-            ),
+            x=Axis(scale="log", ticks=(1, 100, 10_000), names=("1", "100", "10,000"), limits=(1, most * 40)),
             y=rows,
         ),
     ]
-    return draw(
-        [panels], (11.0, 0.36 * len(arms) + 1.5), share=(False, True), ratios=([3, 3, 2.4], [1])
-    )
+    return draw([panels], (11.0, 0.36 * len(arms) + 1.5), share=(False, True), ratios=([3, 3, 2.4], [1]))
 
 
 @figure("Lesions and swaps, inhibitory memory")
@@ -142,31 +127,16 @@ def dissociation(study: Study) -> Figure | None:
     if not study.values(of("accuracy", CIPHER, f"{BANKS[0]} zeroed"), runs):
         return None
     lesions = {"nothing\ntaken": "intact"} | {
-        f"{bank.removeprefix('the ')}\n{how}": f"{bank} {how}"
-        for how in ("zeroed", "silenced")
-        for bank in BANKS
+        f"{bank.removeprefix('the ')}\n{how}": f"{bank} {how}" for how in ("zeroed", "silenced") for bank in BANKS
     }
-    swaps = {"the whole\nmemory": "swapped"} | {
-        bank.replace(" bank", "\nbank"): f"{bank} swapped" for bank in BANKS
-    }
+    swaps = {"the whole\nmemory": "swapped"} | {bank.replace(" bank", "\nbank"): f"{bank} swapped" for bank in BANKS}
     of_domains = {
-        domain: {name: of("accuracy", domain, how) for name, how in lesions.items()}
-        for domain in BENCHMARK_DOMAINS
+        domain: {name: of("accuracy", domain, how) for name, how in lesions.items()} for domain in BENCHMARK_DOMAINS
     }
-    of_answers = {
-        measure: {name: of(measure, condition=how) for name, how in swaps.items()}
-        for measure in ANSWERS
-    }
+    of_answers = {measure: {name: of(measure, condition=how) for name, how in swaps.items()} for measure in ANSWERS}
     guess = Reference(at=1 / num_letters(study))
     left = _pairs(study, "take a bank away", of_domains, BANK_COLOURS[:2], "right answers", guess)
-    right = _pairs(
-        study,
-        "swap it with a neighbour's",
-        of_answers,
-        BANK_COLOURS[2:],
-        "answers to the cipher",
-        guess,
-    )
+    right = _pairs(study, "swap it with a neighbour's", of_answers, BANK_COLOURS[2:], "answers to the cipher", guess)
     keys = [
         Key(name=name, colour=colour, marker="patch")
         for name, colour in zip((*BENCHMARK_DOMAINS, *ANSWERS), BANK_COLOURS, strict=True)
@@ -188,9 +158,7 @@ def _pairs(
         groups = list(quantities)
         seeds = np.array([study.values(quantity, runs) for quantity in quantities.values()])
         places = (np.arange(len(groups)) + 0.4 * (side - 0.5)).tolist()
-        marks.append(
-            Bars(places=places, heights=seeds.mean(1), colour=colour, width=0.36, seeds=seeds)
-        )
+        marks.append(Bars(places=places, heights=seeds.mean(1), colour=colour, width=0.36, seeds=seeds))
     return Panel(
         marks=marks,
         title=title,

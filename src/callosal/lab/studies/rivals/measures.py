@@ -45,9 +45,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
                 yield {"measure": measure, "condition": "of several banks", "value": value}
 
 
-def _without(
-    run: RunRecord, bank: int, name: str, intact: dict[str, float | None]
-) -> Iterator[Value]:
+def _without(run: RunRecord, bank: int, name: str, intact: dict[str, float | None]) -> Iterator[Value]:
     for domain in BENCHMARK_DOMAINS:
         for how in ("zeroed", "silenced"):
             left = run.get("accuracy", domain=domain, condition=how, bank=bank)

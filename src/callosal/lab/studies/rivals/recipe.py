@@ -40,12 +40,9 @@ class Contender:
 
 
 CONTENDERS: dict[str, Contender] = {
-    "no memory": Contender(
-        memory=FeedForwardConfig(width=WIDTH, hidden_width=145), kind="feed-forward"
-    ),
+    "no memory": Contender(memory=FeedForwardConfig(width=WIDTH, hidden_width=145), kind="feed-forward"),
     "full history": Contender(
-        memory=FullHistoryConfig(width=WIDTH, num_heads=1, feed_forward=2, num_lags=LAGS),
-        kind="history",
+        memory=FullHistoryConfig(width=WIDTH, num_heads=1, feed_forward=2, num_lags=LAGS), kind="history"
     ),
     "inhibitory": Contender(memory=small_memory(sign=-1.0)),
     "uncoupled": Contender(memory=small_memory(sign=0.0)),
@@ -58,18 +55,12 @@ CONTENDERS: dict[str, Contender] = {
         memory=MemoryNetworkConfig(width=WIDTH, capacity=64, num_lags=LAGS), kind="memory-network"
     ),
     "Turing machine": Contender(
-        memory=TuringConfig(width=WIDTH, num_slots=64, controller_width=30, num_lags=LAGS),
-        kind="turing",
+        memory=TuringConfig(width=WIDTH, num_slots=64, controller_width=30, num_lags=LAGS), kind="turing"
     ),
-    "mixture of experts": Contender(
-        memory=SwitchConfig(width=WIDTH, num_experts=2, hidden_width=71), kind="mixture"
-    ),
-    "recurrent tokens": Contender(
-        memory=RecurrentConfig(width=WIDTH, num_heads=1, num_lags=LAGS), kind="recurrent"
-    ),
+    "mixture of experts": Contender(memory=SwitchConfig(width=WIDTH, num_experts=2, hidden_width=71), kind="mixture"),
+    "recurrent tokens": Contender(memory=RecurrentConfig(width=WIDTH, num_heads=1, num_lags=LAGS), kind="recurrent"),
     "titans-pytorch": Contender(
-        memory=TitansConfig(width=WIDTH, num_heads=2, head_width=32, chunk_size=16, num_lags=LAGS),
-        kind="titans",
+        memory=TitansConfig(width=WIDTH, num_heads=2, head_width=32, chunk_size=16, num_lags=LAGS), kind="titans"
     ),
 }
 
@@ -94,15 +85,7 @@ LEARNING_RATES: dict[str, float] = {
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs at its own learning rate, seed by seed."""
     return [
-        run_at(
-            "rivals",
-            name,
-            seed,
-            name,
-            LEARNING_RATES[name],
-            distractors=DISTRACTORS,
-            extras=("interventions",),
-        )
+        run_at("rivals", name, seed, name, LEARNING_RATES[name], distractors=DISTRACTORS, extras=("interventions",))
         for seed in seeds
         for name in CONTENDERS
     ]

@@ -73,9 +73,7 @@ def tables(study: Study) -> list[Table]:
     """Return what is kept at what cost, then whether the memory is doing it, then every seed."""
     arms = by_recall(study)
     order = {arm: place for place, arm in enumerate(arms)}
-    ordered = study.runs.sort_values(
-        ["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c
-    )
+    ordered = study.runs.sort_values(["arm", "seed"], key=lambda c: c.map(order) if c.name == "arm" else c)
     made = [
         grid(
             study,
@@ -114,12 +112,8 @@ def tables(study: Study) -> list[Table]:
             study,
             "Double dissociation",
             "lesion",
-            {"none": "intact"}
-            | {f"{b} {how}": f"{b} {how}" for how in ("zeroed", "silenced") for b in BANKS},
-            {
-                "cipher accuracy": ("accuracy", CIPHER),
-                "arithm. accuracy": ("accuracy", BENCHMARK_DOMAINS[1]),
-            },
+            {"none": "intact"} | {f"{b} {how}": f"{b} {how}" for how in ("zeroed", "silenced") for b in BANKS},
+            {"cipher accuracy": ("accuracy", CIPHER), "arithm. accuracy": ("accuracy", BENCHMARK_DOMAINS[1])},
             "Mean and half its 95 % interval over seeds. The cipher's bank is the one with the larger "
             "share of its tokens in that seed. Zeroed: its trace is set to zero once, before the "
             "questions. Silenced: it is taken out altogether from the first segment on, what it "
@@ -159,30 +153,17 @@ def _doing_table(study: Study, arms: list[str]) -> Table:
     rows = []
     for arm in arms:
         runs = study.where(arm=arm)
-        if (
-            not study.values(of("accuracy", CIPHER, "intact"), runs)
-            or state_size(study, runs) == "0"
-        ):
+        if not study.values(of("accuracy", CIPHER, "intact"), runs) or state_size(study, runs) == "0":
             continue
         for domain in BENCHMARK_DOMAINS:
             kept = [of("accuracy", domain, how) for how in ("intact", "reset", "unwritten")]
             swaps = [of(measure, condition="swapped") for measure in ANSWERS]
             cells = [mean(quantity)(study, runs) for quantity in (*kept, *swaps)]
             # Only what must be remembered can be the neighbour's.
-            rows.append(
-                [arm, domain, *(cells if domain == CIPHER else [*cells[:3], NOTHING, NOTHING])]
-            )
+            rows.append([arm, domain, *(cells if domain == CIPHER else [*cells[:3], NOTHING, NOTHING])])
     return Table(
         title="Is the memory doing it?",
-        headers=[
-            "memory",
-            "domain",
-            "intact",
-            "reset",
-            "unwritten",
-            "swapped, own",
-            "swapped, neighbour's",
-        ],
+        headers=["memory", "domain", "intact", "reset", "unwritten", "swapped, own", "swapped, neighbour's"],
         rows=rows,
         num_labels=2,
         note=(
