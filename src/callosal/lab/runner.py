@@ -222,8 +222,8 @@ def _start_worker() -> None:
 def _interrupts_held() -> Iterator[None]:
     """Hold interrupts back while workers start, where the system can.
 
-    A worker inherits this and lets them through once it is up: before that, it would answer an
-    interrupt with a traceback out of an import.
+    A worker inherits this and lets them through once it is up: before that, it would answer an interrupt with a
+    traceback out of an import.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -272,8 +272,8 @@ def run_all(
         One line per run that diverged; the others are on record all the same.
 
     Raises:
-        ValueError: another process runs in this folder; or a run could not start, such as from a damaged
-            checkpoint, or lost its worker, raised when the others are done and on record.
+        ValueError: another process runs in this folder; or a run could not start, such as from a damaged checkpoint, or
+            lost its worker, raised when the others are done and on record.
     """
     if (folder / FILE_NAME).is_file():
         read_records(folder)  # if it is damaged, before anything is made

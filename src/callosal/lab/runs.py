@@ -90,8 +90,8 @@ class RunConfig:
         changed: what was set by hand; a run with changes is off its recipe and not evidence.
         memory_kind: what the memory is: "lateral", or one of the rivals.
         extras: what is measured besides.
-        labels: factors of the study that no field holds, such as the name of a memory; recorded with the
-            run, and no part of its fingerprint.
+        labels: factors of the study that no field holds, such as the name of a memory; recorded with the run, and no
+            part of its fingerprint.
     """
 
     recipe: str
@@ -194,8 +194,7 @@ def small(
 ) -> RunConfig:
     """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core.
 
-    The trunk is 32 wide, a step sees 16 episodes; the memory is that of ``memory``, by default
-    :func:`small_memory`.
+    The trunk is 32 wide, a step sees 16 episodes; the memory is that of ``memory``, by default :func:`small_memory`.
     """
     episodes = episodes or EpisodeConfig()
     return RunConfig(

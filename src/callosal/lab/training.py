@@ -27,9 +27,8 @@ def train(
 ) -> Curve:
     """Train a model in place and return its curve.
 
-    Interrupted at any moment and called again with the same arguments, it continues from the last
-    checkpoint and gives the same curve to the digit on the same machine: the episodes of a step
-    depend on the seed and the step alone.
+    Interrupted at any moment and called again with the same arguments, it continues from the last checkpoint and gives
+    the same curve to the digit on the same machine: the episodes of a step depend on the seed and the step alone.
 
     Args:
         model: freshly initialised; overwritten by the checkpoint if there is one.

@@ -37,8 +37,8 @@ BATCH = 64
 class Answers:
     """Accuracy of answers in [0, 1], over held-out conversations.
 
-    An answer is one word; it is right if it is the most probable one where it is due. "Memory" means
-    that the facts were told in an earlier session, by other calls, and nothing else of it is in context.
+    An answer is one word; it is right if it is the most probable one where it is due. "Memory" means that the facts
+    were told in an earlier session, by other calls, and nothing else of it is in context.
 
     Attributes:
         num_conversations: how many were drawn.
@@ -46,13 +46,13 @@ class Answers:
         memory: with the user's own memory.
         reset: with that memory reset between the sessions.
         others: with the memory of another user, who was told other things.
-        as_others: with it, how often the answer is what the other user would have been given, where both
-            stated something of the kind and not the same.
+        as_others: with it, how often the answer is what the other user would have been given, where both stated
+            something of the kind and not the same.
         in_context: by the model alone, with everything that was said in its context.
         rule_before: of the rule domain, by the model alone.
         rule: of the rule domain, with the memory.
-        lesioned: (about the facts, of the rules) with what a bank holds taken away between the
-            sessions, one pair for each bank.
+        lesioned: (about the facts, of the rules) with what a bank holds taken away between the sessions, one pair for
+            each bank.
         specialization: the banks' measures over the domains, for each memory; D_sep of the facts first.
         shares: mean share of the left bank in turns that tell, turns that ask, and rules, for each memory.
         by_attribute: (with the user's own memory, in context) for each kind of fact.

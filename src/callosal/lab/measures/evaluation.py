@@ -22,8 +22,8 @@ class Evaluation:
 
     Attributes:
         num_episodes: how many episodes were drawn.
-        episodic_loss: cross-entropy of the answers that must be remembered, in nats, averaged over such
-            domains; ln K for a cipher without a memory.
+        episodic_loss: cross-entropy of the answers that must be remembered, in nats, averaged over such domains; ln K
+            for a cipher without a memory.
         rule_loss: cross-entropy of what the rules predict, in nats, averaged over the rules.
         episodic_accuracy: share of questions answered rightly, averaged over such domains.
         rule_accuracy: share of the rules' tokens predicted rightly.

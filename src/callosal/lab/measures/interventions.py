@@ -26,8 +26,8 @@ class Interventions:
         frozen: nothing was ever written, so that every segment meets a blank memory.
         lesioned: each bank's trace zeroed before the questions, one list per bank.
         silenced: each bank taken out altogether (prototypes and writes too), one list per bank.
-        swapped: before the questions each row gets its neighbour's state: (own answers, the
-            neighbour's answers), over the questions that need a memory.
+        swapped: before the questions each row gets its neighbour's state: (own answers, the neighbour's answers), over
+            the questions that need a memory.
         swapped_banks: the same with one bank alone exchanged, one pair per bank.
     """
 

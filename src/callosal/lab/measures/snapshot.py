@@ -15,8 +15,8 @@ def take_snapshot(model: Transformer, config: EpisodeConfig) -> dict[str, Any] |
     """Feed one episode's support segments to a blank memory and keep each slot's norm at every point.
 
     Returns:
-        ``norms``: [point, bank, slot], blank first, then after each segment, in the units of
-        ``bound``; ``domains``: of the segments. None without a lateralized memory.
+        ``norms``: [point, bank, slot], blank first, then after each segment, in the units of ``bound``; ``domains``: of
+        the segments. None without a lateralized memory.
     """
     place = next(iter(model.blank(1)), None)
     if place is None:

@@ -74,8 +74,8 @@ class Transformer(nn.Module):
 
     Args:
         config: sizes.
-        memories: a memory for some of the blocks, which reads and writes right behind its block: any module
-            that keeps the contract of :class:`~callosal.memory.Memory`.
+        memories: a memory for some of the blocks, which reads and writes right behind its block: any module that keeps
+            the contract of :class:`~callosal.memory.Memory`.
 
     Raises:
         ValueError: a memory stands behind a block that does not exist, or is of another width.
@@ -123,8 +123,8 @@ class Transformer(nn.Module):
         """Predict, segment by segment; memories carry over from segment to segment, attention does not.
 
         Raises:
-            ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are
-                not those of this model's memories.
+            ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are not those of
+                this model's memories.
         """
         if tokens.ndim != 3:
             raise ValueError(

@@ -29,12 +29,12 @@ class EpisodeConfig:
         num_rounds: rounds of supports; together they must show every letter.
         num_distractors: segments of the rules, in turn, between the last round and the questions.
         modulus: P of the numeric rules, at least 2 (a prime above 2 for multiplication).
-        domains: "cipher" and "recall" have supports and questions; the others are rules of ``tasks.rules``. A
-            domain named twice is two domains, each with an alphabet of its own.
+        domains: "cipher" and "recall" have supports and questions; the others are rules of ``tasks.rules``. A domain
+            named twice is two domains, each with an alphabet of its own.
         shared_alphabet: all domains use the same tokens, so that only their structure tells them apart.
         repeats: segments of each domain in a round; empty is one each.
-        mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for
-            domain (first with second, third with fourth): 0.5 is half of each in every segment.
+        mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for domain (first
+            with second, third with fourth): 0.5 is half of each in every segment.
     """
 
     num_letters: int = 8
@@ -153,8 +153,8 @@ class Episodes:
     Attributes:
         tokens: what the model sees.
         targets: the right answer at each token; UNSCORED where there is none.
-        domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone:
-            no model or loss sees it. The same in every row.
+        domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone: no model or
+            loss sees it. The same in every row.
     """
 
     tokens: Int[Tensor, "batch segment time"]
@@ -169,9 +169,8 @@ _Segment = tuple[Tensor, Tensor]
 def sample_episodes(config: EpisodeConfig, num_episodes: int, generator: Generator, split: Split) -> Episodes:
     """Draw episodes: rounds of every domain in turn, distractors of the rules, then every question.
 
-    A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored
-    at x on f(x), every letter once, the answer never shown. A rule is scored wherever it predicts the
-    next token.
+    A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored at x on f(x), every
+    letter once, the answer never shown. A rule is scored wherever it predicts the next token.
     """
     order = _order(config)
     starts = _alphabet_starts(config)

@@ -1,7 +1,7 @@
 """The persona task: users say who they are, chat, and ask about it in a later session, all in words.
 
-Beside it a rule domain in words: counting, and spelling backwards. Text only; a model's tokenizer makes
-tokens of it. Ours: the paper names assistants that remember their user as a next step.
+Beside it a rule domain in words: counting, and spelling backwards. Text only; a model's tokenizer makes tokens of it.
+Ours: the paper names assistants that remember their user as a next step.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -26,9 +26,8 @@ class PersonaConfig:
         num_facts: facts that a user states, each with a question later, 1 to 7.
         facts_per_turn: of which so many in one turn; it divides num_facts.
         num_examples: examples in a turn of the rule domain.
-        mixed: every turn about the user both states and asks: a question about a stated fact follows at
-            once, and a fresh fact is stated before the questions. Otherwise the first session only states
-            and the second only asks.
+        mixed: every turn about the user both states and asks: a question about a stated fact follows at once, and a
+            fresh fact is stated before the questions. Otherwise the first session only states and the second only asks.
     """
 
     num_facts: int = 4
@@ -100,8 +99,8 @@ class Conversation:
 def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> Conversation:
     """Draw a conversation.
 
-    No set of facts of one split occurs in the other: training draws sets whose values' places in their
-    lists add up to an even number, evaluation odd ones. Rules are the same in both.
+    No set of facts of one split occurs in the other: training draws sets whose values' places in their lists add up to
+    an even number, evaluation odd ones. Rules are the same in both.
 
     >>> conversation = sample_conversation(PersonaConfig(num_facts=1, facts_per_turn=1), Random(0), "training")
     >>> for turn in conversation.turns:
@@ -126,8 +125,8 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
 def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict[str, list[int]]:
     """Return the tokens of turns, one after another: ``input_ids``, and ``labels`` where scored, else -100.
 
-    Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that
-    never merges across spaces.
+    Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that never merges
+    across spaces.
     """
     ids: list[int] = []
     labels: list[int] = []

@@ -1,7 +1,7 @@
 """Other memories as baselines, behind the lateralized memory's contract, and two bounds.
 
-:class:`FeedForward` remembers nothing, :class:`FullHistory` everything; the others are memories (or,
-for :class:`SwitchMixture`, a division of labour) from the literature, rebuilt at the same scale.
+:class:`FeedForward` remembers nothing, :class:`FullHistory` everything; the others are memories (or, for
+:class:`SwitchMixture`, a division of labour) from the literature, rebuilt at the same scale.
 """
 
 from callosal.lab.models.baselines.base import SegmentMemory

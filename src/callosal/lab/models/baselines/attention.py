@@ -15,8 +15,8 @@ class AttentionBlock(nn.Module):
         width: width of the hidden states, a multiple of ``num_heads``.
         num_heads: attention heads.
         inner: width of the feed-forward's hidden layer; 0 leaves the feed-forward out.
-        num_lags: of the views that queries (starting at the token), keys (at the one before) and values
-            (at the token) are taken from; 1 takes all three from the token.
+        num_lags: of the views that queries (starting at the token), keys (at the one before) and values (at the token)
+            are taken from; 1 takes all three from the token.
     """
 
     def __init__(self, width: int, num_heads: int, inner: int, num_lags: int = 1) -> None:

@@ -18,9 +18,8 @@ S = TypeVar("S", bound=RowState)
 class SegmentMemory(nn.Module, ABC, Generic[S]):
     """A memory defined by what one segment does; this class adds the rest of the contract.
 
-    Segments come one after another and each reads the state that those before it left. A masked token
-    is as if it were not there, whatever it holds: existing tokens are moved to the front of their
-    segment, and the outputs back.
+    Segments come one after another and each reads the state that those before it left. A masked token is as if it were
+    not there, whatever it holds: existing tokens are moved to the front of their segment, and the outputs back.
 
     Args:
         width: width of the hidden states.
@@ -58,14 +57,13 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         """Read for every token, write, and hand the state on.
 
         Args:
-            hidden: [batch, time, width], one segment; or [batch, segment, time, width], segments one
-                after another, which gives what the calls one by one give.
+            hidden: [batch, time, width], one segment; or [batch, segment, time, width], segments one after another,
+                which gives what the calls one by one give.
             state: the state before the first segment.
             mask: True where a token exists.
 
         Returns:
-            The read-out, to be added to the residual stream (zero where no token exists), and the
-            state afterwards.
+            The read-out, to be added to the residual stream (zero where no token exists), and the state afterwards.
 
         Raises:
             ValueError: a shape does not fit, or the mask is not boolean.
@@ -88,8 +86,8 @@ class Views(nn.Module):
 
     $$v_{r,t} = \sum_l f_{r,l} \odot x_{t-l}$$   Ours: what our memory's heads have, given to the baselines.
 
-    Without it a memory can only bind a token to the one before once the trunk's attention has learned to
-    put both into one hidden state, which takes thousands of steps.
+    Without it a memory can only bind a token to the one before once the trunk's attention has learned to put both into
+    one hidden state, which takes thousands of steps.
 
     Args:
         width: of the tokens.

@@ -20,10 +20,9 @@ class FullHistoryConfig:
     Attributes:
         width: width of the hidden states, a multiple of ``num_heads``.
         num_heads: attention heads.
-        feed_forward: hidden width of a feed-forward behind the attention, as a multiple of
-            ``width``; 0 for none.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+        feed_forward: hidden width of a feed-forward behind the attention, as a multiple of ``width``; 0 for none.
+        num_lags: tokens that the filters of its roles span (see :class:`~callosal.lab.models.baselines.base.Views`); 1
+            is the memory as it was published.
     """
 
     width: int
@@ -67,8 +66,8 @@ class FullHistory(SegmentMemory[HistoryState]):
     $$y_t = W_o \sum_{s \le t} \mathrm{softmax}_s(q_t^\top k_s / \sqrt{d})\, v_s$$
     Causal multi-head attention, arXiv 1706.03762, over the concatenated segments.
 
-    The state grows by two vectors per token, and the time of a segment with it. Attention adds no
-    positions; tokens know their places only by what their hidden states hold.
+    The state grows by two vectors per token, and the time of a segment with it. Attention adds no positions; tokens
+    know their places only by what their hidden states hold.
 
     >>> memory = FullHistory(FullHistoryConfig(width=8, num_heads=2))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))

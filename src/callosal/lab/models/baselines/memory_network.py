@@ -20,9 +20,9 @@ class MemoryNetworkConfig:
         width: width of the hidden states, and of a stored item.
         capacity: items that the memory holds; the oldest leave.
         num_hops: attention steps between a token's query and its read-out.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
-            With more, an item is two views of its token, one for keys and one for values.
+        num_lags: tokens that the filters of its roles span (see :class:`~callosal.lab.models.baselines.base.Views`); 1
+            is the memory as it was published. With more, an item is two views of its token, one for keys and one for
+            values.
     """
 
     width: int
@@ -54,13 +54,13 @@ class MemoryNetwork(SegmentMemory[RingState]):
     $$o_k = \sum_i \mathrm{softmax}_i\big(u_k^\top (A_k x_i + T_A(i))\big)\,(A_{k+1} x_i + T_C(i)),
     \qquad u_{k+1} = H u_k + o_k, \qquad u_1 = A_1 x, \qquad y = W u_{K+1}$$
 
-    Source: arXiv 1503.08895. From its adjacent tying come C_k = A_{k+1} and the query map A_1; from
-    its layer-wise tying come H and age embeddings T_A, T_C that all hops share. Ours: the items are
-    the tokens of earlier segments (``capacity`` newest, normalised), and y is a linear map of the
-    last query where the paper has a softmax over answers.
+    Source: arXiv 1503.08895. From its adjacent tying come C_k = A_{k+1} and the query map A_1; from its layer-wise
+    tying come H and age embeddings T_A, T_C that all hops share. Ours: the items are the tokens of earlier segments
+    (``capacity`` newest, normalised), and y is a linear map of the last query where the paper has a softmax over
+    answers.
 
-    A token reads the memory as it stood when its segment began, and nothing of its own segment.
-    Where nothing is held yet, o is zero.
+    A token reads the memory as it stood when its segment began, and nothing of its own segment. Where nothing is held
+    yet, o is zero.
 
     >>> memory = MemoryNetwork(MemoryNetworkConfig(width=8, capacity=6))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))

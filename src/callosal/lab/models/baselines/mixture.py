@@ -56,8 +56,8 @@ class RoutingState(RowState):
 
         $$\alpha\, E \sum_i f_i P_i$$   arXiv 2101.03961, equation 4.
 
-        Least, alpha, when all experts get the same. Start from blank rows at each training step, or
-        old tokens, whose gradient is gone, count too.
+        Least, alpha, when all experts get the same. Start from blank rows at each training step, or old tokens, whose
+        gradient is gone, count too.
         """
         num_tokens = self.num_tokens.sum().clamp_min(1.0)
         fractions, probabilities = (self.chosen.sum(0) / num_tokens, self.probability.sum(0) / num_tokens)
@@ -70,9 +70,9 @@ class SwitchMixture(SegmentMemory[RoutingState]):
 
     $$p = \mathrm{softmax}(W_r\,\mathrm{norm}(x)), \qquad i = \arg\max_j p_j, \qquad y = p_i\,E_i(x)$$
 
-    Source: arXiv 2101.03961. Left out: the capacity of an expert (no token is dropped), the jitter on
-    the router's input, and sparse computing (all experts see all tokens, and one is kept). Add
-    ``state.penalty`` to the loss of a training step to balance the load.
+    Source: arXiv 2101.03961. Left out: the capacity of an expert (no token is dropped), the jitter on the router's
+    input, and sparse computing (all experts see all tokens, and one is kept). Add ``state.penalty`` to the loss of a
+    training step to balance the load.
 
     >>> memory = SwitchMixture(SwitchConfig(width=8, num_experts=3))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -108,8 +108,8 @@ class SwitchMixture(SegmentMemory[RoutingState]):
     ) -> Float[Tensor, "batch *segment time expert"]:
         """Return where each token goes: one for its expert and zero for the others.
 
-        It is what happens to the token, not the router's probabilities. A masked token goes nowhere:
-        its shares are zero. ``state`` does not matter.
+        It is what happens to the token, not the router's probabilities. A masked token goes nowhere: its shares are
+        zero. ``state`` does not matter.
 
         Raises:
             ValueError: a shape does not fit, or the mask is not boolean.

@@ -21,8 +21,8 @@ class RecurrentConfig:
         num_tokens: memory tokens. Where they start is learned, so each costs ``width`` parameters.
         num_heads: attention heads.
         feed_forward: width of the feed-forward's hidden layer, as a multiple of ``width``.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+        num_lags: tokens that the filters of its roles span (see :class:`~callosal.lab.models.baselines.base.Views`); 1
+            is the memory as it was published.
     """
 
     width: int
@@ -52,11 +52,10 @@ class RecurrentTokens(SegmentMemory[TokenState]):
 
     $$[\cdot\,;\; x + y\,;\; M'] = \mathrm{block}([M;\; x;\; M])$$   arXiv 2207.06881.
 
-    Tokens of the segment see the memory before it and the segment up to themselves; those behind it see
-    everything. Ours: it is one block in place of a whole transformer, whose read tokens' outputs
-    are then nobody's input and are not computed; the written tokens are normalised, as by a
-    transformer's last layer, so that they do not grow from segment to segment; a row whose segment is
-    empty keeps its tokens as they are.
+    Tokens of the segment see the memory before it and the segment up to themselves; those behind it see everything.
+    Ours: it is one block in place of a whole transformer, whose read tokens' outputs are then nobody's input and are
+    not computed; the written tokens are normalised, as by a transformer's last layer, so that they do not grow from
+    segment to segment; a row whose segment is empty keeps its tokens as they are.
 
     >>> memory = RecurrentTokens(RecurrentConfig(width=8, num_tokens=3))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))

@@ -24,12 +24,12 @@ class TitansConfig:
         depth: layers of the network that is the memory; 1 is linear.
         expansion: width of its hidden layers, as a multiple of ``head_width``.
         chunk_size: tokens that share one write; segments must be multiples of it.
-        max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets
-            some rows diverge within 200 segments of random tokens before any training.
+        max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets some rows
+            diverge within 200 segments of random tokens before any training.
         num_lags: tokens that the filters of its queries, keys and values span (see
             :class:`~callosal.lab.models.baselines.base.Views`); 1 is the package as it is.
-        renew: take gradients at the weights that the last segment left. False takes them at the
-            initial weights for ever, as the package does by default.
+        renew: take gradients at the weights that the last segment left. False takes them at the initial weights for
+            ever, as the package does by default.
     """
 
     width: int
@@ -73,20 +73,20 @@ class TitansMemory(SegmentMemory[TitansState]):
 
     What is peculiar about the package, and what is done about it here:
 
-    - By default it takes all gradients at the weights of the very beginning, however long
-      the stream, so that a surprise never knows what was stored. ``renew`` takes them at the
-      weights that the last segment left, which is its ``batch_size`` set to a segment.
-    - A chunk that is not full writes nothing and waits in a cache; a stream that goes on from there can
-      fail on shapes. Here a chunk is one token unless the config says otherwise, and segments that
-      are no multiple of a chunk are an error.
-    - Its ``store_mask`` stops a token's gradient but not the momentum and forgetting at its step.
-      So a masked token is not absent, and a mask with a gap is an error here.
-    - Its ``max_grad_norm`` makes small gradients large (a norm of zero becomes half the largest, or
-      NaN), so it is not used here; ``max_step`` is what keeps the descent stable.
-    - With more than one head an optimiser cannot step on its parameters, which are views of one another
-      (its issue 64); they are made apart here.
-    - It keeps a copy of the initial weights that no gradient reaches. Here that copy is frozen, so count
-      parameters with ``requires_grad``.
+    - By default it takes all gradients at the weights of the very beginning, however long the stream, so that a
+      surprise never knows what was stored. ``renew`` takes them at the weights that the last segment left, which is its
+      ``batch_size`` set to a segment.
+    - A chunk that is not full writes nothing and waits in a cache; a stream that goes on from there can fail on shapes.
+      Here a chunk is one token unless the config says otherwise, and segments that are no multiple of a chunk are an
+      error.
+    - Its ``store_mask`` stops a token's gradient but not the momentum and forgetting at its step. So a masked token is
+      not absent, and a mask with a gap is an error here.
+    - Its ``max_grad_norm`` makes small gradients large (a norm of zero becomes half the largest, or NaN), so it is not
+      used here; ``max_step`` is what keeps the descent stable.
+    - With more than one head an optimiser cannot step on its parameters, which are views of one another (its issue 64);
+      they are made apart here.
+    - It keeps a copy of the initial weights that no gradient reaches. Here that copy is frozen, so count parameters
+      with ``requires_grad``.
 
     A token reads what its own write left, where it ends a chunk.
 

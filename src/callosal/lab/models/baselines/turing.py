@@ -54,9 +54,9 @@ class TuringMemory(SegmentMemory[TuringState]):
     $$r_t = w^{r\top}_t M_{t-1}, \qquad
     M_t = M_{t-1} \odot (1 - w^w_t e_t^\top) + w^w_t a_t^\top, \qquad y_t = W_o\,r_t$$
 
-    Source: arXiv 1410.5401. Left out: the shift by location and the sharpening after it. Ours: the
-    controller is feed-forward and does not see the last read-out, so that one call gives all tokens'
-    heads; a token reads before it writes; where memory and heads start is learned.
+    Source: arXiv 1410.5401. Left out: the shift by location and the sharpening after it. Ours: the controller is
+    feed-forward and does not see the last read-out, so that one call gives all tokens' heads; a token reads before it
+    writes; where memory and heads start is learned.
 
     >>> memory = TuringMemory(TuringConfig(width=8, num_slots=6))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))

@@ -42,9 +42,9 @@ class HostConfig:
         num_layers: decoder layers.
         num_heads: attention heads; they divide the width.
         max_time: longest text.
-        init_std: standard deviation of the weights at the start; learned positions have a quarter of it. At
-            these widths transformers' own 0.02 takes several times as many steps to learn to look
-            anything up, and positions as strong as words do too (LOG.md).
+        init_std: standard deviation of the weights at the start; learned positions have a quarter of it. At these
+            widths transformers' own 0.02 takes several times as many steps to learn to look anything up, and positions
+            as strong as words do too (LOG.md).
     """
 
     kind: Host
@@ -112,8 +112,8 @@ def text_step(
 ) -> Step:
     """Draw a step's texts and return a language model's loss on them; there is no memory here.
 
-    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is
-    the mean over all tokens plus the mean over those that answer something.
+    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is the mean over
+    all tokens plus the mean over those that answer something.
     """
     random = Random(derive_seed(seed, "pretraining", step))
     reading = READINGS[step % len(READINGS)]

@@ -18,8 +18,8 @@ from callosal.lab.runs import KINDS, RunConfig, small, small_memory
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.training.seeding import seeded
 
-# Our heads start out looking one token back. Without the same, a rival binds no letter to its answer until the
-# trunk has learned to: in 500 steps none of them did (results/rates-as-published).
+# Our heads start out looking one token back. Without the same, a rival binds no letter to its answer until the trunk
+# has learned to: in 500 steps none of them did (results/rates-as-published).
 LAGS = 3
 
 DISTRACTORS = (0, 1, 3, 10, 30, 100, 300, 1000)
