@@ -9,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
+from callosal.lab.checks import require
 from callosal.lab.tasks import cipher, recall, rules
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.rules import Rule
@@ -49,57 +50,30 @@ class EpisodeConfig:
 
     def __post_init__(self) -> None:
         known = (*TOLD, *rules.RULES)
-        self._require(self.num_letters >= 3, "num_letters", "it must be at least 3")
-        self._require(
-            self.pairs_per_segment >= 1 and self.num_letters % self.pairs_per_segment == 0,
-            "pairs_per_segment",
-            f"it must divide num_letters ({self.num_letters})",
-        )
-        self._require(
-            bool(self.domains) and all(name in known for name in self.domains),
-            "domains",
-            f"it must be one or more of {', '.join(known)}",
-        )
-        self._require(
-            not self.repeats or (len(self.repeats) == len(self.domains) and min(self.repeats) >= 1),
-            "repeats",
-            f"it must be empty, or a number from 1 on for each of the {len(self.domains)} domains",
-        )
-        a_round = self.pairs_per_segment * min(self.turns)
-        self._require(
-            self.num_rounds * a_round >= self.num_letters,
-            "num_rounds",
-            f"{self.num_letters} letters at {a_round} a round need at least {-(-self.num_letters // a_round)}",
-        )
-        self._require(self.num_distractors >= 0, "num_distractors", "it must be at least 0")
-        self._require(
-            self.num_distractors == 0 or any(name not in TOLD for name in self.domains),
-            "num_distractors",
-            "it must be 0, since no domain is a rule",
-        )
-        least = 3 if "multiplication" in self.domains else 2
-        self._require(self.modulus >= least, "modulus", f"it must be at least {least}")
-        self._require(0.0 <= self.mixing <= 0.5, "mixing", "it must be between 0 and 0.5")
-        self._require(
-            self.mixing == 0.0 or self._can_mix(),
-            "mixing",
-            "it must be 0 unless the domains are even in number, once a round, and numeric or one of "
-            + ", ".join(TOLD),
-        )
-        self._require(
-            self.mixing == 0.0 or self.pairs_mixed >= 1,
-            "mixing",
-            f"it must be 0 or move at least one of a segment's {self.pairs_per_segment} pairs",
-        )
-
-    def _require(self, condition: bool, name: str, remedy: str) -> None:
-        if not condition:
-            raise ValueError(f"EpisodeConfig.{name} is {getattr(self, name)!r}; {remedy}")
-
-    def _can_mix(self) -> bool:
-        known = (*TOLD, *rules.NUMERIC)
-        in_pairs = len(self.domains) % 2 == 0 and not self.repeats
-        return in_pairs and all(name in known for name in self.domains)
+        letters, pairs, domains = self.num_letters, self.pairs_per_segment, self.domains
+        require(self, "num_letters", letters >= 3, "it must be at least 3")
+        divides = pairs >= 1 and letters % pairs == 0
+        require(self, "pairs_per_segment", divides, f"it must divide num_letters ({letters})")
+        some = bool(domains) and set(domains) <= set(known)
+        require(self, "domains", some, f"it must be one or more of {', '.join(known)}")
+        each = not self.repeats or (len(self.repeats) == len(domains) and min(self.repeats) >= 1)
+        remedy = f"it must be empty, or a number from 1 on for each of the {len(domains)} domains"
+        require(self, "repeats", each, remedy)
+        a_round = pairs * min(self.turns)
+        remedy = f"{letters} letters at {a_round} a round need at least {-(-letters // a_round)}"
+        require(self, "num_rounds", self.num_rounds * a_round >= letters, remedy)
+        require(self, "num_distractors", self.num_distractors >= 0, "it must be at least 0")
+        ruled = self.num_distractors == 0 or not set(domains) <= set(TOLD)
+        require(self, "num_distractors", ruled, "it must be 0, since no domain is a rule")
+        least = 3 if "multiplication" in domains else 2
+        require(self, "modulus", self.modulus >= least, f"it must be at least {least}")
+        require(self, "mixing", 0.0 <= self.mixing <= 0.5, "it must be between 0 and 0.5")
+        if self.mixing:
+            mixable = len(domains) % 2 == 0 and not self.repeats and set(domains) <= {*TOLD, *rules.NUMERIC}
+            remedy = "it must be 0 unless the domains are even in number, once a round, and numeric or one of "
+            require(self, "mixing", mixable, remedy + ", ".join(TOLD))
+            remedy = f"it must be 0 or move at least one of a segment's {pairs} pairs"
+            require(self, "mixing", self.pairs_mixed >= 1, remedy)
 
     @property
     def turns(self) -> tuple[int, ...]:

@@ -9,6 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from callosal.lab.checks import require, require_counts
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 from callosal.training import UNSCORED
@@ -37,17 +38,10 @@ class PersonaConfig:
 
     def __post_init__(self) -> None:
         most = len(ATTRIBUTES) - 1
-        self._require(1 <= self.num_facts <= most, "num_facts", f"it must be from 1 to {most}")
-        self._require(
-            self.facts_per_turn >= 1 and self.num_facts % self.facts_per_turn == 0,
-            "facts_per_turn",
-            f"it must divide num_facts ({self.num_facts})",
-        )
-        self._require(self.num_examples >= 1, "num_examples", "it must be at least 1")
-
-    def _require(self, condition: bool, name: str, remedy: str) -> None:
-        if not condition:
-            raise ValueError(f"PersonaConfig.{name} is {getattr(self, name)!r}; {remedy}")
+        require(self, "num_facts", 1 <= self.num_facts <= most, f"it must be from 1 to {most}")
+        divides = self.facts_per_turn >= 1 and self.num_facts % self.facts_per_turn == 0
+        require(self, "facts_per_turn", divides, f"it must divide num_facts ({self.num_facts})")
+        require_counts(self, "num_examples")
 
 
 @dataclass(frozen=True)

@@ -5,7 +5,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import Views, feed_forward
+from callosal.lab.models.baselines.base import Hidden, Views, feed_forward
 
 
 class AttentionBlock(nn.Module):
@@ -32,9 +32,7 @@ class AttentionBlock(nn.Module):
         self.merge = nn.Linear(width, width, bias=False)
         self.feed = feed_forward(width, inner) if inner else None
 
-    def project(
-        self, hidden: Float[Tensor, "batch time width"]
-    ) -> tuple[Float[Tensor, "batch time width"], Float[Tensor, "batch time width"], Float[Tensor, "batch time width"]]:
+    def project(self, hidden: Hidden) -> tuple[Hidden, Hidden, Hidden]:
         """Return queries, keys and values, heads side by side."""
         maps = self.to_parts.weight.chunk(3)
         views = self.views(self.norm(hidden)).unbind(0)
@@ -43,12 +41,12 @@ class AttentionBlock(nn.Module):
 
     def forward(
         self,
-        hidden: Float[Tensor, "batch time width"],
-        queries: Float[Tensor, "batch time width"],
+        hidden: Hidden,
+        queries: Hidden,
         keys: Float[Tensor, "batch token width"],
         values: Float[Tensor, "batch token width"],
         visible: Bool[Tensor, "#batch time token"],
-    ) -> Float[Tensor, "batch time width"]:
+    ) -> Hidden:
         """Return what the block adds to ``hidden``. Every query must see at least one key."""
         split = "batch time (head part) -> batch head time part"
         query, key, value = (rearrange(part, split, head=self.num_heads) for part in (queries, keys, values))

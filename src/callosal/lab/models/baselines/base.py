@@ -13,6 +13,8 @@ from callosal.memory import RowState
 from callosal.memory.packing import Packed, check_input
 
 S = TypeVar("S", bound=RowState)
+Hidden = Float[Tensor, "batch time width"]
+Mask = Bool[Tensor, "batch time"] | None
 
 
 class SegmentMemory(nn.Module, ABC, Generic[S]):
@@ -34,9 +36,7 @@ class SegmentMemory(nn.Module, ABC, Generic[S]):
         """Return the state of rows that have seen nothing."""
 
     @abstractmethod
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: S, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], S]:
+    def _segment(self, hidden: Hidden, state: S, mask: Mask) -> tuple[Hidden, S]:
         """Do one segment of at least one row and one token; masked tokens are last, and zero.
 
         What it puts out for a masked token is dropped, but it must be finite.
@@ -105,18 +105,15 @@ class Views(nn.Module):
             filters[role, start] = 1.0
         self.filters = nn.Parameter(filters)
 
-    def forward(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "role batch time width"]:
+    def forward(self, hidden: Hidden) -> Float[Tensor, "role batch time width"]:
         """Return every role's view; before the segment there is nothing."""
         if self.num_lags == 1:
             return hidden.expand(self.num_roles, *hidden.shape)
-        return einsum(
-            windows(hidden, self.num_lags),
-            self.filters,
-            "batch time width lag, role lag width -> role batch time width",
-        )
+        pattern = "batch time width lag, role lag width -> role batch time width"
+        return einsum(windows(hidden, self.num_lags), self.filters, pattern)
 
 
-def windows(hidden: Float[Tensor, "batch time width"], num_lags: int) -> Float[Tensor, "batch time width lag"]:
+def windows(hidden: Hidden, num_lags: int) -> Float[Tensor, "batch time width lag"]:
     """Return each token and those before it, the newest first; before the segment there are zeros."""
     history = nn.functional.pad(hidden, (0, 0, num_lags - 1, 0))
     return history.unfold(1, num_lags, 1).flip(-1)

@@ -7,8 +7,8 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import SegmentMemory, feed_forward
-from callosal.lab.models.config import require, require_counts
+from callosal.lab.checks import require, require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, feed_forward
 from callosal.memory import RowState
 from callosal.memory.packing import Packed, check_input
 
@@ -31,7 +31,7 @@ class SwitchConfig:
 
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_experts", "hidden_width")
-        require(self, "alpha", self.alpha >= 0.0, "at least 0")
+        require(self, "alpha", self.alpha >= 0.0, "it must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -126,9 +126,7 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         expert = probability.argmax(-1, keepdim=True)
         return probability, torch.zeros_like(probability).scatter(-1, expert, 1.0)
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: RoutingState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], RoutingState]:
+    def _segment(self, hidden: Hidden, state: RoutingState, mask: Mask) -> tuple[Hidden, RoutingState]:
         probability, chosen = self._route(hidden)
         answers = torch.stack([expert(hidden) for expert in self.experts], dim=-2)
         y = einsum(chosen * probability, answers, "batch time expert, batch time expert width -> batch time width")

@@ -3,12 +3,12 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
+from callosal.lab.checks import require_counts, require_heads
 from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import SegmentMemory
-from callosal.lab.models.config import require_counts, require_heads
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 
 
@@ -21,8 +21,7 @@ class RecurrentConfig:
         num_tokens: memory tokens. Where they start is learned, so each costs ``width`` parameters.
         num_heads: attention heads.
         feed_forward: width of the feed-forward's hidden layer, as a multiple of ``width``.
-        num_lags: tokens that the filters of its roles span (see :class:`~callosal.lab.models.baselines.base.Views`); 1
-            is the memory as it was published.
+        num_lags: tokens that the filters of its roles span (see :class:`.Views`); 1 is the memory as it was published.
     """
 
     width: int
@@ -76,9 +75,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
         # Copied, so that an optimiser step does not move a state that exists.
         return TokenState(tokens=self.start.repeat(batch_size, 1, 1))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: TokenState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], TokenState]:
+    def _segment(self, hidden: Hidden, state: TokenState, mask: Mask) -> tuple[Hidden, TokenState]:
         num_steps, num_tokens = hidden.shape[1], self.config.num_tokens
         # The same tokens stand in both places: projected once.
         queries, keys, values = self.block.project(torch.cat([state.tokens, hidden], dim=1))

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.base import SegmentMemory, Views
-from callosal.lab.models.config import require, require_counts
+from callosal.lab.checks import require, require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, Views
 from callosal.memory import RowState
 
 
@@ -26,8 +26,8 @@ class TitansConfig:
         chunk_size: tokens that share one write; segments must be multiples of it.
         max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets some rows
             diverge within 200 segments of random tokens before any training.
-        num_lags: tokens that the filters of its queries, keys and values span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the package as it is.
+        num_lags: tokens that the filters of its queries, keys and values span (see :class:`.Views`); 1 is the package
+            as it is.
         renew: take gradients at the weights that the last segment left. False takes them at the initial weights for
             ever, as the package does by default.
     """
@@ -45,10 +45,10 @@ class TitansConfig:
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size")
         require_counts(self, "num_lags")
-        require(self, "expansion", self.expansion >= 1.0, "at least 1")
-        require(self, "max_step", self.max_step > 0.0, "above 0")
+        require(self, "expansion", self.expansion >= 1.0, "it must be at least 1")
+        require(self, "max_step", self.max_step > 0.0, "it must be above 0")
         fits = self.num_heads > 1 or self.head_width == self.width
-        require(self, "head_width", fits, f"width ({self.width}) where there is one head")
+        require(self, "head_width", fits, f"it must be width ({self.width}) where there is one head")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -134,9 +134,7 @@ class TitansMemory(SegmentMemory[TitansState]):
         weights = weights.repeat(batch_size, 1)
         return TitansState(weights=weights, momentum=torch.zeros_like(weights))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: TitansState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], TitansState]:
+    def _segment(self, hidden: Hidden, state: TitansState, mask: Mask) -> tuple[Hidden, TitansState]:
         if mask is not None and not mask.all():
             raise ValueError(
                 "a mask with absent tokens; titans-pytorch forgets at masked tokens too, so this memory "

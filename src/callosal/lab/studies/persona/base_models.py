@@ -8,6 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from callosal.lab.checks import require
 from callosal.lab.studies.persona.cells import HOSTS, Host
 from callosal.lab.tasks.persona import PersonaConfig, Turn, sample_conversation, texts, tokenized
 from callosal.lab.tasks.words import ATTRIBUTES
@@ -55,10 +56,9 @@ class HostConfig:
     init_std: float = 0.08
 
     def __post_init__(self) -> None:
-        if self.kind not in HOSTS:
-            raise ValueError(f"HostConfig.kind is {self.kind!r}; it must be one of {HOSTS}")
-        if self.width % self.num_heads:
-            raise ValueError(f"HostConfig.num_heads is {self.num_heads}; it must divide the width ({self.width})")
+        require(self, "kind", self.kind in HOSTS, f"it must be one of {HOSTS}")
+        divides = self.width % self.num_heads == 0
+        require(self, "num_heads", divides, f"it must divide the width ({self.width})")
 
 
 def persona_tokenizer() -> Tokenizer:
