@@ -80,27 +80,33 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
     torch.set_num_threads(config.training.num_threads)
     place = open_place(config, folder)
     model = build_model(config)
-    curve = _train(model, config, place / "checkpoint.pt", report)
+
+    def on_progress(step: int, point: dict[str, Any]) -> None:
+        text = f"loss {point['episodic_loss'] + point['rule_loss']:.3f}"
+        if "separation" in point:
+            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
+        report(config.name, step / config.training.num_steps, text)
+
+    resumed = {"checkpoint": place / "checkpoint.pt", "fingerprint": fingerprint(config)}
+    curve = train(model, config.episodes, config.training, config.seed, **resumed, on_progress=on_progress)
     trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
     evaluation = evaluate_held_out(model, config)
-
-    def on_retention(done: int, total: int) -> None:
-        report(config.name, 1.0, f"retention, {done} of {total} segments")
-
     retention = measure_retention(
         model,
         config.episodes,
         config.retention.distractors,
         config.retention.num_episodes,
         generator_for(HELD_OUT_SEED, "retention"),
-        on_retention,
+        lambda done, total: report(config.name, 1.0, f"retention, {done} of {total} segments"),
     )
     names = domain_names(describe(config))
+    # Of a row's state; None without bound, and 0 without a memory.
+    state_floats = getattr(model.memory_at(config.memory_behind), "state_floats", 0)
     values = [
         *evaluation_values(asdict(evaluation), names),
         *retention_values(asdict(retention)),
-        *single_values(train_seconds=trained - begun, state_floats=_state_floats(model, config)),
+        *single_values(train_seconds=trained - begun, state_floats=state_floats),
     ]
     if "interventions" in config.extras:
         stream = generator_for(HELD_OUT_SEED, "interventions")
@@ -150,11 +156,6 @@ def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: An
     )
 
 
-def _state_floats(model: Transformer, config: RunConfig) -> float | None:
-    """Return the numbers in a row's state; None without bound."""
-    return getattr(model.memory_at(config.memory_behind), "state_floats", 0)
-
-
 def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:
     """Evaluate on the fixed held-out stream that all runs of a benchmark share."""
     stream = generator_for(HELD_OUT_SEED, "evaluation")
@@ -171,27 +172,6 @@ def load_trained(config: RunConfig, place: Path) -> Transformer:
     model = build_model(config)
     model.load_state_dict(saved["model"])
     return model.eval()
-
-
-def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Report) -> Curve:
-    total = config.training.num_steps
-
-    def on_progress(step: int, point: dict[str, Any]) -> None:
-        loss = point["episodic_loss"] + point["rule_loss"]
-        text = f"loss {loss:.3f}"
-        if "separation" in point:
-            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
-        report(config.name, step / total, text)
-
-    return train(
-        model,
-        config.episodes,
-        config.training,
-        config.seed,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint(config),
-        on_progress=on_progress,
-    )
 
 
 def _work(run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]") -> RunRecord:
@@ -277,17 +257,11 @@ def run_all(
     """
     if (folder / FILE_NAME).is_file():
         read_records(folder)  # if it is damaged, before anything is made
-    with _alone_in(folder):
-        return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a study's folder: two at once would write each other's checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        # Two processes at once would write each other's checkpoints.
         with FileLock(folder / ".lock", timeout=0):
-            yield
+            return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
     except Timeout as error:
         raise ValueError(
             f"another process runs in {folder}; wait until it is done, or choose another folder"

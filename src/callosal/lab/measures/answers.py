@@ -244,24 +244,28 @@ def _whole(users: Sequence[Conversation], encode: Encode) -> tuple[Mapping[str, 
 def _others_answers(users: Sequence[Conversation], facts: Tensor, encode: Encode) -> Tensor:
     """Return labels with what the user before would have been answered, where that is something else."""
     labels = torch.full_like(facts, UNSCORED)
-    for row, user in enumerate(users):
-        places = (facts[row] != UNSCORED).nonzero().flatten().tolist()
-        for place, (name, value) in zip(places, user.facts.items(), strict=True):
-            other = users[row - 1].facts.get(name, value)
-            if other != value:
-                (labels[row, place],) = encode(other)
+    for row, place, name, value in _facts_asked(users, facts):
+        other = users[row - 1].facts.get(name, value)
+        if other != value:
+            (labels[row, place],) = encode(other)
     return labels
 
 
 def _only(name: str, users: Sequence[Conversation], labels: Tensor) -> Tensor:
     """Return labels of which only the answers about one attribute are left."""
     kept = torch.full_like(labels, UNSCORED)
-    for row, user in enumerate(users):
-        if name in user.facts:
-            places = (labels[row] != UNSCORED).nonzero().flatten()
-            place = places[list(user.facts).index(name)]
+    for row, place, asked, _ in _facts_asked(users, labels):
+        if asked == name:
             kept[row, place] = labels[row, place]
     return kept
+
+
+def _facts_asked(users: Sequence[Conversation], labels: Tensor) -> Iterator[tuple[int, int, str, str]]:
+    """Give the row, the place, the name and the value of every answer about a fact."""
+    for row, user in enumerate(users):
+        places = (labels[row] != UNSCORED).nonzero().flatten().tolist()
+        for place, (name, value) in zip(places, user.facts.items(), strict=True):
+            yield row, place, name, value
 
 
 def _table(shares: Sequence[Tensor], turns: Batch, kinds: Sequence[int], num_memories: int) -> np.ndarray:

@@ -146,8 +146,8 @@ def sample_episodes(config: EpisodeConfig, num_episodes: int, generator: Generat
     A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored at x on f(x), every
     letter once, the answer never shown. A rule is scored wherever it predicts the next token.
     """
-    order = _order(config)
-    starts = _alphabet_starts(config)
+    order, sizes = _order(config), config.alphabets
+    starts = [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
     draw = [
         _episodic_segments(config, index, starts[index], num_episodes, generator, split)
         if name in TOLD
@@ -172,11 +172,6 @@ def _order(config: EpisodeConfig) -> list[int]:
     return turn * config.num_rounds + distractors + [*range(len(config.domains))] * (config.num_questions)
 
 
-def _alphabet_starts(config: EpisodeConfig) -> list[int]:
-    sizes = config.alphabets
-    return [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
-
-
 def _episodic_segments(
     config: EpisodeConfig, index: int, start: int, num_episodes: int, generator: Generator, split: Split
 ) -> Callable[[], _Segment]:
@@ -184,17 +179,14 @@ def _episodic_segments(
     letters, pairs, questions = config.num_letters, config.pairs_per_segment, config.num_questions
     supports = config.num_rounds * config.turns[index]
     if config.domains[index] == "recall":
-        mapping = recall.sample_functions(num_episodes, letters, letters, generator, split)
-        answers_start = start + letters
+        mapping = start + letters + recall.sample_functions(num_episodes, letters, letters, generator, split)
     else:
-        mapping = cipher.sample_ciphers(num_episodes, letters, generator, split)
-        answers_start = start
+        mapping = start + cipher.sample_ciphers(num_episodes, letters, generator, split)
     passes = -(-supports * pairs // letters)
     shown = cipher.sample_orders(num_episodes, letters, passes, generator)[:, : supports * pairs]
     queried = cipher.sample_orders(num_episodes, letters, 1, generator)
 
-    images = answers_start + mapping.take_along_dim(shown, dim=1)
-    answers = answers_start + mapping.take_along_dim(queried, dim=1)
+    images, answers = (mapping.take_along_dim(order, dim=1) for order in (shown, queried))
     blanks = torch.full_like(queried, config.blank)
     support = _interleave(start + shown, images, supports)
     tokens = torch.cat([support, _interleave(start + queried, blanks, questions)], dim=1)
@@ -222,8 +214,10 @@ def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
     segments = torch.arange(len(episodes.domains))
     # Distractors stay as they are: they have no neighbour of another domain.
     first = config.num_told_segments
-    moved = (segments < first) | (segments >= first + config.num_distractors)
-    partner = torch.where(moved, _neighbour(segments, config), segments)
+    after = segments - first - config.num_distractors
+    # One segment a domain and an even number of domains: neighbours are the pairs of a turn.
+    step = torch.where(torch.where(after >= 0, after, segments) % 2 == 0, 1, -1)
+    partner = torch.where((segments < first) | (after >= 0), segments + step, segments)
 
     def exchanged(values: Tensor) -> Tensor:
         return torch.cat([values[..., :kept], values[..., partner, kept:]], dim=-1)
@@ -238,13 +232,6 @@ def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
     left = (domains[:, kept - 1] != domains[:, kept]) & of_rule[:, kept - 1]
     targets[:, left, kept - 1] = UNSCORED
     return Episodes(tokens=exchanged(episodes.tokens), targets=targets, domains=domains)
-
-
-def _neighbour(segments: Tensor, config: EpisodeConfig) -> Tensor:
-    # One segment a domain and an even number of domains: neighbours are the pairs of a turn.
-    after = segments - config.num_told_segments - config.num_distractors
-    place = torch.where(after >= 0, after, segments)
-    return segments + torch.where(place % 2 == 0, 1, -1)
 
 
 def _interleave(
