@@ -155,10 +155,7 @@ def small(
     extras: tuple[Extra, ...] = (),
     labels: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core.
-
-    The trunk is 32 wide, a step sees 16 episodes; the memory is that of ``memory``, by default :func:`small_memory`.
-    """
+    """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core."""
     episodes = episodes or EpisodeConfig()
     memory = memory or small_memory(width=width)
     steps = {"num_steps": num_steps, "checkpoint_every": num_steps, "log_every": 20}  # short enough to start again

@@ -1,7 +1,6 @@
 """A model trained on episodes, drawn anew for every step."""
 
 from contextlib import nullcontext
-from pathlib import Path
 from typing import Any
 
 import torch
@@ -11,19 +10,12 @@ from callosal.lab.measures.recording import record_shares
 from callosal.lab.models.transformer import Transformer
 from callosal.lab.tasks import EpisodeConfig, sample_episodes
 from callosal.memory import LateralMemory, Penalised
-from callosal.training.loop import Curve, Progress, Step, TrainingConfig, optimise
+from callosal.training.loop import Curve, Step, TrainingConfig, optimise
 from callosal.training.seeding import generator_for
 
 
 def train(
-    model: Transformer,
-    episodes_config: EpisodeConfig,
-    config: TrainingConfig,
-    seed: int,
-    *,
-    checkpoint: Path | None = None,
-    fingerprint: str = "",
-    on_progress: Progress = lambda step, point: None,
+    model: Transformer, episodes_config: EpisodeConfig, config: TrainingConfig, seed: int, **options: Any
 ) -> Curve:
     """Train a model in place and return its curve.
 
@@ -35,19 +27,14 @@ def train(
         episodes_config: what to train on.
         config: how to train.
         seed: of the run.
-        checkpoint: where to keep one; None keeps none.
-        fingerprint: says which configuration a checkpoint belongs to.
-        on_progress: called with the step and the newest point of the curve, at every such point.
-
-    Raises:
-        TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
-        CheckpointError: a checkpoint is there but damaged or of another configuration.
+        options: ``checkpoint``, ``fingerprint`` and ``on_progress`` of :func:`callosal.training.loop.optimise`, which
+            also says what is raised.
     """
 
     def prepare(step: int) -> Step:
         return _episodes_step(model, episodes_config, config, seed, step)
 
-    return optimise(model, prepare, config, checkpoint=checkpoint, fingerprint=fingerprint, on_progress=on_progress)
+    return optimise(model, prepare, config, **options)
 
 
 def _episodes_step(
@@ -69,11 +56,8 @@ def _episodes_step(
         point: dict[str, Any] = {"episodic_loss": episodic_loss, "rule_loss": rule_loss}
         measured = batch_specialization(shares, episodes)
         if measured is not None:
-            point["separation"] = measured.separation
-            point["cross_talk"] = measured.cross_talk
-        coupled = [module for module in model.modules() if isinstance(module, LateralMemory)]
-        if coupled:
-            point["coupling"] = coupled[0].coupling.detach().tolist()
-        return point
+            point |= {"separation": measured.separation, "cross_talk": measured.cross_talk}
+        coupled = next((module for module in model.modules() if isinstance(module, LateralMemory)), None)
+        return point if coupled is None else point | {"coupling": coupled.coupling.detach().tolist()}
 
     return torch.stack([*losses, *penalties]).sum(), make_point

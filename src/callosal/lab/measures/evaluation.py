@@ -44,11 +44,8 @@ class Evaluation:
 
 def domain_losses(logits: Tensor, episodes: Episodes) -> list[Tensor]:
     """Return the mean cross-entropy over each domain's scored tokens, in nats."""
-    losses = []
-    for domain in range(int(episodes.domains.max()) + 1):
-        where = scored(episodes, domain)
-        losses.append(torch.nn.functional.cross_entropy(logits[where], episodes.targets[where]))
-    return losses
+    marks = [scored(episodes, domain) for domain in range(int(episodes.domains.max()) + 1)]
+    return [torch.nn.functional.cross_entropy(logits[mark], episodes.targets[mark]) for mark in marks]
 
 
 def by_kind(values: list[float], config: EpisodeConfig) -> tuple[float, float]:

@@ -74,8 +74,7 @@ def measure_interventions(
         return [right[mark].float().mean().item() for mark in marks]
 
     def answers(states: States) -> list[float]:
-        logits, _ = model(questions.tokens, states)
-        return _own_and_other(logits, questions, config)
+        return _own_and_other(model(questions.tokens, states)[0], questions, config)
 
     neighbours = torch.arange(num_episodes).roll(1)
     banks = range(_num_banks(model))

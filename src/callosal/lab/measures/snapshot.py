@@ -18,14 +18,12 @@ def take_snapshot(model: Transformer, config: EpisodeConfig) -> dict[str, Any] |
         ``norms``: [point, bank, slot], blank first, then after each segment, in the units of ``bound``; ``domains``: of
         the segments. None without a lateralized memory.
     """
-    place = next(iter(model.blank(1)), None)
-    if place is None:
-        return None
+    states = model.blank(1)
+    place = next(iter(states), 0)
     memory = model.memory_at(place)
     if not isinstance(memory, LateralMemory):
         return None
     episodes = sample_episodes(config, 1, generator_for(0, "snapshot"), "evaluation")
-    states = model.blank(1)
     norms = [states[place].trace[0].norm(dim=-1)]
     num_segments = config.num_told_segments
     for index in range(num_segments):

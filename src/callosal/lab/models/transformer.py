@@ -113,9 +113,8 @@ class Transformer(nn.Module):
 
     def blank(self, batch_size: int) -> States:
         """Return blank states, by place."""
-        places = range(self.config.num_blocks)
-        memories = ((place, self.memory_at(place)) for place in places)
-        return {place: memory.blank(batch_size) for place, memory in memories if memory is not None}
+        memories = {place: self.memory_at(place) for place in range(self.config.num_blocks)}
+        return {place: memory.blank(batch_size) for place, memory in memories.items() if memory is not None}
 
     def forward(
         self, tokens: Int[Tensor, "batch segment time"], states: States
@@ -131,10 +130,11 @@ class Transformer(nn.Module):
                 f"tokens of shape {tuple(tokens.shape)}; a transformer takes [batch, segment, time], "
                 "also when there is one segment: tokens[:, None]"
             )
-        if set(states) != {int(place) for place in self.memories}:
+        places = sorted(int(place) for place in self.memories)
+        if sorted(states) != places:
             raise ValueError(
-                f"states for places {sorted(states)}; the memories stand at "
-                f"{sorted(int(place) for place in self.memories)}: start from model.blank(batch_size)"
+                f"states for places {sorted(states)}; the memories stand at {places}: "
+                "start from model.blank(batch_size)"
             )
         num_rows, _, num_steps = tokens.shape
         if num_steps > self.config.max_time:

@@ -122,13 +122,9 @@ def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict
     Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that never merges
     across spaces.
     """
-    ids: list[int] = []
-    labels: list[int] = []
-    for piece in (piece for turn in turns for piece in turn.pieces):
-        found = encode(piece.text)
-        ids += found
-        labels += found if piece.scored else [UNSCORED] * len(found)
-    return {"input_ids": ids, "labels": labels}
+    found = [(token, piece.scored) for turn in turns for piece in turn.pieces for token in encode(piece.text)]
+    labels = [token if scored else UNSCORED for token, scored in found]
+    return {"input_ids": [token for token, _ in found], "labels": labels}
 
 
 def texts(config: PersonaConfig, random: Random, split: Split) -> Iterator[str]:
@@ -142,7 +138,7 @@ def _statements_turn(facts: dict[str, str], config: PersonaConfig, random: Rando
     pieces.insert(random.randrange(1, len(pieces) + 1), Piece(_small_talk(random)))
     if config.mixed:
         name = random.choice(list(facts))
-        pieces += _question(name, facts[name])
+        pieces += _scored(ATTRIBUTES[name].question, facts[name])
     return Turn("episodic", tuple(pieces))
 
 
@@ -153,7 +149,7 @@ def _questions_turn(facts: dict[str, str], config: PersonaConfig, random: Random
         fresh = _statement(name, random.choice(ATTRIBUTES[name].values), random)
         pieces += [fresh, Piece(_small_talk(random))]
     for name, value in facts.items():
-        pieces += _question(name, value)
+        pieces += _scored(ATTRIBUTES[name].question, value)
     return Turn("episodic", tuple(pieces))
 
 
@@ -161,8 +157,8 @@ def _statement(name: str, value: str, random: Random) -> Piece:
     return Piece(random.choice(ATTRIBUTES[name].statements).format(value))
 
 
-def _question(name: str, value: str) -> list[Piece]:
-    return [Piece(ATTRIBUTES[name].question), Piece(value, scored=True), Piece(".")]
+def _scored(asked: str, answer: str) -> list[Piece]:
+    return [Piece(asked), Piece(answer, scored=True), Piece(".")]
 
 
 def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Turn:
@@ -173,10 +169,8 @@ def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Tur
     """
     if domain == "episodic":
         raise ValueError("a turn between the sessions states no fact; choose chatter or rule")
-    return _chatter(random) if domain == "chatter" else _rule(config, random)
-
-
-def _chatter(random: Random) -> Turn:
+    if domain == "rule":
+        return _rule(config, random)
     return Turn("chatter", tuple(Piece(_small_talk(random)) for _ in range(4)))
 
 
@@ -192,10 +186,9 @@ def _rule(config: PersonaConfig, random: Random) -> Turn:
 def _counting(random: Random) -> list[Piece]:
     first = random.randrange(1, HIGHEST - 4)
     counted = " ".join(str(number) for number in range(first + 1, first + 5))
-    return [Piece(f"count on from {first} :"), Piece(counted, scored=True), Piece(".")]
+    return _scored(f"count on from {first} :", counted)
 
 
 def _spelling(random: Random) -> list[Piece]:
     word = random.choice(SPELLED)
-    spelled = " ".join(reversed(word))
-    return [Piece(f"spell {word} backwards :"), Piece(spelled, scored=True), Piece(".")]
+    return _scored(f"spell {word} backwards :", " ".join(reversed(word)))

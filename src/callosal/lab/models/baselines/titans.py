@@ -43,8 +43,7 @@ class TitansConfig:
     num_lags: int = 1
 
     def __post_init__(self) -> None:
-        require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size")
-        require_counts(self, "num_lags")
+        require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size", "num_lags")
         require(self, "expansion", self.expansion >= 1.0, "it must be at least 1")
         require(self, "max_step", self.max_step > 0.0, "it must be above 0")
         fits = self.num_heads > 1 or self.head_width == self.width

@@ -4,15 +4,7 @@ from collections.abc import Sequence
 from typing import Any
 
 from callosal.contract import ContractReport, check_memory
-from callosal.lab.models.baselines import (
-    FeedForwardConfig,
-    FullHistoryConfig,
-    MemoryNetworkConfig,
-    RecurrentConfig,
-    SwitchConfig,
-    TitansConfig,
-    TuringConfig,
-)
+from callosal.lab.models import baselines
 from callosal.lab.runs import KINDS, RunConfig, small, small_memory
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.training.seeding import seeded
@@ -27,8 +19,8 @@ NUM_STEPS = 500
 
 # The memories to compare, each of about as many parameters as two banks of 32 slots.
 CONTENDERS: dict[str, Any] = {
-    "no memory": FeedForwardConfig(width=WIDTH, hidden_width=145),
-    "full history": FullHistoryConfig(width=WIDTH, num_heads=1, feed_forward=2, num_lags=LAGS),
+    "no memory": baselines.FeedForwardConfig(width=WIDTH, hidden_width=145),
+    "full history": baselines.FullHistoryConfig(width=WIDTH, num_heads=1, feed_forward=2, num_lags=LAGS),
     "inhibitory": small_memory(sign=-1.0),
     "uncoupled": small_memory(sign=0.0),
     "excitatory": small_memory(sign=1.0),
@@ -36,11 +28,11 @@ CONTENDERS: dict[str, Any] = {
     "one bank": small_memory(num_banks=1, num_slots=64),
     "additive write": small_memory(write="additive"),
     "delta write": small_memory(write="delta"),
-    "memory network": MemoryNetworkConfig(width=WIDTH, capacity=64, num_lags=LAGS),
-    "Turing machine": TuringConfig(width=WIDTH, num_slots=64, controller_width=30, num_lags=LAGS),
-    "mixture of experts": SwitchConfig(width=WIDTH, num_experts=2, hidden_width=71),
-    "recurrent tokens": RecurrentConfig(width=WIDTH, num_heads=1, num_lags=LAGS),
-    "titans-pytorch": TitansConfig(width=WIDTH, num_heads=2, head_width=32, chunk_size=16, num_lags=LAGS),
+    "memory network": baselines.MemoryNetworkConfig(width=WIDTH, capacity=64, num_lags=LAGS),
+    "Turing machine": baselines.TuringConfig(width=WIDTH, num_slots=64, controller_width=30, num_lags=LAGS),
+    "mixture of experts": baselines.SwitchConfig(width=WIDTH, num_experts=2, hidden_width=71),
+    "recurrent tokens": baselines.RecurrentConfig(width=WIDTH, num_heads=1, num_lags=LAGS),
+    "titans-pytorch": baselines.TitansConfig(width=WIDTH, num_heads=2, head_width=32, chunk_size=16, num_lags=LAGS),
 }
 
 # The best for each by the total loss of the recorded grid (results/rates): it is the same for all.
