@@ -29,15 +29,8 @@ from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
 from callosal.lab.models.transformer import Transformer
+from callosal.lab.report import upgrade
 from callosal.lab.report.records import FILE_NAME, RunRecord, Value, append_record, read_records
-from callosal.lab.report.upgrade import (
-    domain_names,
-    evaluation_values,
-    factors_of,
-    intervention_values,
-    retention_values,
-    single_values,
-)
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint
 from callosal.lab.training import train
 from callosal.training.checkpoint import load_checkpoint
@@ -100,18 +93,18 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         generator_for(HELD_OUT_SEED, "retention"),
         lambda done, total: report(config.name, 1.0, f"retention, {done} of {total} segments"),
     )
-    names = domain_names(describe(config))
+    names = upgrade.domain_names(describe(config))
     # Of a row's state; None without bound, and 0 without a memory.
     state_floats = getattr(model.memory_at(config.memory_behind), "state_floats", 0)
     values = [
-        *evaluation_values(asdict(evaluation), names),
-        *retention_values(asdict(retention)),
-        *single_values(train_seconds=trained - begun, state_floats=state_floats),
+        *upgrade.evaluation_values(asdict(evaluation), names),
+        *upgrade.retention_values(asdict(retention)),
+        *upgrade.single_values(train_seconds=trained - begun, state_floats=state_floats),
     ]
     if "interventions" in config.extras:
         stream = generator_for(HELD_OUT_SEED, "interventions")
         found = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
-        values += intervention_values(asdict(found), names)
+        values += upgrade.intervention_values(asdict(found), names)
     snapshot = take_snapshot(model, config.episodes) if "snapshot" in config.extras else None
     return record_of(
         config,
@@ -147,7 +140,7 @@ def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: An
         arm=config.arm,
         seed=config.seed,
         changed=list(config.changed),
-        factors=factors_of(plain) | getattr(config, "labels", {}),
+        factors=upgrade.factors_of(plain) | getattr(config, "labels", {}),
         config=plain,
         values=list(values),
         curve=curve,

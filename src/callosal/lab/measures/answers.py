@@ -17,6 +17,7 @@ from callosal.lab.measures.specialization import Specialization, specialization
 from callosal.lab.tasks.persona import (
     Conversation,
     Domain,
+    Encode,
     PersonaConfig,
     Turn,
     sample_between,
@@ -28,7 +29,6 @@ from callosal.memory import MemoryState
 from callosal.training import UNSCORED
 from callosal.training.conversations import Batch, collate_conversations
 
-Encode = Callable[[str], list[int]]
 Hits = Mapping[str, np.ndarray]
 BATCH = 64
 

@@ -15,6 +15,8 @@ from callosal.lab.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 from callosal.training import UNSCORED
 
 Domain = Literal["episodic", "rule", "chatter"]
+# A tokenizer, from a text to its tokens.
+Encode = Callable[[str], list[int]]
 # Accuracy of a guess about a fact that was never stated: one of so many words.
 CHANCE = sum(1 / len(a.values) for a in ATTRIBUTES.values()) / len(ATTRIBUTES)
 
@@ -116,7 +118,7 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
     return Conversation(facts=facts, told=tuple(told), later=tuple(later))
 
 
-def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict[str, list[int]]:
+def tokenized(turns: Sequence[Turn], encode: Encode) -> dict[str, list[int]]:
     """Return the tokens of turns, one after another: ``input_ids``, and ``labels`` where scored, else -100.
 
     Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that never merges

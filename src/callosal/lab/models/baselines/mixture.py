@@ -93,12 +93,8 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         # In float32 at least, since bfloat16 cannot count past 256.
         dtype = torch.promote_types(weight.dtype, torch.float32)
         zeros = weight.new_zeros(batch_size, self.config.num_experts, dtype=dtype)
-        return RoutingState(
-            chosen=zeros,
-            probability=zeros,
-            num_tokens=zeros[:, 0],
-            alpha=torch.full_like(zeros[:, 0], self.config.alpha),
-        )
+        alpha = torch.full_like(zeros[:, 0], self.config.alpha)
+        return RoutingState(chosen=zeros, probability=zeros, num_tokens=zeros[:, 0], alpha=alpha)
 
     def bank_share(
         self,

@@ -1,6 +1,5 @@
 """Small language models to attach memories to: built from a configuration, taught the task's own text."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -10,7 +9,7 @@ from torch import Tensor, nn
 
 from callosal.lab.checks import require
 from callosal.lab.studies.persona.cells import HOSTS, Host
-from callosal.lab.tasks.persona import PersonaConfig, Turn, sample_conversation, texts, tokenized
+from callosal.lab.tasks.persona import Encode, PersonaConfig, Turn, sample_conversation, texts, tokenized
 from callosal.lab.tasks.words import ATTRIBUTES
 from callosal.training import UNSCORED
 from callosal.training.conversations import collate_conversations
@@ -103,12 +102,7 @@ def build_host(config: HostConfig, tokenizer: Tokenizer, seed: int) -> Any:
 
 
 def text_step(
-    model: nn.Module,
-    config: PersonaConfig,
-    training: TrainingConfig,
-    encode: Callable[[str], list[int]],
-    seed: int,
-    step: int,
+    model: nn.Module, config: PersonaConfig, training: TrainingConfig, encode: Encode, seed: int, step: int
 ) -> Step:
     """Draw a step's texts and return a language model's loss on them; there is no memory here.
 

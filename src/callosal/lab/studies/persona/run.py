@@ -13,14 +13,14 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
 from callosal.hosts.attach import Memories, attach
-from callosal.lab.measures.answers import Encode, measure_answers, measure_recall
+from callosal.lab.measures.answers import measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.upgrade import answer_values, coupling_values, retention_values, single_values
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun
-from callosal.lab.tasks.persona import CHANCE, Domain, PersonaConfig, sample_conversation, tokenized
+from callosal.lab.tasks.persona import CHANCE, Domain, Encode, PersonaConfig, sample_conversation, tokenized
 from callosal.memory.config import describe
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
