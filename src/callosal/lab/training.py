@@ -32,32 +32,25 @@ def train(
     """
 
     def prepare(step: int) -> Step:
-        return _episodes_step(model, episodes_config, config, seed, step)
+        generator = generator_for(seed, "training", step)
+        episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
+        due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
+        blank = model.blank(config.batch_size)
+        with record_shares(model) if due else nullcontext([]) as shares:
+            logits, states = model(episodes.tokens, blank)
+        losses = domain_losses(logits, episodes)
+        # A memory may add a term of its own, such as a mixture's load balance.
+        penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
+
+        def make_point() -> dict[str, Any]:
+            episodic_loss, rule_loss = by_kind([loss.item() for loss in losses], episodes_config)
+            point: dict[str, Any] = {"episodic_loss": episodic_loss, "rule_loss": rule_loss}
+            measured = batch_specialization(shares, episodes)
+            if measured is not None:
+                point |= {"separation": measured.separation, "cross_talk": measured.cross_talk}
+            coupled = next((module for module in model.modules() if isinstance(module, LateralMemory)), None)
+            return point if coupled is None else point | {"coupling": coupled.coupling.detach().tolist()}
+
+        return torch.stack([*losses, *penalties]).sum(), make_point
 
     return optimise(model, prepare, config, **options)
-
-
-def _episodes_step(
-    model: Transformer, episodes_config: EpisodeConfig, config: TrainingConfig, seed: int, step: int
-) -> Step:
-    """Draw a step's episodes and return its loss."""
-    generator = generator_for(seed, "training", step)
-    episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
-    due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
-    blank = model.blank(config.batch_size)
-    with record_shares(model) if due else nullcontext([]) as shares:
-        logits, states = model(episodes.tokens, blank)
-    losses = domain_losses(logits, episodes)
-    # A memory may add a term of its own, such as a mixture's load balance.
-    penalties = [state.penalty for state in states.values() if isinstance(state, Penalised)]
-
-    def make_point() -> dict[str, Any]:
-        episodic_loss, rule_loss = by_kind([loss.item() for loss in losses], episodes_config)
-        point: dict[str, Any] = {"episodic_loss": episodic_loss, "rule_loss": rule_loss}
-        measured = batch_specialization(shares, episodes)
-        if measured is not None:
-            point |= {"separation": measured.separation, "cross_talk": measured.cross_talk}
-        coupled = next((module for module in model.modules() if isinstance(module, LateralMemory)), None)
-        return point if coupled is None else point | {"coupling": coupled.coupling.detach().tolist()}
-
-    return torch.stack([*losses, *penalties]).sum(), make_point

@@ -8,8 +8,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from callosal.lab.checks import require, require_counts, require_heads
-from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory
+from callosal.lab.models.baselines.base import AttentionBlock, Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 
 
