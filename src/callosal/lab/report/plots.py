@@ -1,7 +1,7 @@
 """Panels that hold marks, and one function that draws them: every figure is data.
 
-Studies declare figures as panels with lines, dots, bars, points or a heat map (``report.marks``); how they
-look is decided here, once.
+Studies declare figures as panels with lines, dots, bars, points or a heat map (``report.marks``); how they look is
+decided here, once.
 """
 
 import io

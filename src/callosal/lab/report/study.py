@@ -191,8 +191,8 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
     """Return the runs that count: on their recipe, each once, ordered by arm and seed.
 
     Raises:
-        ValueError: runs of several recipes, of one arm with several configurations, or on several
-            benchmarks, none of which can be compared.
+        ValueError: runs of several recipes, of one arm with several configurations, or on several benchmarks, none of
+            which can be compared.
     """
     found: dict[tuple[str, int], RunRecord] = {}
     for record in (record for record in records if not record.changed):

@@ -67,10 +67,9 @@ def tables(study: Study) -> list[Table]:
             ["cell", "most possible"],
             rows,
             columns(mean, used),
-            "Own-bank share is 1 - P_ct: the mean over domains of the share that a domain's own bank "
-            "has of its tokens, own banks given out one to one by the best matching. Where there are "
-            "fewer banks than domains some have none, so less than 1 is possible. Mean and half its "
-            "95 % interval over seeds.",
+            "Own-bank share is 1 - P_ct: the mean over domains of the share that a domain's own bank has of its "
+            "tokens, own banks given out one to one by the best matching. Where there are fewer banks than domains "
+            "some have none, so less than 1 is possible. Mean and half its 95 % interval over seeds.",
             num_labels=1,
         ),
         grid(

@@ -171,12 +171,11 @@ def _layers(study: Study) -> Table:
         columns(mean, {"recall": RECALL, **LATE, **sizes})
         | {"opposite": _opposite}
         | columns(mean, {"P_ct": P_CT, "rule change": RULE_CHANGE}),
-        f"Llama's memory{_trained(cells)}, as in the table of variants; the base models' own cells are trained "
-        f"for longer and stand apart. {MEAN}. Layers are counted from 0. Recall: answers about the "
-        f"facts with the user's memory, right after the session boundary. {_AFTER} D_sep is averaged "
-        "in size, because which bank serves the facts is chance; opposite counts the seeds whose "
-        "facts and rules differ in sign. Rule change: accuracy of the rules with the memory minus "
-        "that of the base model alone.",
+        f"Llama's memory{_trained(cells)}, as in the table of variants; the base models' own cells are trained for "
+        f"longer and stand apart. {MEAN}. Layers are counted from 0. Recall: answers about the facts with the user's "
+        f"memory, right after the session boundary. {_AFTER} D_sep is averaged in size, because which bank serves "
+        "the facts is chance; opposite counts the seeds whose facts and rules differ in sign. Rule change: accuracy "
+        "of the rules with the memory minus that of the base model alone.",
     )
 
 
@@ -290,9 +289,8 @@ def facts(study: Study) -> dict[str, str]:
             "about in a later session"
         ),
         "base models": (
-            f"{' and '.join(hosts)}, {span('host', 'num_layers')} layers of width {span('host', 'width')}, "
-            f"taught for {' and '.join(taught)} steps of {span('pretraining', 'batch_size')} texts, then "
-            "frozen"
+            f"{' and '.join(hosts)}, {span('host', 'num_layers')} layers of width {span('host', 'width')}, taught for "
+            f"{' and '.join(taught)} steps of {span('pretraining', 'batch_size')} texts, then frozen"
         ),
         "training": f"of the memories alone: {', '.join(steps)}, of {batches} fresh conversations",
         "evaluation": f"{asked} held-out conversations, the same for every seed",

@@ -26,9 +26,9 @@ class Jump:
 
     Attributes:
         step: the first logged step at which it was below JUMPED.
-        width: steps from the last time above 90 % of the fall to the first time below 10 % of it; the
-            fall is from the largest P_ct up to the jump to the smallest from then on. None where it
-            was low from the first logged step on.
+        width: steps from the last time above 90 % of the fall to the first time below 10 % of it; the fall is from the
+            largest P_ct up to the jump to the smallest from then on. None where it was low from the first logged step
+            on.
     """
 
     step: int
@@ -93,8 +93,8 @@ def jumps_table(study: Study) -> Table:
 def jumps(study: Study) -> Figure | None:
     """P_ct over training, one line per seed; a mark where it first fell below 0.05.
 
-    Dotted: 0.5, no bank of its own. The sequel's D_sep and P_ct (0.25, falling to 0.002) live on other
-    scales than ours, where 0.5 is an even split.
+    Dotted: 0.5, no bank of its own. The sequel's D_sep and P_ct (0.25, falling to 0.002) live on other scales than
+    ours, where 0.5 is an even split.
     """
     cells = [cell for cell in study.arms if has_curve(study, cell, "cross_talk")]
     if not cells:
