@@ -61,7 +61,7 @@ class Report:
             study = make_study(name, records, layout.cells, layout.derive)
             verdicts = judge(study, layout.claims)
             tables = [claims_table(verdicts, layout.claims)] if verdicts else []
-            tables += layout.tables(study) if study.records else []
+            tables += map(layout.noted, layout.tables(study) if study.records else ())
             if study.off_recipe:
                 tables.append(off_recipe_table(study, layout.label, layout.off_recipe))
         return cls(folder=folder, study=study, layout=layout, verdicts=verdicts, tables=tables)

@@ -127,7 +127,7 @@ _KINDS = {
     "versions": dict,
     "extras": dict,
 }
-_KINDS_OF_KEYS = dict.fromkeys(KEYS, str) | dict.fromkeys(("after", "bank", "place"), int)
+_KINDS_OF_KEYS: dict[str, Any] = dict.fromkeys(KEYS, str) | dict.fromkeys(("after", "bank", "place"), int)
 _KINDS_OF_KEYS["value"] = (int, float)
 
 

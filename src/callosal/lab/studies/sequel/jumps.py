@@ -83,9 +83,6 @@ def jumps_table(study: Study) -> Table:
             "steps it took": steps("jump width"),
             "P_ct in the end": each(of("P_ct")),
         },
-        f"P_ct on the training stream, logged every few steps; fell: below {JUMPED:g}. At step: "
-        "the first logged one, seed by seed. Steps it took: from 90 to 10 % of the fall. A P_ct "
-        "that rises again shows in the end, which is on held-out episodes.",
     )
 
 
