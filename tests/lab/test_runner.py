@@ -27,6 +27,7 @@ from callosal.lab.report.records import (
     append_record,
     read_records,
 )
+from callosal.lab.report.upgrade import evaluation_values
 from callosal.lab.runner import (
     WorkerLostError,
     evaluate_held_out,
@@ -40,6 +41,7 @@ from callosal.training.checkpoint import CheckpointError
 from callosal.training.loop import TrainingDivergedError
 
 CONFIG = tiny("uncoupled")
+DOMAINS = ("cipher", "arithmetic")
 # A learning rate at which the loss is soon no number.
 DIVERGING = {"learning_rate": 1e30, "warmup_steps": 0}
 
@@ -85,11 +87,12 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(here: Here, tmp_path: Pa
     assert record.fingerprint == fingerprint(CONFIG)
     assert (record.recipe, record.arm, record.seed, record.changed) == ("tiny", CONFIG.arm, 0, [])
     assert record.config == json.loads(json.dumps(describe(CONFIG)))
-    assert record.probes["state_floats"] == 2 * 8 * 16
-    assert 0.0 < record.probes["train_seconds"] <= record.wall_seconds
+    assert record.factors["sign"] == 0.0
+    assert record.get("state_floats") == 2 * 8 * 16
+    assert 0.0 < (record.get("train_seconds") or 0.0) <= record.wall_seconds
     assert [point["step"] for point in record.curve] == [2, 4, 6, 8]
-    assert record.retention["distractors"] == [0, 2]
-    assert record.snapshot is not None
+    assert [row["after"] for row in record.rows("recall")] == [0, 2]
+    assert record.extras["snapshot"] is not None
     model = build_model(CONFIG)
     assert record.num_parameters == sum(p.numel() for p in model.parameters())
     assert set(record.versions) == {"python", "torch", "callosal"}
@@ -98,7 +101,9 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(here: Here, tmp_path: Pa
     assert load_config(place) == CONFIG
     trained = load_trained(CONFIG, place)
     assert not trained.training
-    assert asdict(evaluate_held_out(trained, CONFIG)) == record.evaluation
+    fresh = list(evaluation_values(asdict(evaluate_held_out(trained, CONFIG)), DOMAINS))
+    assert fresh == record.values[: len(fresh)]
+    assert len(fresh) == 8 + 9
     # While it ran, its name, how far it was and D_sep were reported.
     assert {name for name, _, _ in here.reports} == {CONFIG.name}
     shares = [share for _, share, _ in here.reports]
@@ -153,7 +158,9 @@ def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
     assert len(read_records(folder)) == len(good)
     # What a worker records is what is recorded here, but for the clock.
     one, other = (
-        replace(r, wall_seconds=0.0, probes=r.probes | {"train_seconds": 0.0})
+        replace(
+            r, wall_seconds=0.0, values=[v for v in r.values if v["measure"] != "train_seconds"]
+        )
         for r in (records[fingerprint(CONFIG)], here.record)
     )
     assert one == other

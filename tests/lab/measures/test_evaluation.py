@@ -64,8 +64,8 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
     handle.remove()
     loss = torch.stack(losses).reshape(-1, 2).mean(0).tolist()
     hit = torch.stack(hits).reshape(-1, 2).mean(0).tolist()
-    assert [measured.cipher_loss, measured.arithmetic_loss] == pytest.approx(loss, rel=1e-5)
-    assert [measured.cipher_recall, measured.arithmetic_accuracy] == pytest.approx(hit, rel=1e-5)
+    assert [measured.episodic_loss, measured.rule_loss] == pytest.approx(loss, rel=1e-5)
+    assert [measured.episodic_accuracy, measured.rule_accuracy] == pytest.approx(hit, rel=1e-5)
     assert measured.num_episodes == num_episodes
     domains = sample_episodes(EPISODES, 1, Generator(), "evaluation").domains[:, 0]
     table = np.stack(
