@@ -118,19 +118,7 @@ def test_a_run_that_was_stopped_goes_on_to_the_digit(tmp_path: Path) -> None:
     assert numbers(persona_run.run(tiny_run(), tmp_path / "parts")) == numbers(whole)
 
 
-def test_cells_share_a_host_and_leave_it_as_it_was_taught(tmp_path: Path) -> None:
-    persona_run.run(tiny_run(), tmp_path)
-    (kept,) = (tmp_path / "hosts").glob("*.pt")
-    before = kept.read_bytes()
-    other = tiny_run(arm="Llama, layer 0", layers=(0,))
-    told: list[str] = []
-    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
-    assert not any(text.startswith("host") for text in told)
-    assert kept.read_bytes() == before
-    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
-
-
-def test_training_the_memories_moves_nothing_of_the_host(
+def test_cells_share_a_host_and_training_the_memories_moves_nothing_of_it(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     seen: dict[str, dict[str, Tensor]] = {}
@@ -150,6 +138,14 @@ def test_training_the_memories_moves_nothing_of_the_host(
     moved = {n for n, v in seen["after"].items() if not torch.equal(v, seen["before"][n])}
     assert moved
     assert all(name.startswith("callosal.") for name in moved)
+    (kept,) = (tmp_path / "hosts").glob("*.pt")
+    before = kept.read_bytes()
+    other = tiny_run(arm="Llama, layer 0", layers=(0,))
+    told: list[str] = []
+    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
+    assert not any(text.startswith("host") for text in told)
+    assert kept.read_bytes() == before
+    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
 
 
 def test_conversations_to_train_on_are_a_function_of_their_number() -> None:
