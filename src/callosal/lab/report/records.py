@@ -37,9 +37,10 @@ class RunRecord:
         changed: what was set by hand; if anything, the run is off its recipe and not evidence.
         factors: what the runs of a study may differ in, by name (see ``upgrade.factors_of``).
         config: the complete configuration.
-        values: what was measured, one tidy row each: ``measure``, ``value``, and of the other ``KEYS`` those that
-            apply: ``domain`` (or the kind of domain that is averaged over: "episodic", "rule"), ``condition``,
-            ``after`` (further segments or turns), ``bank``, ``place`` (which memory of several), ``fact``.
+        values: what was measured, one tidy row each: ``measure``, ``value``, and of the other ``KEYS``
+            those that apply: ``domain`` (or the kind of domain that is averaged over: "episodic", "rule"),
+            ``condition``, ``after`` (further segments or turns), ``bank``, ``place`` (which memory
+            of several), ``fact``.
         curve: points of the training curve.
         extras: what is no number: "snapshot", one memory before and after a write; "pretraining", a curve.
         num_parameters: of the model, those that are trained.
@@ -127,8 +128,8 @@ _KINDS = {
     "versions": dict,
     "extras": dict,
 }
-_KINDS_OF_KEYS: dict[str, Any] = dict.fromkeys(KEYS, str) | dict.fromkeys(("after", "bank", "place"), int)
-_KINDS_OF_KEYS["value"] = (int, float)
+_NUMBERS = {"after": int, "bank": int, "place": int, "value": (int, float)}
+_KINDS_OF_KEYS: dict[str, Any] = {**dict.fromkeys(KEYS, str), **_NUMBERS}
 
 
 def _record(content: Any) -> RunRecord:
