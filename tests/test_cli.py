@@ -9,13 +9,13 @@ import subprocess
 import sys
 import time
 from collections.abc import Sequence
+from itertools import product
 from pathlib import Path
 from shutil import copytree
 from typing import Any, get_args
 
 import pytest
 import torch
-from callosal.lab.report.memory_figure import draw_norms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,14 +26,17 @@ from tests.laws import assert_same_bits
 from callosal import MemoryConfig, MemoryStore, __version__, cli, load_memory, save_memory
 from callosal.cli import main, parse_seeds
 from callosal.lab.measures.evaluation import Evaluation
+from callosal.lab.report.memory_picture import draw_norms
 from callosal.lab.report.records import ARMS, FILE_NAME, append_record, read_records
 from callosal.lab.runner import Run, run
 from callosal.lab.runs import RunConfig, override
 from callosal.lab.studies.benchmark.recipe import RECIPES
-from callosal.lab.studies.catalog import STUDIES
+from callosal.lab.studies.catalog import names
 
+STUDIES = names()
 VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report")
-MEMORY_VERBS = ("inspect", "diff", "merge", "fork", "reset")
+MEMORY_STUDIES = names()
+VERBS = ("inspect", "diff", "merge", "fork", "reset")
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 A, B = fill(MEMORY, (2, 5), seed=1).state, fill(MEMORY, (2, 5), seed=2).state
 Said = pytest.CaptureFixture[str]
@@ -146,8 +149,8 @@ def test_evaluate_prints_the_numbers_on_record(arm: str, study: Path, capsys: Sa
     assert printed.pop("run") == run_of(study, arm).name
     (record,) = (record for record in read_records(study) if record.arm == arm)
     assert set(printed) == set(Evaluation.__dataclass_fields__)
-    for name in ("cipher_loss", "arithmetic_loss", "cipher_recall", "arithmetic_accuracy"):
-        assert printed[name] == pytest.approx(record.evaluation[name], rel=1e-5)
+    for kind, measure in product(("episodic", "rule"), ("loss", "accuracy")):
+        assert printed[f"{kind}_{measure}"] == pytest.approx(record.get(measure, domain=kind), rel=1e-5)
     assert (printed["specialization"] is None) == (arm == "no-memory")
     assert output.err == ""
 
