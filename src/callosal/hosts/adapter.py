@@ -28,8 +28,8 @@ Memories = Mapping[str, LateralMemory]
 def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> None:
     """Write the weights and what is needed to attach them again.
 
-    Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that
-    a save that is killed between the two is refused when it is loaded.
+    Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that a save that is
+    killed between the two is refused when it is loaded.
     """
     folder = Path(folder)
     weights = {key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()}
@@ -87,8 +87,8 @@ def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) 
     )
     if wrong:
         raise ValueError(
-            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and "
-            f"{len(wrong) - 1} more are missing, unknown or of another shape; save the adapter again"
+            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and {len(wrong) - 1} more are "
+            "missing, unknown or of another shape; save the adapter again"
         )
     for name, memory in memories.items():
         memory.load_state_dict({key: weights[f"{name}.{key}"] for key in memory.state_dict()})
@@ -102,17 +102,16 @@ def _require_ours(described: dict[str, Any], config: Path, *, old: bool) -> None
     key, ours, version = ("peft_type", "CALLOSAL", 1) if old else ("library_name", "callosal", FORMAT)
     if described.get(key) != ours or described.get("format_version") != version:
         raise ValueError(
-            f"{config} describes {key} {described.get(key)!r}, format_version "
-            f"{described.get('format_version')!r}; this version of callosal reads {ours!r}, "
-            f"format_version {version}"
+            f"{config} describes {key} {described.get(key)!r}, format_version {described.get('format_version')!r}; "
+            f"this version of callosal reads {ours!r}, format_version {version}"
         )
 
 
 def _require_whole(described: dict[str, Any], data: bytes, weights: Path, *, old: bool) -> None:
     if not old and described["weights_sha256"] != hashlib.sha256(data).hexdigest():
         raise ValueError(
-            f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the "
-            "file was altered; save the adapter again or restore both from a copy"
+            f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the file was altered; "
+            "save the adapter again or restore both from a copy"
         )
 
 

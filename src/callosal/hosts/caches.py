@@ -10,8 +10,8 @@ from torch import Tensor
 class CacheWatch:
     """Follows the rows of the key-value cache that a turn of a session hands on.
 
-    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one
-    object, bound to it so that a copy of the cache moves nobody else's rows, and given back at the end.
+    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one object, bound to
+    it so that a copy of the cache moves nobody else's rows, and given back at the end.
 
     Args:
         select: called with the rows that go on, whenever the cache's rows change places.
@@ -42,8 +42,8 @@ class CacheWatch:
         def crop(this: Any, *args: Any, **kwargs: Any) -> None:
             if this is self._current:
                 raise ValueError(
-                    "a key-value cache is cropped in a session: tokens are taken back (assisted or "
-                    "speculative generation) that the memory has read; generate without an assistant"
+                    "a key-value cache is cropped in a session: tokens are taken back (assisted or speculative "
+                    "generation) that the memory has read; generate without an assistant"
                 )
             type(this).crop(this, *args, **kwargs)
 

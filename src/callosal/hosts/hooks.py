@@ -63,9 +63,9 @@ class Hooks:
         elif not torch.compiler.is_compiling() and self.warn_outside_session:
             self.warn_outside_session = False
             warnings.warn(
-                f"{self._called} was called outside a session, where its memories neither read "
-                "nor write: call it inside `with memories.session(...):`. If that is meant, set "
-                "memories.warn_outside_session = False (this is said once)",
+                f"{self._called} was called outside a session, where its memories neither read nor write: call it "
+                "inside `with memories.session(...):`. If that is meant, set memories.warn_outside_session = False "
+                "(this is said once)",
                 OutsideSessionWarning,
                 stacklevel=_frames_to_user(),
             )

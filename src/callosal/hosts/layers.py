@@ -12,9 +12,9 @@ Layers = int | str | Iterable[int | str]
 def decoder_layers(model: nn.Module) -> list[str]:
     """Return the dotted names of the decoder layers, first to last.
 
-    They are the elements of the outermost ``nn.ModuleList`` of the model (of its text decoder, where it
-    names one with ``get_decoder``), and of the longest one where several lie equally far out: experts and
-    attention heads lie further in.
+    They are the elements of the outermost ``nn.ModuleList`` of the model (of its text decoder, where it names one with
+    ``get_decoder``), and of the longest one where several lie equally far out: experts and attention heads lie further
+    in.
 
     >>> model = nn.Module()
     >>> model.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
@@ -41,8 +41,8 @@ def decoder_layers(model: nn.Module) -> list[str]:
     longest = [name for name in near if sizes[name] == max(sizes[other] for other in near)]
     if len(longest) > 1:
         raise ValueError(
-            f"{type(model).__name__} has several lists of layers that could be meant: "
-            f"{_some(longest)}; name the layers instead, such as '{longest[0]}.0'"
+            f"{type(model).__name__} has several lists of layers that could be meant: {_some(longest)}; name the "
+            f"layers instead, such as '{longest[0]}.0'"
         )
     return [f"{longest[0]}.{index}" for index in range(sizes[longest[0]])]
 
@@ -70,8 +70,8 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
         elif layer not in existing:
             near = [name for name in existing if name.split(".")[-1] == str(layer).split(".")[-1]]
             raise ValueError(
-                f"{type(model).__name__} has no module named {layer!r}; "
-                f"its modules are named like {_some(sorted(near) or sorted(existing))}"
+                f"{type(model).__name__} has no module named {layer!r}; its modules are named like "
+                f"{_some(sorted(near) or sorted(existing))}"
             )
         else:
             found.append(layer)

@@ -17,20 +17,18 @@ class Store(Protocol):
 
     def load(self, user: str, memory: LateralMemory) -> MemoryState:
         """Return the state of one row that was saved under this name, or a blank one."""
-        ...
 
     def save(self, user: str, state: MemoryState, memory: LateralMemory) -> object:
         """Keep the state of one row under this name."""
-        ...
 
 
 class Session(AbstractContextManager["Session"]):
     """The memories of some users, carried through the calls of a model. Made by ``Memories.session``.
 
-    A *turn* is what attention sees at once: it begins with a call that has no past (an empty key-value
-    cache, or none), which also commits the turn before, and goes on with each call that hands the cache
-    on, as ``generate`` does token by token. Within a turn tokens read the memory as it stood when the
-    turn began. :meth:`turn` ends it early, :meth:`one_turn` stretches it over calls that hand on no cache.
+    A *turn* is what attention sees at once: it begins with a call that has no past (an empty key-value cache, or none),
+    which also commits the turn before, and goes on with each call that hands the cache on, as ``generate`` does token
+    by token. Within a turn tokens read the memory as it stood when the turn began. :meth:`turn` ends it early,
+    :meth:`one_turn` stretches it over calls that hand on no cache.
 
     States live here and not on the modules, so that ending the session leaves nothing behind in the model.
 
@@ -54,8 +52,8 @@ class Session(AbstractContextManager["Session"]):
         """
         if self._hooks.session is not None:
             raise RuntimeError(
-                "a session inside a session of the same model; end the first one before the next, or "
-                "name all users in one session"
+                "a session inside a session of the same model; end the first one before the next, or name all users "
+                "in one session"
             )
         if self.users is not None and (self._store is not None or not self._reader.states):
             self._reader.states = self._loaded(self.users)
@@ -131,16 +129,16 @@ class Session(AbstractContextManager["Session"]):
             wanted = memories[name].prototypes.shape
             if state.trace.shape[1:] != wanted:
                 raise ValueError(
-                    f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of "
-                    f"{tuple(wanted)} (bank, slot, width)"
+                    f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of {tuple(wanted)} "
+                    "(bank, slot, width)"
                 )
         self._reader.states = dict(states)
 
     def lesion(self, *banks: Bank) -> None:
         """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
 
-        Only reading is lesioned. What is read by the model meanwhile is written into all banks as ever, and
-        states and saved files lose nothing.
+        Only reading is lesioned. What is read by the model meanwhile is written into all banks as ever, and states and
+        saved files lose nothing.
 
         Raises:
             ValueError: there is no such bank.

@@ -21,9 +21,9 @@ Past = tuple[Float[Tensor, "batch seg width"], Float[Tensor, "batch seg"]]
 class Competition:
     """How banks compete for tokens: the half of a lateral memory that decides which bank gets a token.
 
-    A value, made of tensors that the memory holds as parameters and buffers under the same names.
-    Nothing here changes them: :meth:`adapted` returns another competition. The slow means start at
-    zero and are to be divided by ``slow_weight``.
+    A value, made of tensors that the memory holds as parameters and buffers under the same names. Nothing here changes
+    them: :meth:`adapted` returns another competition. The slow means start at zero and are to be divided by
+    ``slow_weight``.
 
     Attributes:
         config: of the memory.

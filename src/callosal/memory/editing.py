@@ -44,13 +44,12 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
 
     $$M_j = w A_j + (1 - w) B_j, \qquad w = \lVert A_j \rVert^2 / (\lVert A_j \rVert^2 + \lVert B_j \rVert^2)$$
 
-    Under the bounded write a slot stays in a ball, and a sum of two parents would leave it. This is a
-    convex step between them instead, so no slot's norm exceeds the larger of its parents'. Where slots do
-    not collide (one parent's slot is blank) the other's stays bit for bit, and what it held is recalled
-    as before. Where both wrote, the slot is a mixture in which the stronger prevails: the weaker is
-    recalled worse or not at all, and no merge could keep both, for a slot holds one vector. What is
-    almost blank, such as the tail of a softmax, counts with the square of its size, that is for
-    nothing. The same is done under the other write rules, which promise no bound to begin with.
+    Under the bounded write a slot stays in a ball, and a sum of two parents would leave it. This is a convex step
+    between them instead, so no slot's norm exceeds the larger of its parents'. Where slots do not collide (one parent's
+    slot is blank) the other's stays bit for bit, and what it held is recalled as before. Where both wrote, the slot is
+    a mixture in which the stronger prevails: the weaker is recalled worse or not at all, and no merge could keep both,
+    for a slot holds one vector. What is almost blank, such as the tail of a softmax, counts with the square of its
+    size, that is for nothing. The same is done under the other write rules, which promise no bound to begin with.
 
     Args:
         first: parent A.
@@ -58,12 +57,12 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
         banks: where each bank comes from, by name or number; banks left out come from both.
 
     Returns:
-        The merged memory. The context carried into the next segment is the mean of that of the parents
-        taken from, for it belongs to no bank.
+        The merged memory. The context carried into the next segment is the mean of that of the parents taken from, for
+        it belongs to no bank.
 
     Raises:
-        ValueError: the parents are of different shape or dtype, a segment is open, or ``banks`` names
-            what does not exist.
+        ValueError: the parents are of different shape or dtype, a segment is open, or ``banks`` names what does not
+            exist.
     """
     require_alike(first, second, "merge")
     num_banks = first.trace.shape[1]
@@ -141,8 +140,8 @@ def require_alike(first: MemoryState, second: MemoryState, verb: str) -> None:
     a, b = first.trace, second.trace
     if a.shape != b.shape or a.dtype != b.dtype:
         raise ValueError(
-            f"{verb} of traces of shape {tuple(a.shape)}, {a.dtype}, and {tuple(b.shape)}, {b.dtype}; "
-            "both must be alike: choose rows with state[rows] and cast with state.to(dtype)"
+            f"{verb} of traces of shape {tuple(a.shape)}, {a.dtype}, and {tuple(b.shape)}, {b.dtype}; both must be "
+            "alike: choose rows with state[rows] and cast with state.to(dtype)"
         )
 
 

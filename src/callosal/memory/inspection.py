@@ -9,8 +9,8 @@ from torch import Tensor
 from callosal.memory.editing import bank_name, require_alike
 from callosal.memory.state import MemoryState
 
-# A slot counts as used above this share of the bound. A softmax touches every slot a little, so that
-# hardly any norm is exactly zero.
+# A slot counts as used above this share of the bound. A softmax touches every slot a little, so that hardly any norm is
+# exactly zero.
 USED_SHARE = 0.01
 
 

@@ -18,22 +18,21 @@ from callosal.ops import address, gram
 class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
-    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention
-    of the segment's tokens over the slots times the banks' shares, and V what the slots hold.
-    Source: arXiv 2603.03355 for the update, the two banks and the sign of their cross-talk; the
-    addressing, the context drive, the plasticity and the bounded write are ours
-    (``docs/paper-to-code.md`` says which line is which).
+    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention of the segment's
+    tokens over the slots times the banks' shares, and V what the slots hold. Source: arXiv 2603.03355 for the update,
+    the two banks and the sign of their cross-talk; the addressing, the context drive, the plasticity and the bounded
+    write are ours (``docs/paper-to-code.md`` says which line is which).
 
-    Tokens read the memory as it stood when their segment began; the segment's write happens once,
-    when it is committed. In training mode a commit also moves the running mean and the banks' axes
-    (buffers, like those of a batch norm), once per call; in evaluation mode nothing on the module moves.
+    Tokens read the memory as it stood when their segment began; the segment's write happens once, when it is committed.
+    In training mode a commit also moves the running mean and the banks' axes (buffers, like those of a batch norm),
+    once per call; in evaluation mode nothing on the module moves.
 
     Args:
         config: sizes and dynamics.
 
     Attributes:
-        process_group: whose rows move the buffers in training mode, with those of this process; None, the
-            default, for these alone. All processes of it must commit alike: as often, as many rows.
+        process_group: whose rows move the buffers in training mode, with those of this process; None, the default, for
+            these alone. All processes of it must commit alike: as often, as many rows.
 
     Raises:
         TypeError: ``config`` is something else.
@@ -56,8 +55,8 @@ class LateralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
             raise TypeError(
-                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); "
-                f"it was given {config!r}"
+                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); it was given "
+                f"{config!r}"
             )
         super().__init__()
         self.config = config
@@ -118,12 +117,12 @@ class LateralMemory(nn.Module):
         """Read the memory for every token, then write what the segment retrieved.
 
         Args:
-            hidden: [batch, time, width], one segment or a piece of one; or
-                [batch, segment, time, width], segments one after another, which gives what the
-                calls one by one give (in evaluation mode; in training mode the buffers move once per call).
+            hidden: [batch, time, width], one segment or a piece of one; or [batch, segment, time, width], segments one
+                after another, which gives what the calls one by one give (in evaluation mode; in training mode the
+                buffers move once per call).
             state: the memory before the segment; None starts from a blank one.
-            mask: True where a token exists. A masked token is as if it were not there: it neither
-                reads, writes nor counts, and its output is zero.
+            mask: True where a token exists. A masked token is as if it were not there: it neither reads, writes nor
+                counts, and its output is zero.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -189,8 +188,8 @@ class LateralMemory(nn.Module):
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token, without reading or writing.
 
-        Shares are in [0, 1] and sum to one over the banks; a masked token's are zero. ``state``
-        matters only inside an open segment.
+        Shares are in [0, 1] and sum to one over the banks; a masked token's are zero. ``state`` matters only inside an
+        open segment.
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, one_segment=False)
@@ -243,8 +242,8 @@ class LateralMemory(nn.Module):
         check_input(hidden, mask, len(state), self.config.width)
         if hidden.ndim == 4 and (one_segment or state.segment is not None):
             raise ValueError(
-                "several segments at once meet an open segment; feed its pieces as "
-                "[batch, time, width], and call memory.commit(state) before the next segments"
+                "several segments at once meet an open segment; feed its pieces as [batch, time, width], and call "
+                "memory.commit(state) before the next segments"
             )
 
     def _new_segment(self, num_rows: int) -> OpenSegment:

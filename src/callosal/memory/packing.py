@@ -11,8 +11,8 @@ from torch import Tensor
 class Packed:
     """Hidden states with a segment axis, existing tokens first.
 
-    To everything causal, a token behind the last existing one never came; so a mask of any shape
-    (left padding, holes) needs no case of its own in the lagged heads or the running context.
+    To everything causal, a token behind the last existing one never came; so a mask of any shape (left padding, holes)
+    needs no case of its own in the lagged heads or the running context.
 
     Attributes:
         hidden: the states, packed.
@@ -72,13 +72,13 @@ def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) 
     """
     if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
         raise ValueError(
-            f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
-            f"[batch, time, {width}] or [batch, segment, time, {width}]"
+            f"hidden states of shape {tuple(hidden.shape)}; this memory takes [batch, time, {width}] or [batch, "
+            f"segment, time, {width}]"
         )
     if len(hidden) != num_rows:
         raise ValueError(
-            f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; "
-            f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+            f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; make one with "
+            f"memory.blank({len(hidden)}) or select rows with state[rows]"
         )
     if mask is not None and mask.dtype != torch.bool:
         raise ValueError(
@@ -86,6 +86,6 @@ def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) 
         )
     if mask is not None and mask.shape != hidden.shape[:-1]:
         raise ValueError(
-            f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
-            f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
+            f"a mask of shape {tuple(mask.shape)} meets hidden states of shape {tuple(hidden.shape)}; it must be of "
+            f"shape {tuple(hidden.shape[:-1])}"
         )

@@ -98,13 +98,13 @@ def optimise(
 ) -> Curve:
     """Minimise what ``prepare`` gives for each step, and return the curve.
 
-    Interrupted at any moment and called again with the same arguments, it continues from the last
-    checkpoint and gives the same curve to the digit on the same machine.
+    Interrupted at any moment and called again with the same arguments, it continues from the last checkpoint and gives
+    the same curve to the digit on the same machine.
 
     Args:
         model: trained in place; overwritten by the checkpoint if there is one.
-        prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of
-            the curve, called after the step where one is due.
+        prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of the curve,
+            called after the step where one is due.
         config: how to train.
         checkpoint: where to keep one; None keeps none.
         fingerprint: says which configuration a checkpoint belongs to.
@@ -162,6 +162,6 @@ def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -
     """
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingDivergedError(
-            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
-            f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
+            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the learning rate "
+            f"({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
         )

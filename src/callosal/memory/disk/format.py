@@ -172,8 +172,8 @@ def read_bytes(path: Path) -> bytes:
 def write_atomically(path: Path, data: bytes, unfinished: Path | None = None) -> None:
     """Write a file so that a kill at any moment leaves the old one or the new one, whole.
 
-    The bytes go into a file beside it, onto the disk, and only then under the name. A kill can leave
-    that file behind; its name ends in ``.unfinished`` and nothing reads it.
+    The bytes go into a file beside it, onto the disk, and only then under the name. A kill can leave that file behind;
+    its name ends in ``.unfinished`` and nothing reads it.
 
     Args:
         path: where; missing folders are made.
@@ -231,8 +231,8 @@ def _read_container(start: bytes, size: int, path: Path) -> dict[str, Any]:
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:9] != b"{" or length > _MOST_HEADER_BYTES:
         raise MemoryFileError(
-            f"{path} is not a memory file: its {size} bytes do not begin as one does; "
-            "give a file that callosal.save_memory wrote"
+            f"{path} is not a memory file: its {size} bytes do not begin as one does; give a file that "
+            "callosal.save_memory wrote"
         )
     if size < 8 + length:
         raise _truncated(path, size, 8 + length)
@@ -246,8 +246,8 @@ def _read_container(start: bytes, size: int, path: Path) -> dict[str, Any]:
         raise _altered(path, "its header cannot be read") from error
     if not isinstance(metadata, dict) or _HEADER not in metadata:
         raise MemoryFileError(
-            f"{path} is not a memory file: it is a safetensors file without a {_HEADER} header; "
-            "give a file that callosal.save_memory wrote"
+            f"{path} is not a memory file: it is a safetensors file without a {_HEADER} header; give a file that "
+            "callosal.save_memory wrote"
         )
     if shorter:
         raise _truncated(path, size, end)
@@ -266,8 +266,8 @@ def _header_in(container: Mapping[str, Any], path: Path) -> Header:
     if version != FORMAT_VERSION:
         remedy = "upgrade it" if version > FORMAT_VERSION else "no release wrote an older one"
         raise MemoryFileError(
-            f"{path} is of format {version}, written by callosal {plain.get('package_version')}; "
-            f"this callosal reads format {FORMAT_VERSION} only: {remedy}"
+            f"{path} is of format {version}, written by callosal {plain.get('package_version')}; this callosal reads "
+            f"format {FORMAT_VERSION} only: {remedy}"
         )
     try:
         return Header.from_plain(plain)
