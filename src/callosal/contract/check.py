@@ -116,15 +116,10 @@ class ContractReport:
     def __str__(self) -> str:
         widths = [max(len(getattr(r, key)) for r in self.results) for key in ("name", "status")]
         lines = [self.memory]
-        for required in (True, False):
-            lines += ["laws" if required else "properties"] * any(
-                result.required == required for result in self.results
-            )
-            lines += [
-                f"  {r.name:{widths[0]}}  {r.status:{widths[1]}}  {r.detail}".rstrip()
-                for r in self.results
-                if r.required == required
-            ]
+        for heading, required in (("laws", True), ("properties", False)):
+            own = [result for result in self.results if result.required == required]
+            lines += [heading] * bool(own)
+            lines += [f"  {r.name:{widths[0]}}  {r.status:{widths[1]}}  {r.detail}".rstrip() for r in own]
         return "\n".join(lines)
 
     def to_markdown(self) -> str:

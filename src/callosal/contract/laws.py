@@ -76,8 +76,7 @@ def segments_at_once_equal_calls(memory: Any, hidden: Tensor, state: Any, mask: 
         one, last = _call(memory, segment, last, None if mask is None else mask[:, index])
         ys.append(one)
     in_turn = torch.stack(ys, dim=1)
-    assert_near(y, in_turn, tolerance, "output")
-    assert_same_state(after, last, tolerance)
+    _agree((y, after), (in_turn, last), tolerance)
     gradients = [_gradients(_total(*pair), leaves) for pair in ((y, after), (in_turn, last))]
     for leaf, *both in zip(leaves, *gradients, strict=True):
         one, other = (torch.zeros_like(leaf) if grad is None else grad for grad in both)
@@ -88,11 +87,9 @@ def pieces_equal_whole(memory: Any, hidden: Tensor, state: Any, mask: Mask = Non
     """A segment cut in two (commit=False, then True) is the segment in one call."""
     tolerance, cut = TOLERANCES[hidden.dtype], hidden.shape[1] // 2 if cut is None else cut
     masks = (None, None) if mask is None else (mask[:, :cut], mask[:, cut:])
-    whole, expected = _call(memory, hidden, state, mask)
     first, opened = _call(memory, hidden[:, :cut], state, masks[0], commit=False)
     second, after = _call(memory, hidden[:, cut:], opened, masks[1])
-    assert_near(torch.cat([first, second], dim=1), whole, tolerance, "output")
-    assert_same_state(after, expected, tolerance)
+    _agree((torch.cat([first, second], dim=1), after), _call(memory, hidden, state, mask), tolerance)
 
 
 def rows_do_not_leak(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, row: int | None = None) -> None:
@@ -124,10 +121,8 @@ def rows_select(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, rows
     rows = list(range(len(hidden)))[::-2] if rows is None else rows
     y, after = _call(memory, hidden, state, mask)
     some = None if mask is None else mask[rows]
-    some_y, some_after = _call(memory, hidden[rows], select_rows(state, rows), some)
-    tolerance = TOLERANCES[hidden.dtype]
-    assert_near(some_y, y[rows], tolerance, "output")
-    assert_same_state(some_after, select_rows(after, rows), tolerance)
+    selected = _call(memory, hidden[rows], select_rows(state, rows), some)
+    _agree(selected, (y[rows], select_rows(after, rows)), TOLERANCES[hidden.dtype])
 
 
 def blank_rows_are_alike(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
@@ -136,10 +131,8 @@ def blank_rows_are_alike(memory: Any, hidden: Tensor, state: Any, mask: Mask = N
     blank, tolerance = memory.blank(len(hidden)), TOLERANCES[hidden.dtype]
     for row in range(len(hidden)):
         some = None if mask is None else mask[[row]]
-        y, after = _call(memory, hidden[[row]], select_rows(blank, [row]), some)
-        one_y, one_after = _call(memory, hidden[[row]], memory.blank(1), some)
-        assert_near(y, one_y, tolerance, f"output of row {row}")
-        assert_same_state(after, one_after, tolerance)
+        one, alone = (_call(memory, hidden[[row]], s, some) for s in (select_rows(blank, [row]), memory.blank(1)))
+        _agree(one, alone, tolerance, f"output of row {row}")
 
 
 def masked_is_absent(memory: Any, hidden: Tensor, state: Any, mask: Mask) -> None:
@@ -236,6 +229,12 @@ def stays_bounded(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, nu
 def _call(memory: Any, hidden: Tensor, state: Any, mask: Mask, **how: Any) -> Any:
     # A memory without masks need not have the argument.
     return memory(hidden, state, **how) if mask is None else memory(hidden, state, mask, **how)
+
+
+def _agree(actual: Any, expected: Any, tolerance: float, what: str = "output") -> None:
+    """Compare the outputs and states of two calls."""
+    assert_near(actual[0], expected[0], tolerance, what)
+    assert_same_state(actual[1], expected[1], tolerance)
 
 
 def _named(result: tuple[Tensor, Any]) -> dict[str, Any]:

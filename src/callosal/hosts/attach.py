@@ -36,7 +36,7 @@ class Memories(nn.Module):
         super().__init__()
         # A module's name in a ModuleDict has no dots; a layer's has nothing but dots and words.
         self.layers = nn.ModuleDict({name.replace(".", "/"): m for name, m in memories.items()})
-        self._hooks = Hooks()
+        self._hooks = Hooks(model, self)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 
@@ -57,9 +57,7 @@ class Memories(nn.Module):
     @property
     def active(self) -> Session | None:
         """The session under way, which holds all state; None between sessions."""
-        session = self._hooks.session
-        assert session is None or isinstance(session, Session)
-        return session
+        return self._hooks.session
 
     @property
     def warn_outside_session(self) -> bool:
@@ -143,10 +141,6 @@ class Memories(nn.Module):
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
 
-    def connect(self) -> None:
-        """Put the hooks on the model."""
-        self._hooks.connect(self.model, self)
-
     def disconnect(self) -> None:
         """Take the hooks off the model."""
         self._hooks.disconnect()
@@ -215,7 +209,6 @@ def attach(
     memories = Memories(model, {name: _new(model, name, config) for name in names})
     memories.warn_outside_session = warn_outside_session
     memories.train(model.training)
-    memories.connect()
     setattr(model, PLACE, memories)
     return memories
 

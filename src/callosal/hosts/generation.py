@@ -87,12 +87,11 @@ class Generation:
                 "count it again; leave use_cache=True"
             )
         time = 0 if tokens is None else tokens.shape[1]
+        two = isinstance(mask, Tensor) and mask.ndim == 2
         if not self.begun:
             self.begun = True
             self.prompt_time = max(self.prompt_time, past + time)
-            two = isinstance(mask, Tensor) and mask.ndim == 2
             self.first_mask = mask if two else self._given(0, self.prompt_time)
-        two = isinstance(mask, Tensor) and mask.ndim == 2
         if mask is not None and not two:
             # Static caches: the mask comes prepared for attention.
             if self.mask is None:

@@ -84,11 +84,7 @@ class Reader:
 
     @contextmanager
     def one_turn(self) -> Iterator[None]:
-        """Make all calls inside one turn.
-
-        Raises:
-            RuntimeError: such a stretch is under way.
-        """
+        """Make all calls inside one turn; RuntimeError where such a stretch is under way."""
         if self._stretched is not None:
             raise RuntimeError("one_turn() inside one_turn(); end the first stretch before the next")
         self._stretched = False

@@ -17,9 +17,11 @@ class Store(Protocol):
 
     def load(self, user: str, memory: LateralMemory) -> MemoryState:
         """Return the state of one row that was saved under this name, or a blank one."""
+        ...
 
     def save(self, user: str, state: MemoryState, memory: LateralMemory) -> object:
         """Keep the state of one row under this name."""
+        ...
 
 
 class Session(AbstractContextManager["Session"]):
@@ -180,11 +182,7 @@ class Session(AbstractContextManager["Session"]):
 
 
 def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return who the rows belong to, None if to nobody.
-
-    Raises:
-        ValueError: a user is named twice, or none is.
-    """
+    """Return who the rows belong to, None if to nobody; ValueError where a user is named twice, or none is."""
     names = (users,) if isinstance(users, str) else None if users is None else tuple(users)
     if names is not None and (not names or len(set(names)) < len(names)):
         raise ValueError(f"users {names}; name at least one user, and each only once")

@@ -91,11 +91,8 @@ class Competition:
     ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
         """Return what homeostasis averages, and the banks' shares of each token.
 
-        Args:
-            seen: the normalised hidden states.
-            logits: of the slots; needed where the slots drive the banks.
-            opened: what came of the segment before.
-            past: the context that each segment starts from; None for none.
+        Of the normalised hidden states ``seen``; ``opened`` is what came of their segment before, and the slots'
+        ``logits`` are needed where the slots drive the banks.
         """
         if self.config.drive == "slots":
             assert logits is not None
@@ -128,10 +125,7 @@ class Competition:
     ) -> tuple[Past | None, CarriedContext | None]:
         """Return the context that each segment starts from, and what is carried on after the last.
 
-        Args:
-            carried: what was carried into the first segment; None for nothing.
-            sums: of each segment's signal.
-            counts: of each segment's tokens.
+        From what was carried into the first, and each segment's sum of signals and count of tokens.
         """
         rate, carried = self.config.carry, carried or self.blank_context(len(sums))
         if rate == 0.0 or carried is None:
@@ -158,13 +152,9 @@ class Competition:
     ) -> Self:
         """Return the competition after a training step, in which every segment with a token counts once.
 
-        The slow means move, and with drive "axis" the axes and the excitability; there are no labels.
-
-        Args:
-            signal_sum: of each segment's tokens.
-            num_tokens: of each segment.
-            past: the context that each segment started from; None for none.
-            newest: each segment's last token; may be empty where neither token context nor contrast needs it.
+        The slow means move, and with drive "axis" the axes and the excitability; there are no labels. ``past`` is the
+        context that each segment started from, ``newest`` its last token, which may be empty where neither token
+        context nor contrast needs it.
         """
         config, present = self.config, num_tokens > 0
         if not present.any():

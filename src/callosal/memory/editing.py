@@ -21,10 +21,7 @@ def bank_name(bank: int, num_banks: int) -> str:
 
 
 def bank_number(bank: Bank, num_banks: int) -> int:
-    """Return a bank's number from its name or number.
-
-    Raises:
-        ValueError: there is no such bank.
+    """Return a bank's number from its name or number; ValueError where there is no such bank.
 
     >>> bank_number("right", 2), bank_number("0", 3), bank_number(2, 3)
     (1, 0, 2)
@@ -66,28 +63,23 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
     """
     require_alike(first, second, "merge")
     num_banks = first.trace.shape[1]
-    sources = ["A+B"] * num_banks
-    chosen: set[int] = set()
+    chosen: dict[int, str] = {}
     for bank, source in (banks or {}).items():
         number = bank_number(bank, num_banks)
         if source not in PARENTS:
             raise ValueError(f"bank {bank} from {source!r}; it may come from A, B or A+B")
         if number in chosen:
             raise ValueError(f"bank {bank} is named twice; name each bank once")
-        chosen.add(number)
-        sources[number] = source
+        chosen[number] = source
+    sources = [chosen.get(bank, "A+B") for bank in range(num_banks)]
     parts = [
-        {"A": a, "B": b}.get(source) if source != "A+B" else _between(a, b)
+        _between(a, b) if source == "A+B" else {"A": a, "B": b}[source]
         for source, a, b in zip(sources, first.trace.unbind(1), second.trace.unbind(1), strict=True)
     ]
     taken = {parent for source in sources for parent in source.split("+")}
-    contexts = [
-        state.context
-        for parent, state in (("A", first), ("B", second))
-        if parent in taken and state.context is not None
-    ]
-    trace = torch.stack([part for part in parts if part is not None], dim=1)
-    return MemoryState(trace=trace, context=_mean_context(contexts))
+    contexts = [state.context for parent, state in (("A", first), ("B", second)) if parent in taken]
+    context = _mean_context([context for context in contexts if context is not None])
+    return MemoryState(trace=torch.stack(parts, dim=1), context=context)
 
 
 def fork(state: MemoryState, num_copies: int) -> MemoryState:
@@ -130,11 +122,7 @@ def reset_banks(state: MemoryState, banks: Sequence[Bank] | None = None) -> Memo
 
 
 def require_alike(first: MemoryState, second: MemoryState, verb: str) -> None:
-    """Refuse two states that cannot be laid side by side.
-
-    Raises:
-        ValueError: their shapes or dtypes differ, or a segment is open.
-    """
+    """Raise ValueError for two states that differ in shape or dtype, or where a segment is open."""
     for state in (first, second):
         _require_committed(state, verb)
     a, b = first.trace, second.trace

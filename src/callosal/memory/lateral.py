@@ -14,6 +14,9 @@ from callosal.memory.processes import gathered
 from callosal.memory.state import MemoryState, OpenSegment
 from callosal.ops import address, gram
 
+# What of the competition is always a buffer and moves with commits in training mode.
+_SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability")
+
 
 class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
@@ -84,22 +87,14 @@ class LateralMemory(nn.Module):
             self.axes = nn.Parameter(initial.axes)
         else:
             self.register_buffer("axes", initial.axes)
-        for name in ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability"):
+        for name in _SLOW:
             self.register_buffer(name, getattr(initial, name))
 
     @property
     def competition(self) -> Competition:
         """How the banks compete for tokens now: a view of the parameters and buffers it takes."""
-        return Competition(
-            config=self.config,
-            coupling=self.coupling,
-            axes=self.axes,
-            slow_mean=self.slow_mean,
-            slow_norm=self.slow_norm,
-            slow_weight=self.slow_weight,
-            slow_scatter=self.slow_scatter,
-            excitability=self.excitability,
-        )
+        slow = {name: getattr(self, name) for name in _SLOW}
+        return Competition(config=self.config, coupling=self.coupling, axes=self.axes, **slow)
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
@@ -231,8 +226,7 @@ class LateralMemory(nn.Module):
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
         group = self.process_group
         # The rows and not the sums over them: they are few numbers.
-        signal_sum, num_tokens = gathered(signal_sum, group), gathered(num_tokens, group)
-        newest = gathered(newest, group)
+        signal_sum, num_tokens, newest = (gathered(rows, group) for rows in (signal_sum, num_tokens, newest))
         past = past and (gathered(past[0], group), gathered(past[1], group))
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
         for name, buffer in self.named_buffers():

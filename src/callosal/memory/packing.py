@@ -59,16 +59,10 @@ class Packed:
 
 
 def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) -> None:
-    """Refuse what no memory can take.
+    """Raise ValueError for what no memory of this width, with a state of so many rows, can take.
 
-    Args:
-        hidden: should be [batch, time, width] or [batch, segment, time, width].
-        mask: should be boolean and of the shape of ``hidden`` without its width.
-        num_rows: of the state.
-        width: of the memory.
-
-    Raises:
-        ValueError: a shape does not fit, or the mask is not boolean.
+    Hidden states must be [batch, time, width] or [batch, segment, time, width], a mask boolean and of that shape
+    without the width.
     """
     if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
         raise ValueError(

@@ -11,12 +11,15 @@ class State(Protocol):
 
     def __len__(self) -> int:
         """Return the number of rows."""
+        ...
 
     def __getitem__(self, rows: Any) -> Self:
         """Select rows."""
+        ...
 
     def detach(self) -> Self:
         """Cut the gradient."""
+        ...
 
 
 @runtime_checkable
@@ -28,6 +31,7 @@ class Memory(Protocol):
 
     def blank(self, batch_size: int) -> Any:
         """Return the state of rows that have seen nothing."""
+        ...
 
     def __call__(
         self,
@@ -36,6 +40,7 @@ class Memory(Protocol):
         mask: Bool[Tensor, "batch *segment time"] | None = None,
     ) -> tuple[Float[Tensor, "batch *segment time width"], Any]:
         """Read for every token, write, and hand the state on: ``(x, state) -> (y, state)``."""
+        ...
 
 
 @runtime_checkable
@@ -49,6 +54,7 @@ class Routes(Protocol):
         mask: Bool[Tensor, "batch *segment time"] | None = None,
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token; shares sum to one."""
+        ...
 
 
 @runtime_checkable
@@ -58,3 +64,4 @@ class Penalised(Protocol):
     @property
     def penalty(self) -> Float[Tensor, ""]:
         """What is added to the loss, in nats."""
+        ...

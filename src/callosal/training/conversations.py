@@ -82,7 +82,9 @@ def evened(turns: Batch) -> Batch:
     empty = {k: torch.full_like(turns[0][k][:, :1], value) for k, value in _NOTHING.items()}
     turns = [*turns, *[empty] * (num_turns - len(turns))]
     missing = num_rows - len(turns[0]["labels"])
-    return [_with_empty_rows(turn, missing) for turn in turns] if missing else turns
+    if not missing:
+        return turns
+    return [{key: pad(turn[key], (0, 0, 0, missing), value=v) for key, v in _NOTHING.items()} for turn in turns]
 
 
 class Conversations(nn.Module):
@@ -134,10 +136,6 @@ class Conversations(nn.Module):
 
 
 _NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": UNSCORED}
-
-
-def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    return {key: pad(turn[key], (0, 0, 0, number), value=v) for key, v in _NOTHING.items()}
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

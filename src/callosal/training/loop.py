@@ -131,7 +131,11 @@ def optimise(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
         loss, make_point = prepare(step)
-        _descend(model, optimiser, loss, config, step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        require_finite(loss.item(), norm.item(), config, step)
+        optimiser.step()
         done = step + 1
         if done % config.log_every == 0 or done == config.num_steps:
             curve.append({"step": done} | make_point())
@@ -143,23 +147,8 @@ def optimise(
     return curve
 
 
-def _descend(
-    model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, config: TrainingConfig, step: int
-) -> None:
-    """Take one step of the optimiser."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    require_finite(loss.item(), norm.item(), config, step)
-    optimiser.step()
-
-
 def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -> None:
-    """Stop a training that has diverged.
-
-    Raises:
-        TrainingDivergedError: the loss or the gradient norm is not finite.
-    """
+    """Raise TrainingDivergedError where the loss or the gradient norm is not finite."""
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingDivergedError(
             f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the learning rate "

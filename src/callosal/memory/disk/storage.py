@@ -17,8 +17,8 @@ from callosal.memory.disk.format import (
     Header,
     MemoryFileError,
     checksum_of_tensors,
+    opened,
     pack,
-    read_bytes,
     unpack,
     write_atomically,
 )
@@ -109,7 +109,8 @@ def read_memory(path: str | Path) -> StoredMemory:
         MemoryFileError: the file is missing, truncated, altered, of another format, or not finite.
     """
     path = Path(path)
-    header, tensors, checksum = unpack(read_bytes(path), path)
+    with opened(path) as file:
+        header, tensors, checksum = unpack(file.read(), path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = {name: len(shape) for name, shape in shapes.items()}
     context = {name: count for name, count in _AXES.items() if name != "trace"}
@@ -134,11 +135,7 @@ def read_memory(path: str | Path) -> StoredMemory:
 
 
 def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: Path | None = None) -> None:
-    """Write a state under a header that exists already; shapes and version are set here.
-
-    Raises:
-        MemoryFileError: a segment is open, or the state is not finite.
-    """
+    """Write a state that is committed and finite (else MemoryFileError) under a header; its shapes are set here."""
     tensors = tensors_of(state)
     _require_finite(tensors, "the state")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -147,11 +144,7 @@ def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: 
 
 
 def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None) -> Header:
-    """Return the header under which a state of this memory is written now.
-
-    Raises:
-        MemoryFileError: the state does not fit the memory.
-    """
+    """Return the header under which a state of this memory is written now; MemoryFileError where it does not fit."""
     banks, slots, width = memory.prototypes.shape
     if state.trace.shape[1:] != (banks, slots, width):
         raise MemoryFileError(
@@ -178,11 +171,7 @@ def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", use
 
 
 def tensors_of(state: MemoryState) -> dict[str, Tensor]:
-    """Return a state's tensors by the names they have in a file.
-
-    Raises:
-        MemoryFileError: a segment is open.
-    """
+    """Return a state's tensors by the names they have in a file; MemoryFileError where a segment is open."""
     if state.segment is not None:
         raise MemoryFileError(
             "the state has an open segment, which a file does not keep; call memory.commit(state) and save what it "
@@ -218,11 +207,7 @@ def hash_parameters(memory: LateralMemory) -> str:
 
 
 def require_fit(stored: StoredMemory, memory: LateralMemory, path: str | Path, *, strict: bool) -> None:
-    """Refuse a file that belongs to another memory.
-
-    Raises:
-        MemoryFileError: configuration, dtype, shape or (if ``strict``) parameters are others.
-    """
+    """Raise MemoryFileError where a file is of another configuration, dtype, shape or (if ``strict``) parameters."""
     header, trace = stored.header, stored.state.trace
     if header.config_hash != hash_config(memory.config):
         raise MemoryFileError(
