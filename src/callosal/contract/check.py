@@ -30,8 +30,7 @@ class Law:
     Attributes:
         name: a few words.
         sentence: what holds where the law is kept.
-        check: takes memory, hidden states, state and mask; raises AssertionError where it is broken, and may return a
-            figure.
+        check: takes memory, hidden states, state and mask; AssertionError where it is broken, else a figure or None.
         needs: what a memory may not offer: "segments" (4-D input), "mask", "pieces" (``commit=``).
         required: False for a property that a memory may well lack.
     """

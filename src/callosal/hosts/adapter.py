@@ -72,12 +72,8 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
 
 def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:
     """Give attached memories their weights; ValueError where a tensor is missing, too many, or of another shape."""
-    wanted = _tensors(memories)
-    wrong = sorted(
-        key
-        for key in wanted.keys() | weights.keys()
-        if key not in wanted or key not in weights or wanted[key].shape != weights[key].shape
-    )
+    wanted, given = ({(key, t.shape) for key, t in tensors.items()} for tensors in (_tensors(memories), weights))
+    wrong = sorted({key for key, _ in wanted ^ given})
     if wrong:
         raise ValueError(
             f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and {len(wrong) - 1} more are "

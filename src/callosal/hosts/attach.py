@@ -28,8 +28,7 @@ class Memories(nn.Module):
 
     They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises the model does so
     to them. They act in a session only: outside one the model computes what it did before, bit for bit, since there is
-    no user whose state could be read, and a key-value cache could not carry what had been read. The first such call is
-    answered with a warning.
+    no user whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
     """
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
@@ -96,15 +95,13 @@ class Memories(nn.Module):
         """Return a session, in which the model remembers: ``with memories.session("ada", store):``.
 
         It loads the users' memories when it begins, carries them through the calls of the model and of ``generate``,
-        commits them at turns (see :class:`~callosal.hosts.session.Session`) and saves them when it ends; after an error
-        it saves nothing.
+        commits them at turns (see :class:`~callosal.hosts.session.Session`) and saves them at its end unless it failed.
 
         Args:
             users: who the rows of the batch belong to, one name each. None is for rows that start blank and are
                 forgotten at the end, as in training.
             store: where memories are kept: an object with ``load(name, memory)``, which returns a state of one row, and
-                ``save(name, state, memory)``. Each layer's memory is an entry of its own, named ``user@layer``. None
-                keeps nothing beyond the session object.
+                ``save(name, state, memory)``. Each layer has an entry of its own, ``user@layer``. None keeps nothing.
 
         Raises:
             ValueError: a user is named twice, none is, or there is a store but no user.
@@ -174,8 +171,7 @@ def attach(
         The memories, whose ``session`` makes them act.
 
     Raises:
-        ValueError: memories are attached already, a layer does not exist, the width is unknown or not the model's, or
-            the model is compiled.
+        ValueError: memories are attached already, the model is compiled, or a layer or width is not the model's.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
@@ -185,10 +181,11 @@ def attach(
     >>> unload(model) is model
     True
     """
+    kind = type(model).__name__
     if hasattr(model, PLACE):
         raise ValueError(
-            f"{type(model).__name__} has memories attached (or something else named {PLACE!r}); call "
-            "callosal.unload(model) first, and name all layers in one call"
+            f"{kind} has memories attached (or something else named {PLACE!r}); call callosal.unload(model) first, and "
+            "name all layers in one call"
         )
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
         raise ValueError("the model is compiled, and compiled code does not see new hooks; attach first, then compile")
@@ -196,15 +193,11 @@ def attach(
     width = hidden_width(model)
     if config is None:
         if width is None:
-            raise ValueError(
-                f"{type(model).__name__} has no config.hidden_size to tell its width; pass "
-                "config=MemoryConfig(width=...)"
-            )
+            raise ValueError(f"{kind} has no config.hidden_size to tell its width; pass config=MemoryConfig(width=...)")
         config = MemoryConfig(width=width)
     if width is not None and config.width != width:
         raise ValueError(
-            f"MemoryConfig.width is {config.width}; the hidden states of {type(model).__name__} are {width} wide: make "
-            "them equal"
+            f"MemoryConfig.width is {config.width}; the hidden states of {kind} are {width} wide: make them equal"
         )
     memories = Memories(model, {name: _new(model, name, config) for name in names})
     memories.warn_outside_session = warn_outside_session

@@ -42,8 +42,7 @@ class Generation:
         """Read a call's settings from its arguments, its configuration, and the model's own.
 
         Raises:
-            ValueError: beams without token ids or with a past, or stopping rules of your own that end one row before
-                another.
+            ValueError: beams without token ids or with a past, or stopping rules of your own on several rows.
         """
         configs = [kwargs.get("generation_config"), getattr(model, "generation_config", None)]
 
@@ -151,6 +150,5 @@ def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) ->
     if own_stops and several and generation.beams == 1:
         raise ValueError(
             "stop_strings or stopping_criteria in a session of several rows: a memory cannot tell when a row has "
-            "ended, and would read the padding behind it. Generate one row at a time, or stop at tokens with "
-            "eos_token_id"
+            "ended, and would read the padding behind it. Generate one row at a time, or stop with eos_token_id"
         )

@@ -10,9 +10,7 @@ try:
     from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
     from huggingface_hub.errors import HFValidationError
 except ImportError as error:
-    raise ImportError(
-        'the Hugging Face hub takes huggingface_hub; install it with pip install "callosal[hf]"'
-    ) from error
+    raise ImportError('the hub takes huggingface_hub; install it with pip install "callosal[hf]"') from error
 
 CARD = """---
 {{ card_data }}
@@ -64,8 +62,7 @@ class HubAdapter(ModelHubMixin, library_name="callosal", tags=["memory", "adapte
     def generate_model_card(self, repo_id: str | None = None, **metadata: Any) -> ModelCard:  # pyright: ignore[reportIncompatibleMethodOverride]
         """Return the README: the base model, how to load, sizes, and the card's metadata, such as ``license``."""
         info = self._hub_mixin_info
-        known: dict[str, Any] = info.model_card_data.to_dict()
-        known["base_model"] = self.memories.base_name
+        known: dict[str, Any] = info.model_card_data.to_dict() | {"base_model": self.memories.base_name}
         data = ModelCardData(**(known | metadata))
         layers = {
             name: {

@@ -56,8 +56,7 @@ class Reader:
     def begin(self) -> None:
         """Follow calls of ``model.generate`` from now on.
 
-        The method is shadowed on this one object, for the time of the session: beams and ended rows cannot be told from
-        the calls of the model alone.
+        The method is shadowed on this one object meanwhile: the model's calls alone do not tell beams and ended rows.
         """
         inner = getattr(self._model, "generate", None)
         if callable(inner):
@@ -134,8 +133,7 @@ class Reader:
             raise RuntimeError(
                 f"layer {name!r} ran outside a call of the model that its memory is attached to. Either call that "
                 "model rather than a part of it, or, if a checkpoint recomputes the layer in the backward pass, let "
-                "the checkpoint wrap what is inside the layer: hooks then stay outside (transformers from 5.23 on "
-                "does so)"
+                "it wrap what is inside the layer: hooks then stay outside (transformers from 5.23 on does so)"
             )
         if name in call.read:
             raise RuntimeError(

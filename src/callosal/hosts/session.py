@@ -53,10 +53,7 @@ class Session(AbstractContextManager["Session"]):
             RuntimeError: another session of this model is under way.
         """
         if self._hooks.session is not None:
-            raise RuntimeError(
-                "a session inside a session of the same model; end the first one before the next, or name all users "
-                "in one session"
-            )
+            raise RuntimeError("a session inside a session of the same model; end the first, or name all users in one")
         if self.users is not None and (self._store is not None or not self._reader.states):
             self._reader.states = self._loaded(self.users)
         self._reader.begin()
@@ -139,8 +136,7 @@ class Session(AbstractContextManager["Session"]):
     def lesion(self, *banks: Bank) -> None:
         """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
 
-        Only reading is lesioned. What is read by the model meanwhile is written into all banks as ever, and states and
-        saved files lose nothing.
+        Only reading is lesioned: all banks are written into as ever, and states and saved files lose nothing.
 
         Raises:
             ValueError: there is no such bank.

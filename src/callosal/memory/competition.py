@@ -22,8 +22,7 @@ class Competition:
     """How banks compete for tokens: the half of a lateral memory that decides which bank gets a token.
 
     A value, made of tensors that the memory holds as parameters and buffers under the same names. Nothing here changes
-    them: :meth:`adapted` returns another competition. The slow means start at zero and are to be divided by
-    ``slow_weight``.
+    them: :meth:`adapted` returns another competition. Slow means start at zero and are divided by ``slow_weight``.
 
     Attributes:
         config: of the memory.
@@ -118,19 +117,16 @@ class Competition:
         return CarriedContext(signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts))
 
     def faded(
-        self,
-        carried: CarriedContext | None,
-        sums: Float[Tensor, "batch seg signal"],
-        counts: Float[Tensor, "batch seg"],
+        self, start: CarriedContext | None, sums: Float[Tensor, "batch seg signal"], counts: Float[Tensor, "batch seg"]
     ) -> tuple[Past | None, CarriedContext | None]:
         """Return the context that each segment starts from, and what is carried on after the last.
 
         From what was carried into the first, and each segment's sum of signals and count of tokens.
         """
-        rate, carried = self.config.carry, carried or self.blank_context(len(sums))
-        if rate == 0.0 or carried is None:
+        rate, start = self.config.carry, start or self.blank_context(len(sums))
+        if rate == 0.0 or start is None:
             return None, None
-        total, tokens = carried.signal_sum, carried.num_tokens
+        total, tokens = start.signal_sum, start.num_tokens
         before = []
         for own, count in zip(sums.unbind(1), counts.unbind(1), strict=True):
             before.append((total, tokens))
@@ -153,8 +149,7 @@ class Competition:
         """Return the competition after a training step, in which every segment with a token counts once.
 
         The slow means move, and with drive "axis" the axes and the excitability; there are no labels. ``past`` is the
-        context that each segment started from, ``newest`` its last token, which may be empty where neither token
-        context nor contrast needs it.
+        context that each segment started from, ``newest`` its last token (none where nothing needs it).
         """
         config, present = self.config, num_tokens > 0
         if not present.any():

@@ -40,8 +40,7 @@ class MemoryConfig:
         context: what the axes look at: the mean of the "segment" so far, or the "token" alone.
         carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each segment anew,
             towards 1 it is the slow buffer of arXiv 2603.07217.
-        contrast: kappa, at least 0: how much less the axes look at directions in which tokens differ within a segment.
-            For more than two banks; 10 there.
+        contrast: kappa, at least 0: how much less axes look where tokens differ in a segment; 10 for over two banks.
         balance: rho, at least 0, per training step: how fast a bank that wins less than its even share becomes more
             excitable. For as many banks as domains of equal frequency; 0.1 there.
     """

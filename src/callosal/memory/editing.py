@@ -54,12 +54,10 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
         banks: where each bank comes from, by name or number; banks left out come from both.
 
     Returns:
-        The merged memory. The context carried into the next segment is the mean of that of the parents taken from, for
-        it belongs to no bank.
+        The merged memory. Its carried context, which belongs to no bank, is the mean of the parents' taken from.
 
     Raises:
-        ValueError: the parents are of different shape or dtype, a segment is open, or ``banks`` names what does not
-            exist.
+        ValueError: the parents differ in shape or dtype, a segment is open, or ``banks`` names what does not exist.
     """
     require_alike(first, second, "merge")
     num_banks = first.trace.shape[1]

@@ -58,8 +58,7 @@ class LateralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
             raise TypeError(
-                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); it was given "
-                f"{config!r}"
+                f"LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)), and not {config!r}"
             )
         super().__init__()
         self.config = config
@@ -73,10 +72,7 @@ class LateralMemory(nn.Module):
         self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
 
         self.start = nn.Parameter(torch.randn(lags - 1, width))
-        filters = torch.zeros(heads, lags, width)
-        for head in range(heads):
-            filters[head, head] = 1.0
-        self.filters = nn.Parameter(filters)
+        self.filters = nn.Parameter(torch.eye(heads, lags)[..., None].repeat(1, 1, width))
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.output = nn.Linear(heads * width, width, bias=False)
@@ -113,11 +109,9 @@ class LateralMemory(nn.Module):
 
         Args:
             hidden: [batch, time, width], one segment or a piece of one; or [batch, segment, time, width], segments one
-                after another, which gives what the calls one by one give (in evaluation mode; in training mode the
-                buffers move once per call).
+                after another, which gives what calls one by one give (but in training mode buffers move once per call).
             state: the memory before the segment; None starts from a blank one.
-            mask: True where a token exists. A masked token is as if it were not there: it neither reads, writes nor
-                counts, and its output is zero.
+            mask: True where a token exists. A masked one neither reads, writes nor counts, and its output is zero.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -183,8 +177,7 @@ class LateralMemory(nn.Module):
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token, without reading or writing.
 
-        Shares are in [0, 1] and sum to one over the banks; a masked token's are zero. ``state`` matters only inside an
-        open segment.
+        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment.
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, one_segment=False)
@@ -216,13 +209,7 @@ class LateralMemory(nn.Module):
         return math.sqrt(self.config.width) * spectral.max().item()
 
     @torch.no_grad()
-    def _adapt(
-        self,
-        signal_sum: Float[Tensor, "batch seg signal"],
-        num_tokens: Float[Tensor, "batch seg"],
-        past: Past | None,
-        newest: Float[Tensor, "batch kept width"],
-    ) -> None:
+    def _adapt(self, signal_sum: Tensor, num_tokens: Tensor, past: Past | None, newest: Tensor) -> None:
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
         group = self.process_group
         # The rows and not the sums over them: they are few numbers.
@@ -293,10 +280,8 @@ class LateralMemory(nn.Module):
         )
 
     def _read_out(
-        self,
-        weights: Float[Tensor, "batch seg time head bank slot"],
-        values: Float[Tensor, "batch seg bank slot width"],
+        self, weights: Float[Tensor, "batch seg time head bank slot"], held: Float[Tensor, "batch seg bank slot width"]
     ) -> Float[Tensor, "batch seg time width"]:
-        retrieved = gram.read(weights, values)
+        retrieved = gram.read(weights, held)
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
         return self.output(address.rms_norm(joined))

@@ -61,8 +61,7 @@ class Packed:
 def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) -> None:
     """Raise ValueError for what no memory of this width, with a state of so many rows, can take.
 
-    Hidden states must be [batch, time, width] or [batch, segment, time, width], a mask boolean and of that shape
-    without the width.
+    Hidden states must be [batch, (segment,) time, width], and a mask boolean and of that shape without the width.
     """
     if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
         raise ValueError(
@@ -75,9 +74,7 @@ def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) 
             f"memory.blank({len(hidden)}) or select rows with state[rows]"
         )
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(
-            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: pass mask.bool()"
-        )
+        raise ValueError(f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: mask.bool()")
     if mask is not None and mask.shape != hidden.shape[:-1]:
         raise ValueError(
             f"a mask of shape {tuple(mask.shape)} meets hidden states of shape {tuple(hidden.shape)}; it must be of "

@@ -53,8 +53,7 @@ class RowState:
             values = [getattr(state, name) for state in states]
             if len({type(value) for value in values}) > 1:
                 raise ValueError(
-                    f"states of which some have a {name} and some have none; call memory.commit(state) before they are "
-                    "stacked"
+                    f"states of which some have a {name} and some have none; call memory.commit(state) before stacking"
                 )
             first = values[0]
             if isinstance(first, RowState):

@@ -107,8 +107,7 @@ def delta_write(
 
     $$M \leftarrow M + \frac{A^\top (A V W - A M)}{n + \kappa}$$   After Widrow and Hoff; kept to compare.
 
-    The bounded write takes $n_i M_i$ from slot i; this takes $\sum_j G_{ij} M_j$, what its tokens read of all slots.
-    Not bounded slot by slot.
+    The bounded write takes $n_i M_i$ from slot i; this $\sum_j G_{ij} M_j$, what its tokens read of all. Not bounded.
 
     Args:
         trace: the memory M before the segment.

@@ -92,8 +92,7 @@ class Conversations(nn.Module):
 
     One call here is many calls of the model in one session, so that whoever wraps models (DDP, FSDP,
     ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it. In training mode on
-    several processes the memories' buffers move by the rows of all of them, as in one process with the whole batch; all
-    processes must then call it alike.
+    several processes the memories' buffers move by the rows of all, as in one process: all must then call it alike.
 
     Args:
         memories: what ``callosal.attach`` returned.

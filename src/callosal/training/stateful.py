@@ -66,8 +66,8 @@ def train_stateful(
 
     Args:
         memories: what ``callosal.attach`` returned.
-        loader: batches of conversations, collated by :func:`callosal.collate_conversations`. Each process takes batches
-            of its own.
+        loader: batches of conversations, collated by :func:`callosal.collate_conversations`. Each process takes its
+            own.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
         folder: where to keep a checkpoint; None keeps none.
@@ -193,8 +193,7 @@ def _check(memories: Memories, loader: DataLoader[Any], accelerator: Accelerator
     if not len(loader):
         raise ValueError("the loader has no batch; give it conversations")
     sampler = loader.sampler
-    seeded = isinstance(sampler, SeedableRandomSampler)
-    if folder is not None and isinstance(sampler, RandomSampler) and not seeded:
+    if folder is not None and isinstance(sampler, RandomSampler) and not isinstance(sampler, SeedableRandomSampler):
         raise ValueError(
             "the loader shuffles by chance, and a run that continues could not draw the same; pass "
             "sampler=accelerate.data_loader.SeedableRandomSampler(dataset, data_seed=0) rather than shuffle"
@@ -241,11 +240,10 @@ def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> t
     if whole is None:
         return 0, []
     progress = json.loads((whole / "progress.json").read_text())
-    wrong = [name for name, value in identity.items() if progress.get(name) != value]
+    wrong = " and ".join(name for name, value in identity.items() if progress.get(name) != value)
     if wrong:
         raise CheckpointError(
-            f"the checkpoint {whole} is of another run: its {' and '.join(wrong)} differ; delete it or use another "
-            "folder"
+            f"the checkpoint {whole} is of another run: its {wrong} differ; delete it or use another folder"
         )
     accelerator.load_state(str(whole), strict=False)
     return progress["step"], progress["curve"]

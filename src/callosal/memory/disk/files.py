@@ -38,8 +38,7 @@ def merge_files(first: Path, second: Path, into: Path, banks: Mapping[Bank, str]
     """Merge two files into a new one; :func:`callosal.memory.editing.merge` says what that means.
 
     Raises:
-        MemoryFileError: a file cannot be read, the parents are of other configurations or weights, or there is a file
-            at ``into``.
+        MemoryFileError: a file cannot be read, the parents differ in configuration or weights, or ``into`` exists.
         ValueError: the states cannot be merged as asked.
     """
     a, b = read_memory(first), read_memory(second)

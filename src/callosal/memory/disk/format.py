@@ -156,11 +156,10 @@ def opened(path: Path) -> Iterator[BinaryIO]:
 
 
 def write_atomically(path: Path, data: bytes, unfinished: Path | None = None) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one, whole.
+    """Write a file, and missing folders, so that a kill at any moment leaves the old one or the new one, whole.
 
     The bytes go into a file beside it, onto the disk, and only then under the name. A kill can leave that file behind;
-    its name ends in ``.unfinished`` and nothing reads it. Give it one, ``unfinished``, where only one writes at a time;
-    else it is random. Missing folders are made.
+    its name ends in ``.unfinished`` and nothing reads it. Name it (``unfinished``) only where one alone writes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished or path.with_name(f".{secrets.token_hex(8)}.unfinished")

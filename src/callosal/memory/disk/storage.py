@@ -61,8 +61,7 @@ def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, 
         notes: free-form text, shown by ``callosal memory inspect``.
 
     Raises:
-        MemoryFileError: a segment is open, the state does not fit the memory, or it is not finite. A file that was
-            there stays as it was.
+        MemoryFileError: a segment is open, or the state does not fit the memory or is not finite. An older file stays.
 
     >>> import callosal, tempfile, torch
     >>> memory = LateralMemory(MemoryConfig(width=8, num_slots=4)).eval()
@@ -81,8 +80,8 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
 
     A trace is only a memory to the weights that wrote it: addresses decide which slot a token reads, prototypes what a
     slot held before anything was written, and the output map what a slot's content means to the model. To other weights
-    of the same configuration the same numbers are noise, and nothing would show it. So the file keeps a hash of all
-    parameters, and another hash is an error.
+    of the same configuration it is noise, and nothing would show it. So the file keeps a hash of all parameters;
+    another is refused.
 
     Args:
         path: of a file that :func:`save_memory` wrote.
@@ -94,8 +93,8 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
         The state, on the memory's device; what you held before is untouched, whatever goes wrong.
 
     Raises:
-        MemoryFileError: the file is missing, truncated, altered, of another format, of another configuration, dtype or
-            shape, of other parameters, or not finite.
+        MemoryFileError: the file is missing, truncated, altered, of another format, of another configuration, dtype,
+            shape or parameters, or not finite.
     """
     stored = read_memory(path)
     require_fit(stored, memory, path, strict=strict)
@@ -103,11 +102,7 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
 
 
 def read_memory(path: str | Path) -> StoredMemory:
-    """Read a memory file without the model it belongs to, and check all that can be checked so.
-
-    Raises:
-        MemoryFileError: the file is missing, truncated, altered, of another format, or not finite.
-    """
+    """Read a memory file without its model; MemoryFileError where it is missing, damaged, not ours or infinite."""
     path = Path(path)
     with opened(path) as file:
         header, tensors, checksum = unpack(file.read(), path)
@@ -174,8 +169,7 @@ def tensors_of(state: MemoryState) -> dict[str, Tensor]:
     """Return a state's tensors by the names they have in a file; MemoryFileError where a segment is open."""
     if state.segment is not None:
         raise MemoryFileError(
-            "the state has an open segment, which a file does not keep; call memory.commit(state) and save what it "
-            "returns"
+            "the state has an open segment, which a file does not keep; save what memory.commit(state) returns"
         )
     tensors = {"trace": state.trace}
     if state.context is not None:

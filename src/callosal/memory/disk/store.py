@@ -22,7 +22,7 @@ class MemoryStore:
     leads out of the folder; the id itself stands in the file's header and is compared on every load. Files are replaced
     atomically: readers need no lock and see the old memory or the new one, whole. Writers of one user, threads or
     processes, wait for each other; beside each user's file lies an empty lock file. Tested on Linux and a local disk; a
-    network folder needs locks (flock) that work there.
+    network folder needs flock.
 
     Args:
         folder: of the store; made with the first save.
@@ -46,8 +46,7 @@ class MemoryStore:
         """Return a user's memory, one row; a blank one for a user the store does not know.
 
         Raises:
-            MemoryFileError: the file is damaged or of another memory, as in :func:`callosal.load_memory` (also for
-                ``strict``), or of another user.
+            MemoryFileError: the file is of another user, or as in :func:`callosal.load_memory` (also for ``strict``).
         """
         path = self.path(user)
         try:
@@ -65,8 +64,7 @@ class MemoryStore:
     def save(self, user: str, state: MemoryState, memory: LateralMemory, *, notes: str = "") -> None:
         """Write a user's memory, atomically; waits for another writer of the same user.
 
-        To read, change and write without losing what another writer did meanwhile, do all of it inside
-        ``with store.writing(user):``.
+        To read, change and write with no other writer in between, do it all inside ``with store.writing(user):``.
 
         Raises:
             MemoryFileError: the state has more or fewer rows than one, or :func:`callosal.save_memory` would refuse it.
