@@ -23,8 +23,8 @@ SEED_COLOURS = (BLUE, RED, GREEN, PINK, "#8a6d00", SKY, GREY)
 class Jump(NamedTuple):
     """The first logged step at which P_ct was below JUMPED, and the steps that the fall took, from 90 to 10 % of it.
 
-    The fall is from the largest P_ct up to the jump to the smallest from then on; it took no steps (None) where P_ct was
-    low from the first logged step on.
+    The fall is from the largest P_ct up to the jump to the smallest from then on; it took no steps (None) where P_ct
+    was low from the first logged step on.
     """
 
     step: int
