@@ -5,6 +5,7 @@ default cell and the signs.
 """
 
 from collections.abc import Iterator, Sequence
+from dataclasses import dataclass, field
 from typing import Any
 
 from callosal.lab.runs import RunConfig, small, small_memory
@@ -12,30 +13,53 @@ from callosal.lab.studies.map.cells import GAINS, SIGNS, VARIANTS, cell_name, pl
 from callosal.lab.tasks import EpisodeConfig
 
 
+@dataclass(frozen=True, kw_only=True)
+class Cell:
+    """One setting of the map.
+
+    Attributes:
+        name: what is not at its default, such as "s=+0.5 gain=2".
+        memory: changed fields of the memory.
+        episodes: changed fields of the episodes.
+    """
+
+    name: str
+    memory: dict[str, Any] = field(default_factory=dict)
+    episodes: dict[str, Any] = field(default_factory=dict)
+
+
+def cells() -> list[Cell]:
+    """Return every cell once, plane by plane, the most telling ones first."""
+    found: dict[str, Cell] = {}
+    for cell in _planes():
+        found.setdefault(cell.name, cell)
+    return list(found.values())
+
+
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return the map's runs, seed by seed, so that a map that is not finished is even; every cell once."""
-    cells: dict[str, dict[str, Any]] = {}
-    for name, changes in _planes():
-        cells.setdefault(name, changes)
-    return [_run(name, seed, **changes) for seed in seeds for name, changes in cells.items()]
+    """Return the map's runs, seed by seed, so that a map that is not finished is even."""
+    return [run_of(cell, seed) for seed in seeds for cell in cells()]
 
 
-def _run(name: str, seed: int, pairs_per_segment: int | None = None, **memory: Any) -> RunConfig:
-    episodes = EpisodeConfig()
-    if pairs_per_segment is not None:
-        # As many pairs are shown in all, however many a segment has.
-        episodes = EpisodeConfig(pairs_per_segment=pairs_per_segment, num_rounds=16 // pairs_per_segment)
-    return small("map", name, seed, memory=small_memory(**memory), episodes=episodes)
+def run_of(cell: Cell, seed: int) -> RunConfig:
+    """Return a cell's run."""
+    return small("map", cell.name, seed, memory=small_memory(**cell.memory), episodes=EpisodeConfig(**cell.episodes))
 
 
-def _planes() -> Iterator[tuple[str, dict[str, Any]]]:
-    """Give the name of every cell, such as "s=+0.5 gain=2", and the fields it changes; the most telling ones first."""
+def _cell(sign: float, note: str = "", **factors: Any) -> Cell:
+    pairs = factors.pop("pairs_per_segment", None)
+    # As many pairs are shown in all, however many a segment has.
+    episodes = {} if pairs is None else {"pairs_per_segment": pairs, "num_rounds": 16 // pairs}
+    return Cell(name=cell_name(sign, note), memory={"sign": sign, **factors}, episodes=episodes)
+
+
+def _planes() -> Iterator[Cell]:
     # Sign against gain. Gain 4 is the default: its cells belong to every plane.
     for sign in SIGNS:
         for gain in GAINS:
-            yield plane_cell(sign, gain), {"sign": sign, "gain": gain}
+            yield Cell(name=plane_cell(sign, gain), memory={"sign": sign, "gain": gain})
     # W_s frozen where the sign put it; what moves the banks; homeostasis off; the context; how well one segment shows
     # its domain.
     for note, variant in VARIANTS.items():
         for sign in variant.signs if note else ():
-            yield cell_name(sign, note), {"sign": sign, **variant.factors}
+            yield _cell(sign, note, **variant.factors)

@@ -36,13 +36,13 @@ CONTENDERS: dict[str, Any] = {
 }
 
 # The best for each by the total loss of the recorded grid (results/rates): it is the same for all.
-LEARNING_RATE = 8e-3
+LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 8e-3)
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs at its own learning rate, seed by seed."""
     return [
-        run_at("rivals", name, seed, name, LEARNING_RATE, distractors=DISTRACTORS, extras=("interventions",))
+        run_at("rivals", name, seed, name, LEARNING_RATES[name], distractors=DISTRACTORS, extras=("interventions",))
         for seed in seeds
         for name in CONTENDERS
     ]
