@@ -147,6 +147,7 @@ def small(
     *,
     episodes: EpisodeConfig | None = None,
     memory: Any = None,
+    memory_kind: str | None = None,
     width: int = SMALL_WIDTH,
     num_steps: int = 400,
     batch_size: int = 16,
@@ -158,6 +159,7 @@ def small(
     """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core."""
     episodes = episodes or EpisodeConfig()
     memory = memory or small_memory(width=width)
+    found = next(kind for kind, (wanted, _) in KINDS.items() if isinstance(memory, wanted))
     steps = {"num_steps": num_steps, "checkpoint_every": num_steps, "log_every": 20}  # short enough to start again
     return RunConfig(
         recipe=study,
@@ -166,7 +168,7 @@ def small(
         episodes=episodes,
         transformer=TransformerConfig(num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=width),
         memory=memory,
-        memory_kind=next(kind for kind, (wanted, _) in KINDS.items() if isinstance(memory, wanted)),
+        memory_kind=memory_kind or found,
         training=TrainingConfig(**steps, batch_size=batch_size, learning_rate=learning_rate),
         evaluation_episodes=512,
         retention=RetentionConfig(distractors=distractors, num_episodes=32),
