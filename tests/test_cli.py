@@ -15,7 +15,6 @@ from typing import Any, get_args
 
 import pytest
 import torch
-from callosal.lab.report.memory_figure import draw_norms
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
@@ -26,6 +25,7 @@ from tests.laws import assert_same_bits
 from callosal import MemoryConfig, MemoryStore, __version__, cli, load_memory, save_memory
 from callosal.cli import main, parse_seeds
 from callosal.lab.measures.evaluation import Evaluation
+from callosal.lab.report.memory_picture import draw_norms
 from callosal.lab.report.records import ARMS, FILE_NAME, append_record, read_records
 from callosal.lab.runner import Run, run
 from callosal.lab.runs import RunConfig, override

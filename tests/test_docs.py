@@ -20,7 +20,7 @@ from typer.main import get_command
 
 import callosal
 from callosal import cli
-from callosal.lab.report.claims import CLAIMS
+from callosal.lab.studies.benchmark.claims import CLAIMS
 
 ROOT = Path(__file__).parent.parent
 TABLES = (ROOT / "docs" / "paper-to-code.md").read_text()
