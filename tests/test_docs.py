@@ -20,7 +20,7 @@ from typer.main import get_command
 
 import callosal
 from callosal import cli
-from callosal.lab.studies.benchmark.claims import CLAIMS
+from callosal.lab.studies.benchmark import LAYOUT
 
 ROOT = Path(__file__).parent.parent
 TABLES = (ROOT / "docs" / "paper-to-code.md").read_text()
@@ -77,7 +77,7 @@ def test_every_row_points_at_code_and_a_test(row: list[str]) -> None:
 
 
 def test_every_claim_has_its_row_and_every_row_its_claim() -> None:
-    assert [row[2].strip("`") for row in FIGURES] == [claim.id for claim in CLAIMS]
+    assert [row[2].strip("`") for row in FIGURES] == [claim.id for claim in LAYOUT.claims]
 
 
 @pytest.mark.parametrize("page", PAGES, ids=lambda page: page.relative_to(ROOT).as_posix())

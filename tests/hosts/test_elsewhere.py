@@ -1,4 +1,4 @@
-"""In another process: a saved memory is used as here, and a model with memories compiles to one graph."""
+"""In another process: a saved memory is used as here, and memories compile to one graph."""
 
 import subprocess
 import sys
@@ -45,7 +45,8 @@ def test_a_memory_saved_here_is_used_in_another_process(elsewhere: tuple[Done, A
         assert_near(torch.load(path), expected, SINGLE)
 
 
-def test_a_model_with_memories_compiles_to_one_graph(elsewhere: tuple[Done, Answers]) -> None:
+@pytest.mark.parametrize("what", ["layer", "model"])
+def test_a_memory_and_a_model_with_memories_compile_to_one_graph(what: str, elsewhere: tuple[Done, Answers]) -> None:
     done, _ = elsewhere
-    assert done.returncode == 0, done.stderr
-    assert "compiled" in done.stdout
+    assert f"{what} compiled" in done.stdout, done.stderr
+    assert done.returncode == 0
