@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.apart import python
 from tests.cases import build_memory, fill
 from tests.lab.tiny import tiny
 from tests.laws import assert_same_bits
@@ -88,12 +89,6 @@ def assert_one_line(code: int, stderr: str, *words: str) -> None:
     assert stderr.startswith("callosal")
     assert stderr.find("\n") == len(stderr) - 1, stderr
     assert [word for word in words if word not in stderr] == []
-
-
-def run_apart(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in an interpreter of its own, which has imported nothing yet."""
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
 
 # Calls the program with each of its arguments but the first, which names modules to hide.
@@ -423,7 +418,7 @@ assert "pydantic" not in sys.modules  # 0.2 s, not needed to help
 assert main(["train", "--seed", "x"]) == 2
 print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 """
-    done = run_apart(script, *VERBS, *(f"memory {verb}" for verb in MEMORY_VERBS))
+    done = python("-c", script, *VERBS, *(f"memory {verb}" for verb in MEMORY_VERBS))
     assert done.returncode == 0, done.stderr
     assert f"callosal {__version__}\n" in done.stdout
     assert done.stderr.splitlines()[-1] == "imported"
@@ -432,7 +427,7 @@ print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     """Of the memory verbs, pictures alone need the laboratory; without typer there are no verbs."""
     calls = ["memory inspect a", "memory inspect a --picture a.png", "study map", "report ."]
-    done = run_apart(CALLS, "scipy matplotlib PIL pandas jinja2", *calls)
+    done = python("-c", CALLS, "scipy matplotlib PIL pandas jinja2", *calls)
     inspected, *refused = done.stderr.splitlines()
     assert inspected == "0"
     assert "2 banks of 3 slots" in done.stdout
@@ -441,13 +436,13 @@ def test_what_is_not_installed_is_named_with_its_extra() -> None:
         assert line.startswith("callosal: this needs ")
         assert line.endswith('; pip install "callosal[lab]"')
     assert not Path("a.png").exists()
-    done = run_apart(CALLS, "typer", "--help")
+    done = python("-c", CALLS, "typer", "--help")
     assert done.stderr == 'callosal: the command line needs pip install "callosal[cli]"\n2\n'
 
 
 def test_what_evaluate_prints_is_plain_json_and_mistakes_are_one_line(study: Path) -> None:
     """As a program: nothing else on stdout, for whoever pipes it on, and nothing else on stderr."""
-    done = run_apart(CALLS, "", f"evaluate {run_of(study)}", "report runs", "evaluate none")
+    done = python("-c", CALLS, "", f"evaluate {run_of(study)}", "report runs", "evaluate none")
     assert json.loads(done.stdout)["run"] == run_of(study).name
     evaluated, *mistakes = done.stderr.splitlines(keepends=True)
     assert evaluated == "0\n"

@@ -80,7 +80,8 @@ def test_a_fault_turns_its_laws_red(name: str, monkeypatch: pytest.MonkeyPatch) 
         memory = Faulty(fault)
     else:
         part, replaced, expected = INSIDE[name]
-        monkeypatch.setattr(*part, replaced(getattr(*part)))
+        original = getattr(*part)
+        monkeypatch.setattr(*part, lambda *given: replaced(original, *given))
         memory = build_memory(CONFIG)
     report = check(memory, laws=[*QUICK, *OWN])
     red = [result for result in report.results if result.status != "kept"]

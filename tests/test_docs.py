@@ -6,23 +6,21 @@ import importlib
 import importlib.util
 import io
 import json
-import os
 import re
 import runpy
 import shlex
 import subprocess
-import sys
 from pathlib import Path
 from typing import Any
 
 import pytest
+from tests.apart import ROOT, python
 from typer.main import get_command
 
 import callosal
 from callosal import cli
 from callosal.lab.studies.benchmark import LAYOUT
 
-ROOT = Path(__file__).parent.parent
 TABLES = (ROOT / "docs" / "paper-to-code.md").read_text()
 README = (ROOT / "README.md").read_text()
 REPRODUCTION = (ROOT / "docs" / "reproduction.md").read_text()
@@ -215,9 +213,7 @@ BUILDER = ("mkdocs", "material", "mkdocstrings", "latex2mathml")
 
 @pytest.mark.skipif(not all(map(importlib.util.find_spec, BUILDER)), reason='needs pip install "callosal[docs]"')
 def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
-    build = [sys.executable, "-m", "mkdocs", "build", "--site-dir", str(tmp_path)]
-    quiet = {**os.environ, "NO_MKDOCS_2_WARNING": "1"}
-    done = subprocess.run(build, cwd=ROOT, env=quiet, check=False, capture_output=True, text=True)  # noqa: S603
+    done = python("-m", "mkdocs", "build", "--site-dir", tmp_path, cwd=ROOT, add={"NO_MKDOCS_2_WARNING": "1"})
     assert done.returncode == 0, done.stderr
     built = {page: page.read_text() for page in tmp_path.rglob("*.html") if "results" not in page.parts}
     assert len(built) > len(SITE)

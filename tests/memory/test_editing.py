@@ -58,19 +58,12 @@ def test_a_bank_of_each_parent_is_taken_whole_and_answers_as_there(banks: Any) -
             assert_same_bits(of(merged)[:, bank], of(parent)[:, bank])
 
 
-def test_all_of_one_parent_is_that_parent() -> None:
+def test_what_is_of_one_parent_or_meets_itself_or_a_blank_stays_in_any_order() -> None:
+    blank = MEMORY.blank(3)
     for name, parent in (("A", A), ("B", B)):
         assert_same_bits_of(merge(A, B, dict.fromkeys(["left", "right"], name)), parent)
-
-
-def test_merged_with_itself_or_with_a_blank_nothing_changes() -> None:
-    blank = MEMORY.blank(3)
-    for one, other in ((A, A), (A, blank), (blank, A)):
-        assert_same_bits(merge(one, other).trace, A.trace)
-    assert_same_bits(merge(blank, blank).trace, blank.trace)
-
-
-def test_the_order_of_the_parents_does_not_matter() -> None:
+    for one, other, expected in ((A, A, A), (A, blank, A), (blank, A, A), (blank, blank, blank)):
+        assert_same_bits(merge(one, other).trace, expected.trace)
     assert_near(merge(A, B).trace, merge(B, A).trace, 1e-12)
 
 
