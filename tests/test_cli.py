@@ -63,14 +63,18 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 @pytest.fixture(autouse=True)
 def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in with two memory files, a quicker ``quick`` in this process, a wide terminal."""
+    """A folder to work in with two memory files, a quicker ``quick``, a terminal wide enough."""
     monkeypatch.setitem(RECIPES, "quick", tiny)
-    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
     monkeypatch.setenv("COLUMNS", "200")
     monkeypatch.chdir(tmp_path)
     save_memory(A, "a", MEMORY, notes="[bold]not markup[/bold]")
     save_memory(B, "b", MEMORY)
     return tmp_path
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
 
 
 @pytest.fixture
@@ -150,6 +154,7 @@ def test_evaluate_prints_the_numbers_on_record(arm: str, study: Path, capsys: Sa
     assert output.err == ""
 
 
+@pytest.mark.usefixtures("_here")
 def test_train_notes_what_was_changed_and_prints_where_the_run_is(place: Path, capsys: Said) -> None:
     changes = ["memory.gain=6", "training.num_steps=3"]
     settings = [part for change in changes for part in ("--set", change)]
@@ -180,7 +185,7 @@ def test_an_interrupt_says_how_to_go_on(capsys: Said, monkeypatch: pytest.Monkey
 
     # What an interrupt tears apart is an interrupt too.
     monkeypatch.setattr("callosal.lab.runner.run_all", interrupt)
-    monkeypatch.setattr("callosal.lab.report.build.build_report", tear)
+    monkeypatch.setattr("callosal.lab.studies.catalog.read_report", tear)
     for arguments in (["train"], ["report", "."]):
         assert main(arguments) == 130
         stopped = "callosal: stopped; the same command goes on from the last checkpoint\n"
@@ -394,6 +399,7 @@ def test_a_damaged_run(verb: str, name: str, damage: Any, words: Sequence[str], 
     assert_one_line(main([*verb.split(), str(folder)]), capsys.readouterr().err, *words)
 
 
+@pytest.mark.usefixtures("_here")
 def test_a_damaged_checkpoint_met_while_reproducing(place: Path, capsys: Said) -> None:
     """The error as the worker raises it, without the worker: test_runner has the whole way."""
     folder = place / "runs" / tiny().name
