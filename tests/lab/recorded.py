@@ -5,7 +5,7 @@ from pathlib import Path
 
 from callosal.lab.report.build import TABLES_FILE, Report
 from callosal.lab.report.records import RunRecord, read_records
-from callosal.lab.studies import read_report
+from callosal.lab.studies.catalog import read_report
 
 ROOT = Path(__file__).parents[2]
 RESULTS = ROOT / "results"

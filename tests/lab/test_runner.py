@@ -4,13 +4,13 @@ import json
 import multiprocessing
 import threading
 import time
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import asdict, replace
 from io import StringIO
 from pathlib import Path
 from queue import Queue
-from typing import Any, NamedTuple
+from types import SimpleNamespace
+from typing import Any
 from unittest.mock import MagicMock
 
 import pytest
@@ -19,8 +19,10 @@ from filelock import FileLock
 from rich.console import Console
 from tests.lab.tiny import tiny
 
-from callosal.lab.report.records import ARMS, FILE_NAME, RecordError, RunRecord, append_record, read_records
-from callosal.lab.runner import WorkerLostError, evaluate_held_out, load_trained, require_writable, run, run_all
+from callosal.lab import runner
+from callosal.lab.report.records import ARMS, FILE_NAME, RecordError, append_record, read_records
+from callosal.lab.report.upgrade import evaluation_values
+from callosal.lab.runner import load_trained, require_writable, run, run_all
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint, load_config
 from callosal.training.checkpoint import CheckpointError
 from callosal.training.loop import TrainingDivergedError
@@ -30,14 +32,6 @@ CONFIG = tiny("uncoupled")
 DIVERGING = {"learning_rate": 1e30, "warmup_steps": 0}
 
 
-class Here(NamedTuple):
-    """A run in this process: its folder, its record, and what was reported while it ran."""
-
-    folder: Path
-    record: RunRecord
-    reports: list[tuple[str, float, str]]
-
-
 class Threads(ThreadPoolExecutor):
     """Stands in for a pool of processes, each of which takes ten seconds to load torch."""
 
@@ -45,37 +39,29 @@ class Threads(ThreadPoolExecutor):
         super().__init__(max_workers)
 
 
-@pytest.fixture(autouse=True)
-def threads() -> Iterator[None]:
-    """Put back what a run sets for the whole process."""
-    before = torch.get_num_threads()
-    yield
-    torch.set_num_threads(before)
-
-
 @pytest.fixture(scope="module")
-def here(tmp_path_factory: pytest.TempPathFactory) -> Here:
+def here(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A run in this process: its folder, its record, and what was reported while it ran."""
     folder, reports = tmp_path_factory.mktemp("here"), []
-    before = torch.get_num_threads()
     record = run(CONFIG, folder, lambda *report: reports.append(report))
-    torch.set_num_threads(before)
-    return Here(folder, record, reports)
+    return SimpleNamespace(folder=folder, record=record, reports=reports)
 
 
 def place_of(folder: Path, config: RunConfig) -> Path:
     return folder / "runs" / config.name
 
 
-def test_a_run_is_recorded_with_all_that_a_report_needs(here: Here, tmp_path: Path) -> None:
+def test_a_run_is_recorded_with_all_that_a_report_needs(here: Any, tmp_path: Path) -> None:
     record = here.record
     assert record.fingerprint == fingerprint(CONFIG)
     assert (record.recipe, record.arm, record.seed, record.changed) == ("tiny", CONFIG.arm, 0, [])
     assert record.config == json.loads(json.dumps(describe(CONFIG)))
-    assert record.probes["state_floats"] == 2 * 8 * 16
-    assert 0.0 < record.probes["train_seconds"] <= record.wall_seconds
+    assert record.factors["sign"] == 0.0
+    assert record.get("state_floats") == 2 * 8 * 16
+    assert 0.0 < (record.get("train_seconds") or 0.0) <= record.wall_seconds
     assert [point["step"] for point in record.curve] == [2, 4, 6, 8]
-    assert record.retention["distractors"] == [0, 2]
-    assert record.snapshot is not None
+    assert [row["after"] for row in record.rows("recall")] == [0, 2]
+    assert record.extras["snapshot"] is not None
     model = build_model(CONFIG)
     assert record.num_parameters == sum(p.numel() for p in model.parameters())
     assert set(record.versions) == {"python", "torch", "callosal"}
@@ -84,7 +70,10 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(here: Here, tmp_path: Pa
     assert load_config(place) == CONFIG
     trained = load_trained(CONFIG, place)
     assert not trained.training
-    assert asdict(evaluate_held_out(trained, CONFIG)) == record.evaluation
+    again = asdict(runner.evaluate_held_out(trained, CONFIG))
+    fresh = list(evaluation_values(again, ("cipher", "arithmetic")))
+    assert fresh == record.values[: len(fresh)]
+    assert len(fresh) == 8 + 9
     # While it ran, its name, how far it was and D_sep were reported.
     assert {name for name, _, _ in here.reports} == {CONFIG.name}
     shares = [share for _, share, _ in here.reports]
@@ -101,12 +90,12 @@ def test_the_held_out_stream_is_the_same_for_every_arm_and_seed() -> None:
     for config in (tiny("no-memory"), tiny("inhibitory"), tiny("excitatory", seed=3)):
         model = build_model(config).eval()
         model.register_forward_pre_hook(lambda _, args: streams.append(args[0].clone()))
-        evaluate_held_out(model, config)
+        runner.evaluate_held_out(model, config)
     assert len(streams) == 3
     assert all(torch.equal(stream, streams[0]) for stream in streams)
 
 
-def test_a_run_without_its_own_checkpoint_cannot_be_loaded(here: Here, tmp_path: Path) -> None:
+def test_a_run_without_its_own_checkpoint_cannot_be_loaded(here: Any, tmp_path: Path) -> None:
     with pytest.raises(CheckpointError, match="train the run first"):
         load_trained(CONFIG, tmp_path)
     with pytest.raises(CheckpointError, match="another configuration"):
@@ -120,8 +109,8 @@ def test_a_run_that_diverges_says_so_and_leaves_its_configuration(tmp_path: Path
     assert load_config(place_of(tmp_path, config)) == config
 
 
-def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
-    here: Here, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_all_arms_are_put_on_record_and_then_skipped(
+    here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     """With one that diverges and one whose checkpoint is damaged among them; the others are kept."""
     folder, said = tmp_path / "study", StringIO()
@@ -136,10 +125,9 @@ def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
         run_all([damaged, diverging, *good], folder, num_workers=2, console=console)
     records = {record.fingerprint: record for record in read_records(folder)}
     assert records.keys() == {fingerprint(config) for config in good}
-    assert len(read_records(folder)) == len(good)
     # What a worker records is what is recorded here, but for the clock.
     one, other = (
-        replace(r, wall_seconds=0.0, probes=r.probes | {"train_seconds": 0.0})
+        replace(r, wall_seconds=0.0, values=[v for v in r.values if v["measure"] != "train_seconds"])
         for r in (records[fingerprint(CONFIG)], here.record)
     )
     assert one == other
@@ -165,7 +153,7 @@ def test_all_arms_are_put_on_record_side_by_side_and_then_skipped(
     assert (folder / FILE_NAME).read_bytes() == after
 
 
-def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(tmp_path: Path) -> None:
+def test_a_worker_that_is_killed_is_named_and_its_run_can_go_on(tmp_path: Path) -> None:
     config = tiny(num_steps=100_000)
     checkpoint = place_of(tmp_path, config) / "checkpoint.pt"
 
@@ -176,17 +164,15 @@ def test_a_worker_that_is_killed_is_named_with_the_remedy_and_its_run_goes_on(tm
             if not child.name.startswith("SyncManager"):
                 child.kill()
 
-    killer = threading.Thread(target=kill, daemon=True)
-    killer.start()
+    threading.Thread(target=kill, daemon=True).start()
     message = rf"{config.name} was ended from outside.*--workers 1"
-    with pytest.raises(WorkerLostError, match=message):
+    with pytest.raises(runner.WorkerLostError, match=message):
         run_all([config], tmp_path, console=Console(file=StringIO()))
-    killer.join()
     assert not (tmp_path / FILE_NAME).exists()
     assert checkpoint.exists()
 
 
-def test_a_damaged_file_of_runs_or_another_study_stops_before_anything_is_run(tmp_path: Path) -> None:
+def test_another_study_or_a_damaged_file_stops_before_anything_is_run(tmp_path: Path) -> None:
     with (
         FileLock(tmp_path / ".lock"),
         pytest.raises(ValueError, match=r"another process runs in .*; wait until it is done"),
@@ -199,13 +185,6 @@ def test_a_damaged_file_of_runs_or_another_study_stops_before_anything_is_run(tm
     assert {file.name for file in tmp_path.iterdir()} == {".lock", FILE_NAME}
 
 
-def test_a_writable_folder_is_made_and_left_empty(tmp_path: Path) -> None:
-    folder = tmp_path / "a" / "b"
-    require_writable(folder)
-    require_writable(folder)
-    assert list(folder.iterdir()) == []
-
-
 # The last is the kernel's own folder, where not even root can make a file.
 @pytest.mark.parametrize("folder", ["file", "file/study", "file/deep/study", "/proc/self/task"])
 def test_a_folder_that_cannot_be_is_refused_with_the_remedy(folder: str, tmp_path: Path) -> None:
@@ -213,3 +192,6 @@ def test_a_folder_that_cannot_be_is_refused_with_the_remedy(folder: str, tmp_pat
     with pytest.raises(ValueError, match=rf"cannot write to .*{folder}.*; choose another folder"):
         require_writable(tmp_path / folder)
     assert (tmp_path / "file").read_bytes() == b""
+    for _ in range(2):
+        require_writable(tmp_path / "a" / "b")
+    assert list((tmp_path / "a" / "b").iterdir()) == []

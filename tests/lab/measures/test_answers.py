@@ -1,6 +1,5 @@
 """Answers: each condition is what its name says, on a tiny language model whose memory is made up."""
 
-from collections.abc import Mapping
 from itertools import combinations
 from random import Random
 from typing import Any
@@ -67,9 +66,9 @@ def test_untrained_memories_change_no_answer(memories: Memories) -> None:
     # Measures are of every memory, and their shares add up.
     assert len(found.specialization) == len(found.shares) == len(memories) == 2
     for measured, (stating, asking, rule) in zip(found.specialization, found.shares, strict=True):
-        episodic = (stating + asking) / 2
-        assert measured.shares == [pytest.approx([episodic, 1 - episodic]), pytest.approx([rule, 1 - rule])]
-        assert measured.separation == pytest.approx([2 * episodic - 1, 2 * rule - 1])
+        left = np.array([(stating + asking) / 2, rule])
+        assert np.array(measured.shares) == pytest.approx(np.stack([left, 1 - left], axis=1))
+        assert measured.separation == pytest.approx(2 * left - 1)
 
 
 def test_measuring_leaves_everything_as_it_was(memories: Memories) -> None:
@@ -92,15 +91,10 @@ def test_every_condition_gives_other_answers(memories: Memories) -> None:
     with torch.no_grad():
         states, _ = answers._listen(memories, {}, told)
         others = {name: state[torch.arange(-1, 3)] for name, state in states.items()}
-        heard = {
-            "alone": answers._logits(memories, later[0]),
-            "memory": listen(states),
-            "reset": listen({}),
-            "others": listen(others),
-            "without 0": listen(states, lesion=0),
-            "without 1": listen(states, lesion=1),
-        }
-    for one, other in combinations(heard, 2):
+        alone, own, reset = answers._logits(memories, later[0]), listen(states), listen({})
+        lesioned = [listen(states, lesion=bank) for bank in (0, 1)]
+        heard = [alone, own, reset, listen(others), *lesioned]
+    for one, other in combinations(range(len(heard)), 2):
         assert not torch.allclose(heard[one], heard[other]), (one, other)
 
 
@@ -160,9 +154,9 @@ def test_no_batch_has_one_user(number: int) -> None:
 
 def test_shares_are_summed_by_turn_and_memory() -> None:
     mask = torch.tensor([[1, 1, 0]])
-    turns: list[Mapping[str, Any]] = [{"attention_mask": mask}, {"attention_mask": mask}]
+    turns: Any = [{"attention_mask": mask}] * 2
     shares = [torch.full((1, 3, 2), float(value)) for value in (1, 2, 3, 4)]
-    table = answers._table(shares, turns, [0, 2], num_memories=2)  # pyright: ignore[reportArgumentType]
+    table = answers._table(shares, turns, [0, 2], num_memories=2)
     assert table[:, 0].tolist() == [[2, 2, 2], [4, 4, 2]]
     assert table[:, 2].tolist() == [[6, 6, 2], [8, 8, 2]]
     assert not table[:, 1].any()

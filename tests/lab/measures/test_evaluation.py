@@ -8,14 +8,7 @@ import torch
 from tests.lab.tiny import EPISODES, tiny_model, unmoved
 from torch import Generator
 
-from callosal.lab.measures.evaluation import (
-    BATCH,
-    Evaluation,
-    batch_specialization,
-    domain_losses,
-    evaluate,
-    share_table,
-)
+from callosal.lab.measures.evaluation import BATCH, Evaluation, batch_specialization, domain_losses, evaluate
 from callosal.lab.measures.specialization import specialization
 from callosal.lab.models.transformer import Transformer
 from callosal.lab.report.records import Arm
@@ -32,7 +25,10 @@ def held_out(model: Transformer, num_episodes: int = 40) -> Evaluation:
 def test_twice_gives_equal_numbers_and_moves_nothing(arm: Arm, training: bool) -> None:
     model = tiny_model(arm).train(training)
     with unmoved(model):
-        assert held_out(model) == held_out(model)
+        measured = held_out(model)
+        assert held_out(model) == measured
+    assert (measured.specialization is None) == (arm == "no-memory")
+    assert batch_specialization([], sample_episodes(EPISODES, 1, Generator(), "evaluation")) is None
 
 
 @pytest.mark.parametrize("num_episodes", [5, BATCH + 3])
@@ -62,40 +58,14 @@ def test_every_number_is_the_plain_mean_over_the_stream(num_episodes: int) -> No
     handle.remove()
     loss = torch.stack(losses).reshape(-1, 2).mean(0).tolist()
     hit = torch.stack(hits).reshape(-1, 2).mean(0).tolist()
-    assert [measured.cipher_loss, measured.arithmetic_loss] == pytest.approx(loss, rel=1e-5)
-    assert [measured.cipher_recall, measured.arithmetic_accuracy] == pytest.approx(hit, rel=1e-5)
+    assert [measured.episodic_loss, measured.rule_loss] == pytest.approx(loss, rel=1e-5)
+    assert [measured.episodic_accuracy, measured.rule_accuracy] == pytest.approx(hit, rel=1e-5)
     assert measured.num_episodes == num_episodes
     domains = sample_episodes(EPISODES, 1, Generator(), "evaluation").domains[:, 0]
     table = np.stack([torch.cat(shares)[:, domains == d].flatten(0, 2).mean(0).numpy() for d in range(2)])
     assert measured.specialization is not None
     assert np.array(measured.specialization.shares) == pytest.approx(table, rel=1e-5)
     assert measured.specialization.separation == pytest.approx(specialization(table.astype(float)).separation, abs=1e-5)
-
-
-def test_a_model_without_memory_has_no_specialization() -> None:
-    assert held_out(tiny_model("no-memory")).specialization is None
-    episodes = sample_episodes(EPISODES, 1, Generator(), "evaluation")
-    assert batch_specialization([], episodes) is None
-
-
-def test_it_draws_from_the_evaluation_split(monkeypatch: pytest.MonkeyPatch) -> None:
-    splits = []
-
-    def spy(*arguments):
-        splits.append(arguments[-1])
-        return sample_episodes(*arguments)
-
-    monkeypatch.setattr("callosal.lab.measures.evaluation.sample_episodes", spy)
-    held_out(tiny_model("no-memory"))
-    assert splits == ["evaluation"]
-
-
-def test_the_share_table_sorts_tokens_by_their_segments_domain() -> None:
-    episodes = sample_episodes(EPISODES, 2, Generator(), "evaluation")
-    cipher = (episodes.domains == 0)[None, :, :, None]
-    left = torch.where(cipher, 0.75, 0.125).expand(2, -1, EPISODES.segment_length, 1)
-    table = share_table(torch.cat([left, 1.0 - left], dim=-1), episodes)
-    assert table == pytest.approx(np.array([[0.75, 0.25], [0.125, 0.875]]))
 
 
 def test_losses_are_of_the_scored_tokens_alone() -> None:
@@ -106,10 +76,7 @@ def test_losses_are_of_the_scored_tokens_alone() -> None:
     assert torch.allclose(torch.stack(domain_losses(logits, episodes)), expected)
     logits[episodes.targets < 0] = torch.nan
     assert torch.allclose(torch.stack(domain_losses(logits, episodes)), expected)
-
-
-def test_names_of_domains_only_name_the_losses() -> None:
-    episodes = sample_episodes(EPISODES, 2, Generator(), "training")
+    # Names of domains only name the losses.
     swapped = replace(episodes, domains=1 - episodes.domains)
     logits = torch.randn(*episodes.tokens.shape, EPISODES.vocabulary)
     assert domain_losses(logits, swapped) == domain_losses(logits, episodes)[::-1]

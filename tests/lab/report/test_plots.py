@@ -1,11 +1,13 @@
 """Pictures: labels that make room for each other, marks of few or no numbers, the same bytes every time."""
 
 from collections.abc import Iterator
+from typing import Any
 
 import numpy as np
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from matplotlib.figure import Figure
 from tests.lab.synthetic import run, runs, study
 
 from callosal.lab.report import plots
@@ -57,6 +59,12 @@ def test_labels_make_room_keep_their_order_and_stay_inside_where_they_fit(height
 ONE, SEEDS, LOST = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [2.0, 3.0]]), np.full((2, 2), NAN)
 
 
+def drawn(*given: Any, **how: Any) -> Figure:
+    figure = draw(*given, **how)
+    assert figure is not None
+    return figure
+
+
 @pytest.mark.parametrize(
     "mark",
     [
@@ -77,7 +85,7 @@ ONE, SEEDS, LOST = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [2.0, 3.0]]), n
 )
 def test_a_mark_of_few_numbers_or_none_is_drawn_the_same_every_time(mark: Mark) -> None:
     panel = Panel(marks=[mark], title="t", is_labelled=True, references=[Reference(at=0.5)])
-    one, other = (to_png(draw([[panel]], (4.0, 3.0))) for _ in range(2))
+    one, other = (to_png(drawn([[panel]], (4.0, 3.0))) for _ in range(2))
     assert one == other
     assert one.startswith(b"\x89PNG")
 
@@ -106,7 +114,8 @@ def test_panels_legends_axes_and_references_of_every_kind() -> None:
         [None, Panel(marks=[Points(x=[1], y=[1])], references=REFERENCES)],
     ]
     keys = [Key(name="a"), Key(name="b", marker="patch"), Key(name="c", marker="o")]
-    figure = draw(panels, (8.0, 6.0), legend=keys, share=(False, "row"), ratios=([1, 2], [1, 1]))
+    assert draw([[None], []], (8.0, 6.0)) is None
+    figure = drawn(panels, (8.0, 6.0), legend=keys, share=(False, "row"), ratios=([1, 2], [1, 1]))
     assert [axes.get_visible() for axes in figure.axes] == [True, True, False, True]
     assert [text.get_text() for text in figure.legends[0].get_texts()] == ["a", "b", "c"]
     first = figure.axes[0]

@@ -15,7 +15,7 @@ from tests.lab import recorded, synthetic
 from callosal.lab.report.records import FILE_NAME, KEYS, RecordError, RunRecord, append_record, read_records
 from callosal.lab.report.study import Quantity, of
 from callosal.lab.report.upgrade import upgrade
-from callosal.lab.studies import read_report
+from callosal.lab.studies.catalog import read_report
 
 RECORD = synthetic.run("inhibitory", 0)
 NUMBERED = [replace(RECORD, seed=seed) for seed in range(4)]
@@ -114,12 +114,10 @@ def damaged(content: Any, random: Random) -> Any:
     """Delete or replace something anywhere in a record, up to three times."""
     content = copy.deepcopy(content)
     for _ in range(random.randint(1, 3) if content else 0):
-        owner, is_at_end = content, False
-        while not is_at_end:
-            key: Any = random.choice(list(owner) if isinstance(owner, dict) else range(len(owner)))
-            inner = owner[key]
-            is_at_end = not inner or not isinstance(inner, dict | list) or random.random() < 0.3
-            owner = owner if is_at_end else inner
+        owner, key = content, random.choice(list(content))
+        while owner[key] and isinstance(owner[key], dict | list) and random.random() < 0.7:
+            owner = owner[key]
+            key = random.choice(list(owner) if isinstance(owner, dict) else range(len(owner)))
         if random.random() < 0.4:
             del owner[key]
         else:

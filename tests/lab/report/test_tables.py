@@ -89,7 +89,7 @@ def test_rows_and_columns_of_a_table() -> None:
     assert [row[0] for row in by_arm(made)] == [[arm] for arm in made.arms]
     assert [names for names, _ in every_run(made)][:3] == [["no-memory", "0"], ["no-memory", "1"], ["inhibitory", "0"]]
     columns = {arm: made.where(arm=arm) for arm in ("inhibitory", "no-memory")}
-    turned = transposed(made, "T", [""], [([name], c) for name, c in cells.items()], columns, "N")
+    turned = transposed(made, "T", [""], [([name], c) for name, c in cells.items()], columns)
     assert turned.rows == [["runs", "2", "2"], ["P_ct", "0.0010, 0.0010", "-, -"]]
 
 

@@ -5,19 +5,20 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
-import numpy as np
 import pytest
 import torch
-from callosal.lab.studies.persona.claims import CELLS, HOSTS, MAIN, Host
 from tests.hosts import hosts as _quiet  # noqa: F401  (imports transformers without its warnings)
 from torch import Tensor
 
 from callosal import MemoryConfig
+from callosal.lab.report.records import RunRecord, append_record, read_records
 from callosal.lab.runs import fingerprint
+from callosal.lab.studies.catalog import read_report
 from callosal.lab.studies.persona import base_models as hosts
 from callosal.lab.studies.persona import run as persona_run
 from callosal.lab.studies.persona.base_models import HostConfig, build_host, persona_tokenizer, text_step
-from callosal.lab.studies.persona.recipe import PersonaRun, configs
+from callosal.lab.studies.persona.cells import HOSTS, MAIN, Host
+from callosal.lab.studies.persona.recipe import PersonaRun
 from callosal.lab.tasks.persona import CHANCE, PersonaConfig
 from callosal.lab.tasks.words import ATTRIBUTES, SPELLED
 from callosal.memory.config import describe
@@ -54,15 +55,10 @@ def small(monkeypatch: pytest.MonkeyPatch) -> None:
     monkeypatch.setattr(persona_run, "TEXT", PersonaConfig(num_facts=2, num_examples=1))
 
 
-def numbers(record: Any) -> dict[str, Any]:
+def numbers(record: RunRecord) -> tuple[Any, ...]:
     """Return what may not differ between two runs of one configuration."""
-    return {
-        "evaluation": record.evaluation,
-        "retention": record.retention,
-        "after_chatter": record.probes["after_chatter"],
-        "curve": record.curve,
-        "pretraining": record.probes["pretraining"],
-    }
+    values = [row for row in record.values if row["measure"] != "train_seconds"]
+    return values, record.curve, record.extras
 
 
 @pytest.mark.parametrize("kind", HOSTS)
@@ -73,20 +69,28 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Pa
     assert (record.recipe, record.arm, record.seed) == ("persona", MAIN[kind], 0)
     assert record.fingerprint == fingerprint(config)
     assert record.config == json.loads(json.dumps(describe(config)))
-    assert [point["step"] for point in record.curve] == [1, 2]
-    assert record.retention["distractors"] == [0, 1]
-    assert record.evaluation["num_conversations"] == 2
-    assert len(record.evaluation["specialization"]) == 1
-    assert record.probes["chance"] == CHANCE
-    assert np.shape(record.probes["coupling"]) == (1, 2, 2)
-    assert record.probes["state_floats"] == 2 * 8 * 16
-    assert record.probes["vocabulary"] == TOKENIZER.get_vocab_size()
+    assert record.factors["base_model"] == kind
+    assert record.factors["layers"] == [1]
     host = build_host(config.host, TOKENIZER, 0)
-    assert record.probes["host_parameters"] == sum(p.numel() for p in host.parameters())
-    assert [point["step"] for point in record.probes["pretraining"]] == [1, 2]
+    sizes = {"chance": CHANCE, "state_floats": 2 * 8 * 16, "vocabulary": TOKENIZER.get_vocab_size()}
+    sizes["base_parameters"] = sum(p.numel() for p in host.parameters())
+    assert {name: record.get(name) for name in sizes} == sizes
+    assert record.get("differential mode", place=0) is not None
+    conditions = {row.get("condition") for row in record.rows("accuracy")}
+    assert {"no memory", "memory", "reset", "another user's", "in context", "zeroed"} == conditions
+    for between in ("rules", "chatter"):
+        rows = [row for row in record.rows("recall") if row["condition"] == between]
+        assert [row["after"] for row in rows] == [0, 1]
+    assert len(record.rows("share")) == 4
+    for curve in (record.curve, record.extras["pretraining"]):
+        assert [point["step"] for point in curve] == [1, 2]
     assert json.loads((tmp_path / "runs" / config.name / "config.json").read_text())["seed"] == 0
     assert told[0].startswith("host")
     assert told[-1] == "chatter, 1 of 1 turns"
+    # The file takes it, and a report is made of it.
+    append_record(tmp_path, record)
+    assert read_records(tmp_path) == [record]
+    assert {verdict.verdict for verdict in read_report(tmp_path).verdicts} >= {"undecided"}
 
 
 class StoppedError(Exception):
@@ -109,19 +113,9 @@ def test_a_run_that_was_stopped_goes_on_to_the_digit(tmp_path: Path) -> None:
     assert numbers(persona_run.run(tiny_run(), tmp_path / "parts")) == numbers(whole)
 
 
-def test_cells_share_a_host_and_leave_it_as_it_was_taught(tmp_path: Path) -> None:
-    persona_run.run(tiny_run(), tmp_path)
-    (kept,) = (tmp_path / "hosts").glob("*.pt")
-    before = kept.read_bytes()
-    other = tiny_run(arm="Llama, layer 0", layers=(0,))
-    told: list[str] = []
-    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
-    assert not any(text.startswith("host") for text in told)
-    assert kept.read_bytes() == before
-    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
-
-
-def test_training_the_memories_moves_nothing_of_the_host(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_cells_share_a_host_and_training_the_memories_moves_nothing_of_it(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     seen: dict[str, dict[str, Tensor]] = {}
     train = persona_run.train_stateful
 
@@ -139,6 +133,14 @@ def test_training_the_memories_moves_nothing_of_the_host(tmp_path: Path, monkeyp
     moved = {n for n, v in seen["after"].items() if not torch.equal(v, seen["before"][n])}
     assert moved
     assert all(name.startswith("callosal.") for name in moved)
+    (kept,) = (tmp_path / "hosts").glob("*.pt")
+    before = kept.read_bytes()
+    other = tiny_run(arm="Llama, layer 0", layers=(0,))
+    told: list[str] = []
+    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
+    assert not any(text.startswith("host") for text in told)
+    assert kept.read_bytes() == before
+    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
 
 
 def test_conversations_to_train_on_are_a_function_of_their_number() -> None:
@@ -180,11 +182,6 @@ def test_every_reading_gives_a_loss_and_is_drawn_from_the_step_alone(step: int) 
     assert loss.item() == again.item()
     point = make_point()
     assert point["text_loss"] + point["answer_loss"] == pytest.approx(loss.item())
-
-
-def test_the_cells_are_those_that_are_reported() -> None:
-    assert {config.arm for config in configs([0])} <= set(CELLS)
-    assert {config.arm for config in configs([0])[:2]} == set(MAIN.values())
 
 
 def test_a_host_that_cannot_be_is_refused() -> None:

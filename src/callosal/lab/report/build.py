@@ -53,16 +53,16 @@ class Report:
 
         Raises:
             RecordError: there are no runs, or their file is damaged.
-            ValueError: the runs cannot be compared, such as those of two recipes, or lack what the report is
-                made of.
+            ValueError: the runs cannot be compared, such as those of two recipes, or lack what the report is made of.
         """
         name, records = folder.resolve().name, read_records(folder)
         with _lacks_named(folder):
-            layout = layout_of(make_study(name, records).recipe)
+            # Runs of several recipes are refused below.
+            layout = layout_of(next((run.recipe for run in sorted(records, key=lambda run: bool(run.changed))), ""))
             study = make_study(name, records, layout.cells, layout.derive)
             verdicts = judge(study, layout.claims)
             tables = [claims_table(verdicts, layout.claims)] if verdicts else []
-            tables += layout.tables(study) if study.records else []
+            tables += map(layout.noted, layout.tables(study) if study.records else ())
             if study.off_recipe:
                 tables.append(off_recipe_table(study, layout.label, layout.off_recipe))
         return cls(folder=folder, study=study, layout=layout, verdicts=verdicts, tables=tables)
@@ -70,8 +70,8 @@ class Report:
     def write(self) -> None:
         """Write ``claims.json``, ``tables.md``, ``figures/`` and ``report.html``; the same runs give the same.
 
-        A study that lacks seeds, arms or measures gives a report of what there is, with the claims it
-        cannot speak to left undecided. Pictures of ours that are no longer drawn are removed.
+        A study that lacks seeds, arms or measures gives a report of what there is, with the claims it cannot speak to
+        left undecided. Pictures of ours that are no longer drawn are removed.
 
         Raises:
             OSError: the folder cannot be written.
@@ -99,9 +99,9 @@ class Report:
     def fill(self, page: Path) -> None:
         """Put the tables into a Markdown page, between the marks that name them.
 
-        The table "The arms" of the folder "paper" replaces what stands between
-        ``<!-- table: paper / The arms -->`` and the next ``<!-- end of table -->``. What belongs to other
-        folders, and the rest of the page, keeps every byte.
+        The table "The arms" of the folder "paper" replaces what stands between ``<!-- table: paper / The arms -->``
+        and the next ``<!-- end of table -->``. What belongs to other folders, and the rest of the page, keeps every
+        byte.
 
         Raises:
             ValueError: a mark names no table of this folder, or has no end.

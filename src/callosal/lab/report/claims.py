@@ -1,7 +1,7 @@
 """Claims, and what recorded runs say to them. Imports no torch.
 
-A claim turns the runs of one seed into one number and says which numbers would bear it out. Each
-says whether it was reported or is ours; the formulas and tolerances of all measures are ours.
+A claim turns the runs of one seed into one number and says which numbers would bear it out. Each says whether it was
+reported or is ours; the formulas and tolerances of all measures are ours.
 """
 
 import math
@@ -20,8 +20,8 @@ OURS = "ours"
 SMALLEST_LOSS = 2.0**-23
 
 VerdictName = Literal["reproduced", "not reproduced", "undecided"]
-# How the numbers of several arms become one: that of the only arm, the first over the second, the first
-# minus the second, or an extreme of all.
+# How the numbers of several arms become one: that of the only arm, the first over the second, the first minus the
+# second, or an extreme of all.
 Combine = Literal["only", "ratio", "difference", "largest", "smallest"]
 
 # What quantities are in words, where a claim does not say it otherwise.
@@ -46,8 +46,7 @@ class Claim:
         measure: what the number of a seed is, in words.
         quantity: what of each arm's run it is made of.
         arms: the arms or cells whose runs of one seed are needed, in this order.
-        combine: how their numbers become one. NaN meets no criterion; a run without the quantity is no
-            evidence.
+        combine: how their numbers become one. NaN meets no criterion; a run without the quantity is no evidence.
         at_least: the smallest number that bears the claim out; None is no limit.
         at_most: the largest; None is no limit.
         strict: whether the limits themselves fail.

@@ -2,7 +2,7 @@
 
 import tomllib
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field, replace
 from importlib.resources import files
 from typing import Any
 
@@ -102,6 +102,7 @@ class Layout:
         derive: gives values that follow from those of a run, for tables, figures and claims.
         cells: in the order of every table and figure; others follow.
         label: what an arm is called in the tables.
+        notes: how to read the study's own tables, by their titles.
     """
 
     title: str
@@ -118,6 +119,12 @@ class Layout:
     derive: Derive = lambda run: ()
     cells: tuple[str, ...] = ()
     label: str = "cell"
+    notes: Mapping[str, str] = field(default_factory=dict)
+
+    def noted(self, table: Table) -> Table:
+        """Return a table with the note that the study has for it, if it has one."""
+        note = self.notes.get(table.title, table.note)
+        return replace(table, note=" ".join(note.split()).format(**table.said))
 
     @classmethod
     def read(cls, package: str, *, as_claimed: bool = False, **made: Any) -> "Layout":

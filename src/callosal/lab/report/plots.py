@@ -1,7 +1,7 @@
 """Panels that hold marks, and one function that draws them: every figure is data.
 
-Studies declare figures as panels with lines, dots, bars, points or a heat map (``report.marks``); how they
-look is decided here, once.
+Studies declare figures as panels with lines, dots, bars, points or a heat map (``report.marks``); how they look is
+decided here, once.
 """
 
 import io
@@ -249,8 +249,11 @@ def draw(
         panel.draw(axes)
     for axes, panel in places:
         panel.label(axes)
-        if any(share):
-            axes.label_outer()
+        where = axes.get_subplotspec()
+        if share[0] and not where.is_last_row():
+            axes.set_xlabel("")
+        if share[1] and not where.is_first_col():
+            axes.set_ylabel("")
     shown = [panel for _, panel in places]
     bars = [mark for panel in shown for mark in panel.marks if isinstance(mark, Heat) and mark.bar]
     if bars:

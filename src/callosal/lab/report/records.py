@@ -128,8 +128,8 @@ _KINDS = {
     "versions": dict,
     "extras": dict,
 }
-_KINDS_OF_KEYS = dict.fromkeys(KEYS, str) | dict.fromkeys(("after", "bank", "place"), int)
-_KINDS_OF_KEYS["value"] = (int, float)
+_NUMBERS = {"after": int, "bank": int, "place": int, "value": (int, float)}
+_KINDS_OF_KEYS: dict[str, Any] = {**dict.fromkeys(KEYS, str), **_NUMBERS}
 
 
 def _record(content: Any) -> RunRecord:

@@ -3,7 +3,7 @@
 import math
 import re
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import pandas as pd
 
@@ -36,7 +36,8 @@ class Table:
         headers: of the columns.
         rows: the cells, as many in each row as there are headers.
         num_labels: leading columns that hold words and are set to the left.
-        note: how to read it.
+        note: how to read it; a study states those of its own tables in its ``study.toml``.
+        said: what stands for the names in braces there.
     """
 
     title: str
@@ -44,6 +45,7 @@ class Table:
     rows: list[list[str]]
     num_labels: int = 1
     note: str = ""
+    said: Mapping[str, object] = field(default_factory=dict)
 
 
 def number(value: float | None) -> str:
@@ -154,9 +156,10 @@ def grid(
     labels: Sequence[str],
     rows: Sequence[Row],
     columns: Mapping[str, Cell],
-    note: str,
+    note: str = "",
     *,
     num_labels: int | None = None,
+    **said: object,
 ) -> Table:
     """Make a table of rows of runs and columns of cells."""
     return Table(
@@ -165,6 +168,7 @@ def grid(
         rows=[[*names, *(cell(study, runs) for cell in columns.values())] for names, runs in rows],
         num_labels=len(labels) if num_labels is None else num_labels,
         note=note,
+        said=said,
     )
 
 
@@ -174,7 +178,7 @@ def transposed(
     labels: Sequence[str],
     rows: Sequence[tuple[Sequence[str], Cell]],
     columns: Mapping[str, pd.DataFrame],
-    note: str,
+    **said: object,
 ) -> Table:
     """Make a table of rows of cells and columns of runs."""
     return Table(
@@ -182,7 +186,7 @@ def transposed(
         headers=[*labels, *columns],
         rows=[[*names, *(cell(study, runs) for runs in columns.values())] for names, cell in rows],
         num_labels=len(labels),
-        note=note,
+        said=said,
     )
 
 
@@ -230,7 +234,7 @@ def claims_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> Table:
     )
 
 
-def retention_table(study: Study, label: str, note: str, runs: pd.DataFrame | None = None) -> Table:
+def retention_table(study: Study, label: str, note: str = "", runs: pd.DataFrame | None = None) -> Table:
     """Give recall after every number of further segments, of every single run that counts."""
     return grid(
         study,
@@ -238,7 +242,7 @@ def retention_table(study: Study, label: str, note: str, runs: pd.DataFrame | No
         [label, "seed"],
         every_run(study, runs),
         recall_columns(study, each) | {"minutes": _minutes},
-        f"{note} Minutes: wall time of training and measuring the run.",
+        note,
         num_labels=1,
     )
 
@@ -316,7 +320,12 @@ def cell_tables(study: Study) -> list[Table]:
             "No seed is dropped. The sign of D_sep says which bank: + left, - right.",
             num_labels=1,
         ),
-        retention_table(study, "cell", "Share of what was stored answered rightly after so many segments of the rule."),
+        retention_table(
+            study,
+            "cell",
+            "Share of what was stored answered rightly after so many segments of the rule. Minutes: wall time of "
+            "training and measuring the run.",
+        ),
     ]
 
 

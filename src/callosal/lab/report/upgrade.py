@@ -1,7 +1,7 @@
 """From what a run measures to tidy values, and from records of earlier versions to those of this one.
 
-A value is a row: ``measure``, ``value``, and the keys that say which of its kind it is. Here alone is
-decided what they are called; the runner and the reader of old records both come through here.
+A value is a row: ``measure``, ``value``, and the keys that say which of its kind it is. Here alone is decided what
+they are called; the runner and the reader of old records both come through here.
 """
 
 import math

@@ -23,9 +23,9 @@ def summary(study: Study) -> str:
 
 @figure("A bank each?")
 def own_banks(study: Study) -> Figure | None:
-    """One dot per seed, the bar is their mean; the grey band ends where no more is possible, since with
-    fewer banks than domains some domains have no bank of their own. Dotted: what is wanted where there
-    are as many banks as domains.
+    """One dot per seed, the bar is their mean; the grey band ends where no more is possible, since with fewer banks
+    than domains some domains have no bank of their own. Dotted: what is wanted where there are as many banks as
+    domains.
     """
     found = {cell: study.values(OWN, study.where(arm=cell)) for cell in cells_by_shape(study)}
     found = {cell: values for cell, values in found.items() if values}
@@ -49,8 +49,8 @@ def own_banks(study: Study) -> Figure | None:
 def shares(study: Study) -> Figure | None:
     """Mean share of each bank (columns) over each domain's tokens (rows) on held-out episodes.
 
-    The banks of a seed are put in the order of the best matching, so a bank each is a dark diagonal and
-    nothing else. Below each: the mean of its diagonal.
+    The banks of a seed are put in the order of the best matching, so a bank each is a dark diagonal and nothing else.
+    Below each: the mean of its diagonal.
     """
     cells = [cell for cell in cells_by_shape(study) if len(set(first_shape(study, cell))) == 1]
     panels: list[list[Panel | None]] = []

@@ -61,26 +61,8 @@ def tables(study: Study) -> list[Table]:
     used = {"own-bank share": OWN, "I(bank; domain)": of("information"), "dominance": of("dominance")}
     by_seed = {f"seed {seed}": _of_seed(seed) for seed in study.seeds}
     return [
-        grid(
-            study,
-            "Own banks",
-            ["cell", "most possible"],
-            rows,
-            columns(mean, used),
-            "Own-bank share is 1 - P_ct: the mean over domains of the share that a domain's own bank "
-            "has of its tokens, own banks given out one to one by the best matching. Where there are "
-            "fewer banks than domains some have none, so less than 1 is possible. Mean and half its "
-            "95 % interval over seeds.",
-            num_labels=1,
-        ),
-        grid(
-            study,
-            "Every seed: own-bank share",
-            ["cell"],
-            by_arm(study, cells),
-            by_seed,
-            "No seed is dropped; a dash is a run that is missing.",
-        ),
+        grid(study, "Own banks", ["cell", "most possible"], rows, columns(mean, used), num_labels=1),
+        grid(study, "Every seed: own-bank share", ["cell"], by_arm(study, cells), by_seed),
         _domains_table(study, cells),
     ]
 
@@ -98,13 +80,4 @@ def _domains_table(study: Study, cells: list[str]) -> Table:
         for domain in domain_names(study.records_of(runs)[0].config):
             found = [mean(of(measure, domain))(study, runs) for measure in measures]
             rows.append([cell, domain, *found])
-    return Table(
-        title="Every domain",
-        headers=["cell", "domain", *measures],
-        rows=rows,
-        num_labels=2,
-        note=(
-            "On held-out episodes, mean and half its 95 % interval over seeds; losses in nats. A dash is a "
-            "domain that in no seed got a bank of its own; seeds where it got none are left out."
-        ),
-    )
+    return Table(title="Every domain", headers=["cell", "domain", *measures], rows=rows, num_labels=2)

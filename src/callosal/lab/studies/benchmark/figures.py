@@ -41,9 +41,8 @@ def summary(study: Study) -> str:
 
 @figure("What is kept")
 def retention(study: Study) -> Figure | None:
-    """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which
-    writes to the same memory, and is asked for every letter. Thin lines are single seeds, thick lines
-    their mean.
+    """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which writes to the
+    same memory, and is asked for every letter. Thin lines are single seeds, thick lines their mean.
     """
     arms = {arm: study.where(arm=arm) for arm in study.arms}
     panel = Panel(
@@ -61,8 +60,8 @@ def retention(study: Study) -> Figure | None:
 def losses(study: Study) -> Figure | None:
     """Loss on the training stream, logarithmic; thin lines are seeds, thick lines their geometric mean.
 
-    Nothing about a cipher can be in the weights, so without a memory its loss cannot leave ln K
-    (dotted); the arithmetic needs no memory.
+    Nothing about a cipher can be in the weights, so without a memory its loss cannot leave ln K (dotted); the
+    arithmetic needs no memory.
     """
     chance = math.log(num_letters(study))
     text = f"chance, ln {num_letters(study)} = {chance:.2f} nats"
@@ -86,10 +85,10 @@ def losses(study: Study) -> Figure | None:
 
 @figure("Banks taking sides")
 def lateralization(study: Study) -> Figure | None:
-    """Above: D_sep, +1 when only the left bank serves a domain and -1 when only the right does; cipher
-    solid, arithmetic dashed, one line per seed. Which side the cipher goes to is chance, so there is no
-    mean. Below: P_ct, the share outside a domain's own bank; 0 is one bank each, and both an even split
-    and one bank for everything give 0.5.
+    """Above: D_sep, +1 when only the left bank serves a domain and -1 when only the right does; cipher solid,
+    arithmetic dashed, one line per seed. Which side the cipher goes to is chance, so there is no mean. Below: P_ct,
+    the share outside a domain's own bank; 0 is one bank each, and both an even split and one bank for everything give
+    0.5.
     """
     arms = [arm for arm in study.arms if has_curve(study, arm, "cross_talk")]
     upper, lower = [], []
@@ -133,9 +132,8 @@ def lateralization(study: Study) -> Figure | None:
 
 @figure("Who serves what")
 def shares(study: Study) -> Figure | None:
-    """Mean share of each bank over a domain's tokens on the held-out episodes, one bar per seed in the
-    order of the seeds. Colours that swap between the domains are a bank each; the same bar twice is no
-    specialization.
+    """Mean share of each bank over a domain's tokens on the held-out episodes, one bar per seed in the order of the
+    seeds. Colours that swap between the domains are a bank each; the same bar twice is no specialization.
     """
     panels, most_banks = [], 0
     for arm in study.arms:
@@ -168,9 +166,8 @@ def shares(study: Study) -> Figure | None:
 def crosstalk(study: Study) -> Figure | None:
     """W_s starts as I + s (11^T - I) and is learned.
 
-    Left: its common mode, diagonal plus off-diagonal, which passes what the banks share. Right: its
-    differential mode, diagonal minus off-diagonal, which passes what sets them apart. Thin lines are
-    seeds.
+    Left: its common mode, diagonal plus off-diagonal, which passes what the banks share. Right: its differential mode,
+    diagonal minus off-diagonal, which passes what sets them apart. Thin lines are seeds.
     """
     titles = ("common mode, 1 + s (B - 1) at the start", "differential mode, 1 - s at the start")
     panels = [
@@ -189,9 +186,8 @@ def crosstalk(study: Study) -> Figure | None:
 
 @figure("A memory before and after it is written")
 def memory(study: Study) -> Figure | None:
-    """Norm of every slot of one memory, blank and after each segment of an episode; each row is a slot,
-    ordered within its bank by what it holds in the end. Where the banks have taken sides, a segment
-    changes one of them only.
+    """Norm of every slot of one memory, blank and after each segment of an episode; each row is a slot, ordered within
+    its bank by what it holds in the end. Where the banks have taken sides, a segment changes one of them only.
     """
     runs: list[RunRecord] = []
     for arm in ("inhibitory", "excitatory"):

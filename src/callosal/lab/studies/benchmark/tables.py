@@ -61,8 +61,6 @@ def tables(study: Study) -> list[Table]:
             ["mean [95 % interval]"],
             rows,
             {SIGN_LABELS.get(arm, arm): study.where(arm=arm) for arm in study.arms},
-            "On held-out episodes; losses in nats. D_sep is averaged in size, because which bank "
-            "is the cipher's is chance; the last row counts seeds whose domains differ in sign.",
         ),
         grid(
             study,
@@ -70,10 +68,7 @@ def tables(study: Study) -> list[Table]:
             ["arm", "seed"],
             every_run(study),
             RUN_COLUMNS | columns(each, BANKS),
-            "No seed is dropped. The sign of D_sep says which bank: + left, - right.",
             num_labels=1,
         ),
-        retention_table(
-            study, "arm", "Share of the cipher's letters answered rightly after so many arithmetic segments."
-        ),
+        retention_table(study, "arm"),
     ]

@@ -20,9 +20,6 @@ def tables(study: Study) -> list[Table]:
             ["pairs", "slots a bank", "chance"],
             rows,
             columns(mean, shown) | recall_columns(study, mean, "recall after {:,}", later),
-            "Every pair is shown twice. Losses in nats. Recall on the held-out episodes with nothing in "
-            "between, and on fewer of them after further segments of arithmetic; mean and half "
-            "its 95 % interval over seeds.",
             num_labels=1,
         )
     ]

@@ -31,8 +31,8 @@ def summary(study: Study) -> str:
 def cells(study: Study) -> Figure | None:
     """On held-out episodes; a mark for each seed, a bar for their mean.
 
-    D_sep is turned so that the first domain's side is positive: +1 and -1 are a bank each, twice +1 is
-    one bank for both.
+    D_sep is turned so that the first domain's side is positive: +1 and -1 are a bank each, twice +1 is one bank for
+    both.
     """
     cells = [cell for cell in study.arms if study.values(of("P_ct"), study.where(arm=cell))]
     if not cells:

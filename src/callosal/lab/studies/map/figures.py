@@ -41,10 +41,10 @@ def summary(study: Study) -> str:
 
 @figure("Sign and gain")
 def plane(study: Study) -> Figure | None:
-    """Means over seeds by the sign that W_s starts from and the gain of the competition; colours repeat
-    the numbers, brighter is more (the cipher loss on a logarithmic scale). First panel: blue is sides
-    of their own, the smaller |D_sep| of the two domains, negative where both are on one side; below it
-    the seeds that lateralized, at least 0.99 in both domains on opposite sides.
+    """Means over seeds by the sign that W_s starts from and the gain of the competition; colours repeat the numbers,
+    brighter is more (the cipher loss on a logarithmic scale). First panel: blue is sides of their own, the smaller
+    |D_sep| of the two domains, negative where both are on one side; below it the seeds that lateralized, at least 0.99
+    in both domains on opposite sides.
     """
     plane = _plane(study)
     if not len(plane):
@@ -65,8 +65,8 @@ def plane(study: Study) -> Figure | None:
 
 @figure("What else could matter")
 def strips(study: Study) -> Figure | None:
-    """Means over seeds with one thing changed, at gain 4 and with segments of 16 tokens unless the row
-    says otherwise. Red is one bank for both domains. Hatched: not run.
+    """Means over seeds with one thing changed, at gain 4 and with segments of 16 tokens unless the row says otherwise.
+    Red is one bank for both domains. Hatched: not run.
     """
     rows = [variant for variant in VARIANTS.values() if len(_variant(study, variant.factors))]
     if len(rows) < 2:
@@ -83,11 +83,11 @@ def strips(study: Study) -> Figure | None:
 
 @figure("A predicted threshold")
 def threshold(study: Study) -> Figure | None:
-    """Every run of the plane of sign and gain, and the runs with W_s frozen: half the difference of the
-    two D_sep, which is their mean size where the domains are on opposite sides. The line is not fitted:
-    it is what the equations give for two domains whose contexts do not spread, D = tanh(x D), 0 up to x
-    = 1 and at least 0.99 from x = 2.67 on; with a spread a run may lie below it. Left, x is that of the
-    sign; right, that of the W_s which training ended with.
+    """Every run of the plane of sign and gain, and the runs with W_s frozen: half the difference of the two D_sep,
+    which is their mean size where the domains are on opposite sides. The line is not fitted: it is what the equations
+    give for two domains whose contexts do not spread, D = tanh(x D), 0 up to x = 1 and at least 0.99 from x = 2.67 on;
+    with a spread a run may lie below it. Left, x is that of the sign; right, that of the W_s which training ended
+    with.
     """
     learned, frozen = _plane(study), _variant(study, {"learn_crosstalk": False})
     if not len(learned) and not len(frozen):
@@ -139,8 +139,8 @@ def threshold(study: Study) -> Figure | None:
 def modes(study: Study) -> Figure | None:
     """The two eigenvalues of W_s at gain 4.
 
-    The common mode passes what the banks share; it has no gradient, since shares add up to one. The
-    differential mode passes what sets the banks apart. Thin lines are seeds, thick lines their mean.
+    The common mode passes what the banks share; it has no gradient, since shares add up to one. The differential mode
+    passes what sets the banks apart. Thin lines are seeds, thick lines their mean.
     """
     panels = []
     for sign in SIGNS:

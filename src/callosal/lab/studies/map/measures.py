@@ -1,10 +1,9 @@
 """What the map's report derives from its runs, and what the mean field predicts.
 
-The mean field, ours: two domains, equally frequent, whose centred contexts are +m and -m with
-|m| = 1, and two banks with W_s = [[a, b], [c, d]]. Let w be its differential mode,
-(a + d - b - c) / 2, which is 1 - s at the start, and D the D_sep of one domain, minus that of the
-other. Signed plasticity draws the banks' axes to c_left = w D m = -c_right, so the banks' drives
-differ by 2 w D, what the coupling makes of them by 2 w^2 D, and the shares of a softmax with the
+The mean field, ours: two domains, equally frequent, whose centred contexts are +m and -m with |m| = 1, and two banks
+with W_s = [[a, b], [c, d]]. Let w be its differential mode, (a + d - b - c) / 2, which is 1 - s at the start, and D
+the D_sep of one domain, minus that of the other. Signed plasticity draws the banks' axes to c_left = w D m = -c_right,
+so the banks' drives differ by 2 w D, what the coupling makes of them by 2 w^2 D, and the shares of a softmax with the
 gain g by
 
     D = tanh(x D), x = g w^2.

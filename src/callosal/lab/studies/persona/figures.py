@@ -61,9 +61,9 @@ def summary(study: Study) -> str:
 def answers(study: Study) -> Figure | None:
     """Accuracy of the answers in the base models' own cells, memory behind layer 2.
 
-    Above: about the facts that a user stated in an earlier session. Below: of counting and spelling. Small
-    dots are seeds, marks their mean, lines its 95 % t interval. Dotted: chance among what a fact can be;
-    dashed: what we ask of the memory.
+    Above: about the facts that a user stated in an earlier session. Below: of counting and spelling. Small dots are
+    seeds, marks their mean, lines its 95 % t interval. Dotted: chance among what a fact can be; dashed: what we ask of
+    the memory.
     """
     cells = main_cells(study)
     if not cells:
@@ -84,9 +84,9 @@ def answers(study: Study) -> Figure | None:
 def layers(study: Study) -> Figure | None:
     """Llama's memory behind each layer, trained for as long, and for less than in its own cell.
 
-    Left: facts known right after the session boundary; dashed: what we ask of the base models' own cells,
-    dotted: chance. Right: P_ct, the share outside a domain's own bank. Small dots are seeds, marks their
-    mean, lines its 95 % t interval.
+    Left: facts known right after the session boundary; dashed: what we ask of the base models' own cells, dotted:
+    chance. Right: P_ct, the share outside a domain's own bank. Small dots are seeds, marks their mean, lines its 95 %
+    t interval.
     """
     cells = {layer: study.where(arm=cell) for layer, cell in LAYERS.items()}
     found = [runs for runs in cells.values() if len(runs)]
@@ -121,10 +121,10 @@ def layers(study: Study) -> Figure | None:
 def retention(study: Study) -> Figure | None:
     """Facts known after more and more turns between the sessions, each of which writes to the same memory.
 
-    Turns of rules on the left, of chatter on the right. Above: the base models' own cells. Below: Llama's
-    memory behind layer 2 and its variants, trained for fewer steps; inhibitory is the one of the layers'
-    figure, apart states facts in one session and asks in the other. Thin lines are seeds, thick lines with
-    marks their mean, of which there is none where a seed's number is undefined.
+    Turns of rules on the left, of chatter on the right. Above: the base models' own cells. Below: Llama's memory
+    behind layer 2 and its variants, trained for fewer steps; inhibitory is the one of the layers' figure, apart states
+    facts in one session and asks in the other. Thin lines are seeds, thick lines with marks their mean, of which there
+    is none where a seed's number is undefined.
     """
     guess = chance_of(study)
     panels = []
@@ -152,9 +152,9 @@ def retention(study: Study) -> Figure | None:
 def learning(study: Study) -> Figure | None:
     """Loss of all answers of a conversation, rules among them, while the memory is trained; logarithmic.
 
-    The base model is frozen. Left: the base models' own cells. Right: variants of Llama's memory, trained
-    for fewer steps; apart scores no questions in the first session, so its loss averages over other
-    answers. Thin lines are seeds, thick lines their geometric mean.
+    The base model is frozen. Left: the base models' own cells. Right: variants of Llama's memory, trained for fewer
+    steps; apart scores no questions in the first session, so its loss averages over other answers. Thin lines are
+    seeds, thick lines their geometric mean.
     """
     panels = []
     for title, cells in _groups(study).items():

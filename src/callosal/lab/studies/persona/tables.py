@@ -4,7 +4,6 @@ import pandas as pd
 
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.tables import (
-    MEAN,
     NOTHING,
     Cell,
     Table,
@@ -19,7 +18,7 @@ from callosal.lab.report.tables import (
     transposed,
 )
 from callosal.lab.report.upgrade import TURNS
-from callosal.lab.studies.persona.cells import HOSTS, LAYER, LAYERS, MAIN
+from callosal.lab.studies.persona.cells import HOSTS, LAYERS, MAIN
 from callosal.lab.studies.persona.measures import (
     BANKS,
     BETWEEN,
@@ -53,7 +52,6 @@ P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 RUN_COLUMNS = columns(each, {"recall": RECALL, **LATE, "P_ct": P_CT, "rule change": RULE_CHANGE})
 # After how many turns the short table of what is kept gives recall.
 _KEPT_MARKS = (0, 10, 30, 100)
-_AFTER = f"After {LONG} of rules, of chatter: recall after so many turns of it between the sessions."
 
 
 def tables(study: Study) -> list[Table]:
@@ -65,20 +63,14 @@ def tables(study: Study) -> list[Table]:
         _layers(study),
         _variants(study),
         _base_models(study),
-        _seeds(
-            study,
-            "answers about the facts",
-            columns(each, ABOUT_FACTS),
-            "No seed is dropped. Accuracy under the conditions of the table of answers.",
-        ),
-        _seeds(study, "answers of the rules", columns(each, OF_RULES), "Accuracy of counting and spelling."),
-        _seeds(study, "banks", _bank_columns(), _BANK_NOTE),
+        _seeds(study, "answers about the facts", columns(each, ABOUT_FACTS)),
+        _seeds(study, "answers of the rules", columns(each, OF_RULES)),
+        _seeds(study, "banks", _bank_columns()),
         *(
             _seeds(
                 study,
                 f"recall after turns of {kind}",
                 recall_columns(study, each, condition=kind),
-                f"Recall of the facts after so many turns of {kind} between the sessions.",
                 asked=of("recall", condition=kind, after=0),
             )
             for kind in BETWEEN
@@ -89,27 +81,15 @@ def tables(study: Study) -> list[Table]:
 
 def _answers(study: Study) -> Table:
     """Give the accuracy of the answers in the base models' own cells under every condition."""
-    cells = main_cells(study)
-    guess = chance_of(study)
+    cells, guess = main_cells(study), chance_of(study)
     rows = [
         ([about, name], mean(quantity))
         for about, quantities in ((FACTS, ABOUT_FACTS), (RULES, OF_RULES))
         for name, quantity in quantities.items()
     ]
-    return transposed(
-        study,
-        "Answers",
-        ["about", "condition"],
-        rows if cells else [],
-        cells,
-        f"Accuracy, memory behind layer {LAYER} (counted from 0){_trained(cells)}. {MEAN}. "
-        + ("" if guess is None else f"Chance for a fact is {guess:.3f}. ")
-        + "Answers as that user: how often the answer is what was stated by the memory's user, where both "
-        "users stated something of the kind and not the same. Facts in context: the base model alone, with "
-        "all that was said before the question. Without a bank: the later session reads it as if "
-        "nothing had been stated; the facts' bank is the one with the larger share of their tokens "
-        "in that seed.",
-    )
+    chance = "" if guess is None else f"Chance for a fact is {guess:.3f}. "
+    said = {"chance": chance, "trained": _trained(cells)}
+    return transposed(study, "Answers", ["about", "condition"], rows if cells else [], cells, **said)
 
 
 def _kinds(study: Study) -> Table:
@@ -127,10 +107,6 @@ def _kinds(study: Study) -> Table:
             ]
             for kind in (kinds if cells else ())
         ],
-        note=(
-            f"Accuracy of the answers by what is asked. {MEAN}. Memory: the user's own, in a later "
-            "session. In context: the base model alone. Name and sister draw from one list of names."
-        ),
     )
 
 
@@ -150,11 +126,7 @@ def _kept(study: Study) -> Table:
         headers=["base model", "turns of", *(f"after {mark}" for mark in marks)],
         rows=rows,
         num_labels=2,
-        note=(
-            f"Memory behind layer {LAYER}{_trained(cells)}. Recall of the facts after so many turns "
-            f"between the sessions. {MEAN}. Every turn writes to the memory. The same users for "
-            "rules and for chatter, other ones than those of the table of answers."
-        ),
+        said={"trained": _trained(cells)},
     )
 
 
@@ -171,12 +143,7 @@ def _layers(study: Study) -> Table:
         columns(mean, {"recall": RECALL, **LATE, **sizes})
         | {"opposite": _opposite}
         | columns(mean, {"P_ct": P_CT, "rule change": RULE_CHANGE}),
-        f"Llama's memory{_trained(cells)}, as in the table of variants; the base models' own cells are trained "
-        f"for longer and stand apart. {MEAN}. Layers are counted from 0. Recall: answers about the "
-        f"facts with the user's memory, right after the session boundary. {_AFTER} D_sep is averaged "
-        "in size, because which bank serves the facts is chance; opposite counts the seeds whose "
-        "facts and rules differ in sign. Rule change: accuracy of the rules with the memory minus "
-        "that of the base model alone.",
+        trained=_trained(cells),
     )
 
 
@@ -193,11 +160,7 @@ def _variants(study: Study) -> Table:
         ["memory"],
         [([name], runs) for name, runs in cells.items()],
         {"seeds": count} | columns(mean, {"recall": RECALL, **LATE, **shares, "P_ct": P_CT}),
-        f"Llama's memory behind layer {LAYER}{_trained(cells)}; the inhibitory memory is "
-        f"the one of the table of layers. {MEAN}. {_AFTER} Shares are those of the bank that "
-        "takes most of the stating, in turns that state, turns that ask, and turns of rules. Facts and "
-        "questions apart: the first session only states and the second only asks; in the other cells every "
-        "turn about the user does both. One bank has as many slots as two together, and no shares to speak of.",
+        trained=_trained(cells),
     )
 
 
@@ -216,17 +179,7 @@ def _base_models(study: Study) -> Table:
             "memory parameters": lambda s, runs: f"{s.records_of(runs)[0].num_parameters:,}",
             "state floats": _counted(of("state_floats")),
         },
-        f"{MEAN}, in the base models' own cells. What a base model can do alone, frozen and without a memory: "
-        "accuracy of the answers with the facts in its context, and of the rules. Of the memory, its "
-        "trained parameters and the floats that are kept for each user between sessions.",
     )
-
-
-_BANK_NOTE = (
-    "The sign of D_sep says which bank: + left, - right. Left: the left bank's mean share in turns "
-    "that state, that ask, and of rules. W_s: by how much it tells the banks apart after training, 1 - s "
-    "at the start, so 2 with inhibition. One bank has none of these."
-)
 
 
 def _bank_columns() -> dict[str, Cell]:
@@ -238,10 +191,10 @@ def _bank_columns() -> dict[str, Cell]:
     return {**sides, "P_ct": each(P_CT), **left, "W_s": each(of("differential mode"))}
 
 
-def _seeds(study: Study, what: str, shown: dict[str, Cell], note: str, asked: Quantity | None = None) -> Table:
+def _seeds(study: Study, what: str, shown: dict[str, Cell], asked: Quantity | None = None) -> Table:
     runs = study.runs if asked is None else study.having(asked)
     title = f"Every seed: {what}"
-    return grid(study, title, ["cell", "seed"], every_run(study, runs), shown, note, num_labels=1)
+    return grid(study, title, ["cell", "seed"], every_run(study, runs), shown, num_labels=1)
 
 
 def _opposite(study: Study, runs: pd.DataFrame) -> str:
@@ -290,9 +243,8 @@ def facts(study: Study) -> dict[str, str]:
             "about in a later session"
         ),
         "base models": (
-            f"{' and '.join(hosts)}, {span('host', 'num_layers')} layers of width {span('host', 'width')}, "
-            f"taught for {' and '.join(taught)} steps of {span('pretraining', 'batch_size')} texts, then "
-            "frozen"
+            f"{' and '.join(hosts)}, {span('host', 'num_layers')} layers of width {span('host', 'width')}, taught for "
+            f"{' and '.join(taught)} steps of {span('pretraining', 'batch_size')} texts, then frozen"
         ),
         "training": f"of the memories alone: {', '.join(steps)}, of {batches} fresh conversations",
         "evaluation": f"{asked} held-out conversations, the same for every seed",

@@ -41,15 +41,4 @@ def tables(study: Study) -> list[Table]:
         [str(name), *(number(loss) + (" *" if best.get(str(name)) == rate else "") for rate, loss in row.items())]
         for name, row in found.iterrows()
     ]
-    return [
-        Table(
-            title="Learning rates",
-            headers=["memory", *(f"{rate:g}" for rate in found.columns)],
-            rows=rows,
-            note=(
-                "Cipher + arithmetic loss on held-out episodes, in nats, on a seed that no other table "
-                "reports; * marks the lowest of a row, which is the rate the memory is compared at. "
-                "A dash is a run that is missing or diverged."
-            ),
-        )
-    ]
+    return [Table(title="Learning rates", headers=["memory", *(f"{rate:g}" for rate in found.columns)], rows=rows)]

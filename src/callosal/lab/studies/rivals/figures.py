@@ -43,9 +43,9 @@ def summary(study: Study) -> str:
 
 @figure("What is kept")
 def retention(study: Study) -> Figure | None:
-    """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which
-    writes to the same memory, and is asked for every letter. Lines are means over seeds; the thin lines
-    are the inhibitory memory's single seeds. It stands in both panels.
+    """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which writes to the
+    same memory, and is asked for every letter. Lines are means over seeds; the thin lines are the inhibitory memory's
+    single seeds. It stands in both panels.
     """
     order = by_recall(study)
     groups = {
@@ -71,8 +71,8 @@ def retention(study: Study) -> Figure | None:
 def costs(study: Study) -> Figure | None:
     """Dots are seeds, bars their mean, in the order of the table.
 
-    Training time is a multiple of the mean without a memory; two runs shared two cores, so it is rough.
-    State is what each row holds between segments; the full history grows with the stream.
+    Training time is a multiple of the mean without a memory; two runs shared two cores, so it is rough. State is what
+    each row holds between segments; the full history grows with the stream.
     """
     arms = by_recall(study)
     base = mean_of(study, of("train_seconds"), study.where(arm=BASELINE))
@@ -118,10 +118,10 @@ def costs(study: Study) -> Figure | None:
 
 @figure("Lesions and swaps, inhibitory memory")
 def dissociation(study: Study) -> Figure | None:
-    """Left: accuracy of the two domains after a bank's trace is zeroed before the questions, or the
-    bank is silenced altogether from the start. Right: whose answers are given to the cipher's questions
-    after two episodes exchange what they hold. The cipher's bank is the one with the larger share of
-    its tokens in that seed. Bars are means, dots seeds; dotted: chance for the cipher.
+    """Left: accuracy of the two domains after a bank's trace is zeroed before the questions, or the bank is silenced
+    altogether from the start. Right: whose answers are given to the cipher's questions after two episodes exchange
+    what they hold. The cipher's bank is the one with the larger share of its tokens in that seed. Bars are means, dots
+    seeds; dotted: chance for the cipher.
     """
     runs = study.where(arm=OURS)
     if not study.values(of("accuracy", CIPHER, f"{BANKS[0]} zeroed"), runs):

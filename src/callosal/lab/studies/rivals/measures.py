@@ -1,7 +1,7 @@
 """What the rivals' report derives from its runs: lesions and swaps with the two banks named by what they serve.
 
-Which bank is the cipher's is chance, so the banks of several seeds can only be averaged by name: the
-cipher's bank is the one with the larger share of the first domain's tokens, the other is the other.
+Which bank is the cipher's is chance, so the banks of several seeds can only be averaged by name: the cipher's bank is
+the one with the larger share of the first domain's tokens, the other is the other.
 """
 
 import math

@@ -82,11 +82,6 @@ def tables(study: Study) -> list[Table]:
             by_arm(study, arms),
             recall_columns(study, mean, "recall after {:,}", MARKS)
             | {"cipher loss": mean(_LOSS), "state floats": state_size, "training time": _time},
-            "Ordered by recall after 1,000 further segments, then by cipher loss, so what beats the "
-            "inhibitory memory stands above it. Mean and half its 95 % interval over seeds; losses in "
-            "nats. State floats are held for each row between segments; the mixture's only count its "
-            "tokens. Training time is the mean over seeds as a multiple of that without a memory, at "
-            "equal steps: two runs shared two cores, so it is a rough figure.",
         ),
         grid(
             study,
@@ -102,10 +97,6 @@ def tables(study: Study) -> list[Table]:
                     "P_ct": of("P_ct", condition="of several banks"),
                 },
             ),
-            "Parameters are the whole model's; the learning rate is the best of a grid on another "
-            "seed. Mean and half its 95 % interval over seeds; losses in nats. The smaller |D_sep| is "
-            "that of the two domains, made negative if both lean to one bank or expert; a memory "
-            "without banks or experts has none, and neither has one bank alone.",
         ),
         _doing_table(study, arms),
         _by_lesion(
@@ -114,11 +105,6 @@ def tables(study: Study) -> list[Table]:
             "lesion",
             {"none": "intact"} | {f"{b} {how}": f"{b} {how}" for how in ("zeroed", "silenced") for b in BANKS},
             {"cipher accuracy": ("accuracy", CIPHER), "arithm. accuracy": ("accuracy", BENCHMARK_DOMAINS[1])},
-            "Mean and half its 95 % interval over seeds. The cipher's bank is the one with the larger "
-            "share of its tokens in that seed. Zeroed: its trace is set to zero once, before the "
-            "questions. Silenced: it is taken out altogether from the first segment on, what it "
-            "learned and what it writes. No memory was trained with a lesion. A double dissociation "
-            "needs each domain to fall with its own bank and not with the other.",
         ),
         _by_lesion(
             study,
@@ -126,8 +112,6 @@ def tables(study: Study) -> list[Table]:
             "what is swapped",
             {"the whole memory": "swapped"} | {bank: f"{bank} swapped" for bank in BANKS},
             {"own answers": (ANSWERS[0], None), "the neighbour's answers": (ANSWERS[1], None)},
-            "Share of the cipher's questions, mean and half its 95 % interval over seeds, after two "
-            "episodes exchanged what they hold.",
         ),
         grid(
             study,
@@ -135,15 +119,9 @@ def tables(study: Study) -> list[Table]:
             ["memory", "seed"],
             every_run(study, ordered),
             RUN_COLUMNS,
-            "No seed is dropped. The sign of D_sep says which bank or expert: + the first, - the second.",
             num_labels=1,
         ),
-        retention_table(
-            study,
-            "memory",
-            "Share of the cipher's letters answered rightly after so many arithmetic segments.",
-            ordered,
-        ),
+        retention_table(study, "memory", runs=ordered),
     ]
     return [table for table in made if table.rows]
 
@@ -166,23 +144,11 @@ def _doing_table(study: Study, arms: list[str]) -> Table:
         headers=["memory", "domain", "intact", "reset", "unwritten", "swapped, own", "swapped, neighbour's"],
         rows=rows,
         num_labels=2,
-        note=(
-            "Accuracy at the questions, mean and half its 95 % interval over seeds. Intact: the memory as "
-            "it was written. Reset: a blank memory before the questions. Unwritten: nothing was ever "
-            "written. Swapped: every episode is asked with its neighbour's memory; how often the "
-            "cipher's answers are then its own, and how often its neighbour's. Chance for the cipher "
-            "is 1/K, and the ciphers of two neighbours agree by chance as often."
-        ),
     )
 
 
 def _by_lesion(
-    study: Study,
-    title: str,
-    label: str,
-    conditions: Mapping[str, str],
-    measures: Mapping[str, tuple[str, str | None]],
-    note: str,
+    study: Study, title: str, label: str, conditions: Mapping[str, str], measures: Mapping[str, tuple[str, str | None]]
 ) -> Table:
     """Give a row for each signed arm and condition, of the runs of which lesions are recorded."""
     rows = []
@@ -191,7 +157,7 @@ def _by_lesion(
         for name, condition in conditions.items() if len(runs) else ():
             quantities = [of(measure, domain, condition) for measure, domain in measures.values()]
             rows.append([arm, name, *(mean(quantity)(study, runs) for quantity in quantities)])
-    return Table(title=title, headers=["arm", label, *measures], rows=rows, num_labels=2, note=note)
+    return Table(title=title, headers=["arm", label, *measures], rows=rows, num_labels=2)
 
 
 def _time(study: Study, runs: pd.DataFrame) -> str:

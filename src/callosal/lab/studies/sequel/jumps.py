@@ -26,9 +26,9 @@ class Jump:
 
     Attributes:
         step: the first logged step at which it was below JUMPED.
-        width: steps from the last time above 90 % of the fall to the first time below 10 % of it; the
-            fall is from the largest P_ct up to the jump to the smallest from then on. None where it
-            was low from the first logged step on.
+        width: steps from the last time above 90 % of the fall to the first time below 10 % of it; the fall is from the
+            largest P_ct up to the jump to the smallest from then on. None where it was low from the first logged step
+            on.
     """
 
     step: int
@@ -83,9 +83,6 @@ def jumps_table(study: Study) -> Table:
             "steps it took": steps("jump width"),
             "P_ct in the end": each(of("P_ct")),
         },
-        f"P_ct on the training stream, logged every few steps; fell: below {JUMPED:g}. At step: "
-        "the first logged one, seed by seed. Steps it took: from 90 to 10 % of the fall. A P_ct "
-        "that rises again shows in the end, which is on held-out episodes.",
     )
 
 
@@ -93,8 +90,8 @@ def jumps_table(study: Study) -> Table:
 def jumps(study: Study) -> Figure | None:
     """P_ct over training, one line per seed; a mark where it first fell below 0.05.
 
-    Dotted: 0.5, no bank of its own. The sequel's D_sep and P_ct (0.25, falling to 0.002) live on other
-    scales than ours, where 0.5 is an even split.
+    Dotted: 0.5, no bank of its own. The sequel's D_sep and P_ct (0.25, falling to 0.002) live on other scales than
+    ours, where 0.5 is an even split.
     """
     cells = [cell for cell in study.arms if has_curve(study, cell, "cross_talk")]
     if not cells:

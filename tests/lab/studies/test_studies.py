@@ -1,0 +1,279 @@
+"""The studies: what they run is what they say, and what is on record is what they run."""
+
+import json
+import math
+import re
+import subprocess
+import sys
+from collections import Counter
+from dataclasses import replace
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import pytest
+from tests.hosts import hosts as _quiet  # noqa: F401  (imports transformers without its warnings)
+from tests.lab import recorded, synthetic
+from tests.lab.recorded import ROOT
+
+from callosal.contract import contract_table
+from callosal.lab import runs as recipes
+from callosal.lab.report.records import RunRecord
+from callosal.lab.report.study import Quantity, make_study, of
+from callosal.lab.runs import RunConfig, build_model, describe, fingerprint, load_config
+from callosal.lab.studies import catalog as studies
+from callosal.lab.studies.banks.tables import derive as own_shares
+from callosal.lab.studies.benchmark.recipe import RECIPES
+from callosal.lab.studies.map.cells import GAINS, SIGNS, initial_strength, plane_cell
+from callosal.lab.studies.map.measures import SATURATION, predict_separation
+from callosal.lab.studies.map.measures import derive as strengths
+from callosal.lab.studies.map.recipe import cells
+from callosal.lab.studies.persona.cells import CELLS
+from callosal.lab.studies.persona.measures import derive as answers
+from callosal.lab.studies.rates.recipe import RATES
+from callosal.lab.studies.rates.tables import best_rates
+from callosal.lab.studies.rivals.measures import derive as lesions
+from callosal.lab.studies.rivals.recipe import CONTENDERS, LEARNING_RATES, check_contenders
+from callosal.lab.studies.sequel.jumps import Jump, find_jump
+
+NAMES = studies.names()
+
+
+@cache
+def configs(name: str) -> list[Any]:
+    return list(studies.configs(name))
+
+
+@pytest.mark.parametrize("name", NAMES)
+def test_every_run_is_of_its_study_there_once_and_on_record(name: str, tmp_path: Path) -> None:
+    runs = configs(name)
+    assert {config.recipe for config in runs} == {name}
+    # Two cells of one name would be averaged.
+    for key in (fingerprint, lambda c: c.name, lambda c: (c.arm, c.seed)):
+        assert len({key(config) for config in runs}) == len(runs)
+    assert not any(config.changed for config in runs)
+    assert all(re.fullmatch(r"[\w.+=-]+", config.name) for config in runs)
+    # So a study that is asked for again has nothing left to do; half of a study is none.
+    known = {record.fingerprint for record in recorded.records(name)}
+    assert known <= {fingerprint(config) for config in runs}
+    assert len(known) >= len(runs) / 2
+    # The claims ask about cells that are run.
+    asked = {arm for claim in studies.layout_of(name).claims for arm in claim.arms}
+    assert asked <= {config.arm for config in runs}
+    for config in studies.configs(name, [0])[:14]:
+        (tmp_path / "config.json").write_text(json.dumps(describe(config)))
+        if isinstance(config, RunConfig):
+            # Labels are for the record alone.
+            assert load_config(tmp_path) == replace(config, labels={})
+        else:
+            with pytest.raises(ValueError, match="is a run of the study persona; callosal report"):
+                load_config(tmp_path)
+
+
+@pytest.mark.parametrize("folder", ["quick", "paper"])
+def test_runs_recorded_by_earlier_versions_are_still_known(folder: str) -> None:
+    """Fields that came later leave the fingerprints of recorded runs alone."""
+    for record in recorded.records(folder):
+        config = RECIPES[record.recipe](record.arm, record.seed)  # pyright: ignore[reportArgumentType]
+        assert fingerprint(config) == record.fingerprint
+
+
+def test_names_lead_to_studies() -> None:
+    assert {"banks", "map", "persona", "rivals", "sequel"} <= set(NAMES)
+    assert studies.layout_of("map") is studies.study("map").LAYOUT
+    assert studies.layout_of("whatever") is studies.study("benchmark").LAYOUT
+    assert (studies.run_of("persona") is not None, studies.run_of("map")) == (True, None)
+    assert all(studies.layout_of(name).question.endswith("?") for name in NAMES)
+    with pytest.raises(ValueError, match="there is no study 'x'; there are banks, capacity, "):
+        studies.study("x")
+
+
+def test_reports_need_no_torch(tmp_path: Path) -> None:
+    (tmp_path / "runs.jsonl").write_bytes(recorded.line("rivals") + b"\n")
+    code = f"""
+import sys
+from pathlib import Path
+class NoTorch:
+    def find_spec(self, name, *rest):
+        assert name.partition(".")[0] != "torch"
+sys.meta_path.insert(0, NoTorch())
+from callosal.lab.studies import catalog as studies
+assert all(studies.layout_of(name).title for name in (*studies.names(), "benchmark"))
+studies.read_report(Path({str(tmp_path)!r})).write()
+"""
+    # A process of its own, because here the rest of the suite has imported torch already.
+    command = [sys.executable, "-c", code]
+    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    assert done.returncode == 0, done.stderr
+    assert (tmp_path / "report.html").exists()
+
+
+def test_the_map_runs_the_cells_that_it_names() -> None:
+    runs = configs("map")
+    assert len(runs) >= 300
+    assert set(Counter(config.arm for config in runs).values()) == {5}
+    default = recipes.small_memory()
+    for cell in cells():
+        changed = {n: v for n, v in cell.memory.items() if v != getattr(default, n)}
+        named = cell.name.split()
+        # The sign is always named; everything else only where it is not at its default.
+        assert named[0] == f"s={cell.memory['sign']:+g}"
+        assert len(named) - 1 == len(set(changed) - {"sign"}) + bool(cell.episodes), cell.name
+    # What is studied alone differs.
+    for name in ("map", "rivals"):
+        fixed = {(config.training.num_steps, config.transformer.width) for config in configs(name)}
+        assert fixed == {(configs(name)[0].training.num_steps, recipes.SMALL_WIDTH)}
+
+
+def test_the_map_predicts_where_the_banks_part() -> None:
+    strengths = {plane_cell(sign, gain): initial_strength(sign, gain) for sign in SIGNS for gain in GAINS}
+    assert (strengths["s=-1"], strengths["s=+0.5 gain=2"]) == (16.0, 0.5)
+    claims = {claim.id: claim for claim in studies.layout_of("map").claims}
+    assert set(claims["map-below-threshold"].arms) == {cell for cell, x in strengths.items() if x < 1.0}
+    assert set(claims["map-saturated"].arms) == {cell for cell, x in strengths.items() if x >= SATURATION}
+    assert predict_separation(SATURATION) == pytest.approx(0.99, abs=1e-4)
+    for strength in (1.2, 3.0):
+        found = predict_separation(strength)
+        assert found == pytest.approx(math.tanh(strength * found))
+
+
+def derived(derive: Any, record: RunRecord) -> dict[Quantity, float]:
+    """Return what a study derives from a run, common values included."""
+    (whole,) = make_study("x", [record], (), derive).records
+    before = {synthetic.quantity_of(row) for row in record.values}
+    found = {synthetic.quantity_of(row): row["value"] for row in whole.values}
+    return {quantity: value for quantity, value in found.items() if quantity not in before}
+
+
+def first(folder: str, arm: str) -> RunRecord:
+    return next(run for run in recorded.records(folder) if run.arm == arm)
+
+
+def test_the_map_derives_strengths_from_the_sign_and_from_what_was_learned() -> None:
+    run = first("map", "s=-1 gain=2")
+    found = derived(strengths, run)
+    (a, b), (c, d) = run.curve[-1]["coupling"]
+    assert found[of("strength", condition="start")] == 8.0
+    learned = 2.0 * ((a + d - b - c) / 2) ** 2
+    assert found[of("strength", condition="learned")] == pytest.approx(learned)
+    sides = [run.get("D_sep", domain=domain) or 0.0 for domain in ("cipher", "arithmetic")]
+    assert found[of("opposite D_sep")] == pytest.approx(abs(sides[0] - sides[1]) / 2)
+    changed = {of("D_sep", "cipher"): 0.9, of("D_sep", "arithmetic"): 0.9}
+    assert derived(strengths, synthetic.with_values(run, changed))[of("opposite D_sep")] == 0.0
+
+
+@pytest.mark.parametrize("own", [0, 1])
+def test_rivals_name_the_banks_by_what_they_serve(own: int) -> None:
+    shares = {of("share", "cipher", bank=bank): 0.9 if bank == own else 0.1 for bank in (0, 1)}
+    left = {of("accuracy", "cipher", "silenced", bank=bank): 0.2 + bank / 2 for bank in (0, 1)}
+    swapped = {of("neighbour's answers", None, "swapped", bank=bank): bank / 4 for bank in (0, 1)}
+    intact = {of("accuracy", "cipher", "intact"): 0.9}
+    run = synthetic.with_values(first("rivals", "inhibitory"), shares | left | swapped | intact)
+    found = derived(lesions, run)
+    for bank, name in ((own, "the cipher's bank"), (1 - own, "the other bank")):
+        where = f"{name} silenced"
+        assert found[of("accuracy", "cipher", where)] == 0.2 + bank / 2
+        above = found[of("above chance", "cipher", where)]
+        assert above == pytest.approx(0.2 + bank / 2 - 1 / 8)
+        assert found[of("moved", "cipher", where)] == pytest.approx(abs(0.2 + bank / 2 - 0.9))
+        assert found[of("neighbour's answers", None, f"{name} swapped")] == bank / 4
+    # What was never learned cannot be lost.
+    ignorant = derived(lesions, synthetic.with_values(run, {of("accuracy", "cipher", "intact"): 0.4}))
+    gone = [of(m, "cipher", "the cipher's bank silenced") for m in ("above chance", "moved")]
+    gone += [of("above chance", "cipher", "reset")]
+    gone += [of("neighbour's answers", "if learned", "the cipher's bank swapped")]
+    assert all(math.isnan(ignorant[quantity]) for quantity in gone)
+    assert not any("bank" in str(q.condition) for q in derived(lesions, first("rivals", "one bank")))
+
+
+def test_the_persona_study_derives_what_its_claims_ask() -> None:
+    run = first("persona", "Llama")
+    known, guess = of("accuracy", "facts", "memory"), run.get("chance") or 0.0
+    values = {known: 0.9, of("accuracy", "facts", "reset"): 0.25, of("P_ct", place=0): 0.125}
+    values |= {of("accuracy", "rules", c): v for c, v in (("memory", 0.75), ("no memory", 1.0))}
+    values |= {of("share", "facts", bank=b, place=0): (0.25, 0.75)[b] for b in (0, 1)}
+    values |= {of("accuracy", "facts", "zeroed", bank=b): (0.5, 0.125)[b] for b in (0, 1)}
+    values |= {of("recall", None, "chatter", after=a): r for a, r in ((0, 0.8), (100, 0.6))}
+    changed = synthetic.with_values(run, values)
+    found = derived(answers, changed)
+    assert found[of("above chance", "facts", "reset")] == pytest.approx(0.25 - guess)
+    assert found[of("rule change")] == -0.25
+    assert found[of("own-bank share")] == 0.875
+    assert found[of("kept share of recall", None, "chatter")] == pytest.approx(0.75)
+    assert found[of("accuracy", "facts", "without facts' bank")] == 0.125
+    assert found[of("accuracy", "facts", "without other bank")] == 0.5
+    gone = derived(answers, synthetic.with_values(changed, {known: 0.49}))
+    assert math.isnan(gone[of("above chance", "facts", "reset")])
+    one = {of("share", domain, bank=1, place=0): None for domain in ("facts", "rules")}
+    assert of("own-bank share") not in derived(answers, synthetic.with_values(changed, one))
+    assert {config.arm for config in configs("persona")} == set(CELLS)
+
+
+def test_own_shares_are_those_of_the_best_matching() -> None:
+    run = first("banks", "2 banks, 4 domains")
+    found = derived(own_shares, run)
+    served = [q.domain for q in found if q.measure == "own-bank share" and q.domain]
+    assert len(served) == 2, "two banks cannot serve more"
+    mean = sum(found[of("own-bank share", domain)] for domain in served) / 4
+    assert found[of("own-bank share")] == pytest.approx(mean, abs=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("values", "jump"),
+    [
+        ([0.5, 0.5, 0.5, 0.5], None),
+        ([0.01, 0.5, 0.0, 0.0], Jump(step=20, width=None)),
+        ([0.5, 0.3, 0.1, 0.0], Jump(step=80, width=60)),
+        ([0.5, 0.04, 0.5, 0.0], Jump(step=40, width=20)),
+        ([0.5, math.nan, 0.01, 0.01], Jump(step=60, width=40)),
+        ([], None),
+    ],
+)
+def test_a_jump_is_where_the_banks_part(values: list[float], jump: Jump | None) -> None:
+    assert find_jump([20, 40, 60, 80][: len(values)], values) == jump
+
+
+def test_every_rival_has_the_rate_that_the_recorded_grid_chose() -> None:
+    made = recorded.report("rates").study
+    assert best_rates(made) == LEARNING_RATES
+    assert set(LEARNING_RATES) == set(CONTENDERS)
+    for name in CONTENDERS:
+        assert sorted(made.where(memory=name)["learning_rate"]) == sorted(RATES)
+    # One seed of its own, and the streams of the study.
+    grid, runs = configs("rates"), configs("rivals")
+    assert {c.seed for c in grid} == set(made.seeds)
+    assert not {c.seed for c in grid} & {c.seed for c in runs}
+    assert len({config.episodes for config in [*grid, *runs]}) == 1
+
+
+def test_what_diverged_is_never_the_best_rate() -> None:
+    found = [run for run in recorded.records("rates") if run.factors["memory"] == "one bank"]
+    for bad, best in ((math.nan, 0.004), (math.inf, 0.004)):
+        losses = {0.002: 2.0, 0.004: 1.0, 0.008: bad}
+        changed = [
+            synthetic.with_values(run, {of("loss", "episodic"): losses[run.factors["learning_rate"]]}) for run in found
+        ]
+        assert best_rates(make_study("rates", changed)) == {"one bank": best}
+
+
+def test_contenders_keep_the_contract_and_are_as_large_within_a_tenth() -> None:
+    reports = check_contenders()
+    assert set(reports) == set(CONTENDERS)
+    for report in reports.values():
+        report.raise_if_broken()
+    assert contract_table(reports).strip() in (ROOT / "docs" / "rivals.md").read_text()
+    counts = {}
+    for config in studies.configs("rivals", [0]):
+        model = build_model(config)
+        counts[config.arm] = sum(p.numel() for p in model.parameters() if p.requires_grad)
+    assert set(counts) == set(CONTENDERS)
+    assert all(n == pytest.approx(counts["inhibitory"], rel=0.1) for n in counts.values()), counts
+    sizes = {run.arm: run.num_parameters for run in recorded.records("rivals")}
+    assert sizes == counts
+
+
+def test_a_memory_of_another_kind_is_refused() -> None:
+    with pytest.raises(ValueError, match="takes a TuringConfig"):
+        recipes.small("x", "y", 0, memory=recipes.small_memory(), memory_kind="turing")
+    with pytest.raises(ValueError, match="memory_kind is 'abacus'"):
+        recipes.small("x", "y", 0, memory_kind="abacus")
