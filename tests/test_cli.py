@@ -36,8 +36,7 @@ from callosal.lab.studies.catalog import names
 
 STUDIES = names()
 VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report")
-MEMORY_STUDIES = names()
-VERBS = ("inspect", "diff", "merge", "fork", "reset")
+MEMORY_VERBS = ("inspect", "diff", "merge", "fork", "reset")
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 A, B = fill(MEMORY, (2, 5), seed=1).state, fill(MEMORY, (2, 5), seed=2).state
 Said = pytest.CaptureFixture[str]
