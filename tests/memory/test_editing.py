@@ -12,20 +12,8 @@ from tests.cases import SEEDS, build_memory, fill
 from tests.laws import assert_near, assert_same_bits, assert_same_bits_of
 from torch import Tensor
 
-from callosal.memory import (
-    LateralMemory,
-    MemoryConfig,
-    MemoryFileError,
-    MemoryState,
-    diff,
-    fork,
-    load_memory,
-    merge,
-    read_header,
-    reset_banks,
-    save_memory,
-    summarise,
-)
+from callosal import LateralMemory, MemoryConfig, MemoryState, load_memory, merge, save_memory
+from callosal.memory import MemoryFileError, diff, fork, read_header, reset_banks, summarise
 from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.editing import bank_name, bank_number
 
