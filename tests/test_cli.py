@@ -305,7 +305,7 @@ def test_reset_blanks_the_named_banks_or_all() -> None:
 # What does not work ends in one line, and changes no file.
 
 SEEDS = ["4-", "-4", "a", "1,1", "0-3,2", "3-1", "0,3-1", "", ",", "1-2-3", "1.5", "1 2"]
-MISTAKES: list[tuple[str, Sequence[str]]] = [
+MISTAKES: list[tuple[str, list[str]]] = [
     ("", ["VERB", *VERBS, "memory", "--help"]),
     ("reprduce", ["reprduce", "reproduce", "--help"]),
     ("--verson", ["--verson", "--version", "--help"]),
@@ -355,9 +355,7 @@ MISTAKES: list[tuple[str, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("call", "words"), MISTAKES, ids=[call for call, _ in MISTAKES])
-def test_a_mistake_ends_in_one_line_and_changes_nothing(
-    call: str, words: Sequence[str], place: Path, capsys: Said
-) -> None:
+def test_a_mistake_ends_in_one_line_and_changes_nothing(call: str, words: list[str], place: Path, capsys: Said) -> None:
     (place / "cut").write_bytes((place / "a").read_bytes()[:-5])
     save_memory(A[0], "few", MEMORY)
     before = {path: path.read_bytes() for path in place.iterdir()}

@@ -1,6 +1,7 @@
 """Memories merged, forked, reset and compared: each does what it says, and nothing else moves."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -206,9 +207,7 @@ def test_a_diff_says_where_and_how_much() -> None:
     trace = A.trace.clone()
     trace[1, 0, 2] *= 2.0
     changes = diff(A, replace(A, trace=trace))
-    assert [(change.row, change.bank) for change in changes] == [
-        (row, bank) for row in range(3) for bank in ("left", "right")
-    ]
+    assert [(change.row, change.bank) for change in changes] == list(product(range(3), ("left", "right")))
     changed = changes[2]
     assert (changed.num_changed, changed.largest_slot) == (1, 2)
     assert changed.distance == pytest.approx(A.trace[1, 0, 2].norm().item())
