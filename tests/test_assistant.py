@@ -104,7 +104,7 @@ def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path
     assert replies(talk(first, options=f"--store {tmp_path / 'two'}")) == whole[:1]
     command = ("-W", "ignore", ROOT / "examples" / "assistant.py", folder, "--memory", folder / "adapter")
     command += ("--max-new-tokens", "6", "--store", "two")
-    done = python(*command, input=second, cwd=tmp_path, add={"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"})
+    done = python(*command, input=second, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert replies(done.stdout) == whole[1:]
     store = MemoryStore(tmp_path / "two")

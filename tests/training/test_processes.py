@@ -24,7 +24,7 @@ class Outcome(NamedTuple):
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Start two processes on gloo, once for all tests, and do the same in this one."""
     folder = tmp_path_factory.mktemp("answers")
-    settings = {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1", "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    settings = {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
     program = ("-m", "tests.training.two_processes", folder / "two", folder / "example")
     done = python(*TORCHRUN, *program, cwd=ROOT, add=settings)
     assert done.returncode == 0, done.stderr
