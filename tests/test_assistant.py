@@ -55,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def talk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Talk:
     """Talk in this process: lines go in, what is printed comes out, exceptions among the lines are raised."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")  # the folders of tests have long names
 
     def talked(*lines: str | type[BaseException], options: str = "", code: int = 0) -> str:
         script = iter(lines)
