@@ -34,7 +34,7 @@ report: .venv/ready  ## rebuild the committed reports and the pages' tables from
 	done
 
 test: .venv/ready  ## every test, doctests and README commands included
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
 check: .venv/ready  ## format, lint, types, import contracts
 	$(BIN)/ruff format --check .

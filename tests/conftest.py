@@ -1,9 +1,14 @@
 """Settings of the whole suite: shapes are checked, properties are tried on the same cases."""
 
+import os
+
 import torch
 from hypothesis import settings
 from jaxtyping import install_import_hook
 from tests import shapes
+
+# Workers of pytest-xdist have one of 80, which consoles made on import would keep.
+os.environ.pop("COLUMNS", None)
 
 # Before any module of the library is imported: the hook rewrites modules as they load. Shapes are
 # annotated in the source and checked here, so that users and torch.compile do not pay for it.

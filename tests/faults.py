@@ -167,52 +167,40 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
 
 WRITE, MEAN = (gram, "bounded_write"), (context, "causal_mean")
 
-# What part of the library, what takes its place (given the original), and what turns red.
-INSIDE: dict[str, tuple[tuple[Any, str], Callable[[Any], Any], set[str]]] = {
+# What part of the library, what is called in its place (given the original first), and what turns red.
+INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {
     "queries of the next token": (
         (address, "lagged_queries"),
-        lambda queries: lambda hidden, *rest: queries(hidden.roll(-1, dims=-2), *rest),
+        lambda queries, hidden, *rest: queries(hidden.roll(-1, dims=-2), *rest),
         {REFERENCE, LOOK} | PIECES | PADDING,
     ),
-    "no mask": (
-        (Packed, "pack"),
-        lambda pack: lambda hidden, _: pack(hidden.nan_to_num(), None),
-        {REFERENCE} | PADDING,
-    ),
+    "no mask": ((Packed, "pack"), lambda pack, hidden, _: pack(hidden.nan_to_num(), None), {REFERENCE} | PADDING),
     "a favoured bank": (
         (crosstalk, "bank_shares"),
-        lambda shares: lambda drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
+        lambda shares, drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
         {"banks permute", REFERENCE},
     ),
-    "a trace that fades": (WRITE, lambda write: lambda *given: 0.999 * write(*given), {REFERENCE} | PADDING),
-    "a write without a bound": (
-        WRITE,
-        lambda _: lambda trace, update, *_: trace + update,
-        {"norms stay bounded", REFERENCE},
-    ),
+    "a trace that fades": (WRITE, lambda write, *given: 0.999 * write(*given), {REFERENCE} | PADDING),
+    "a write without a bound": (WRITE, lambda _, old, new, *__: old + new, {"norms stay bounded", REFERENCE}),
     "a write in place": (
         WRITE,
-        lambda write: lambda trace, *rest: write(trace.data.mul_(1 + 1e-12), *rest),
+        lambda write, trace, *rest: write(trace.data.mul_(1 + 1e-12), *rest),
         {STAY, ROWS, SAVED, REFERENCE} | PADDING,
     ),
-    "a mean that starts over in each piece": (
-        MEAN,
-        lambda mean: lambda hidden, total, count: mean(hidden, 0 * total, 0 * count),
-        PIECES,
-    ),
+    "a mean that starts over in each piece": (MEAN, lambda mean, x, *past: mean(x, *(0 * p for p in past)), PIECES),
     "a mean of the whole segment": (
         MEAN,
-        lambda mean: lambda hidden, *past: mean(hidden, *past)[..., -1:, :].expand_as(hidden),
+        lambda mean, hidden, *past: mean(hidden, *past)[..., -1:, :].expand_as(hidden),
         {LOOK, "shares: no look-ahead", REFERENCE} | PIECES | PADDING,
     ),
     "one consolidation too many": (
         (gram, "consolidate"),
-        lambda consolidate: lambda weights, v: consolidate(weights, consolidate(weights, v)),
+        lambda consolidate, weights, v: consolidate(weights, consolidate(weights, v)),
         {REFERENCE, "norms stay bounded"} | PIECES,
     ),
     "values cut off from the trace": (
         (LateralMemory, "values"),
-        lambda values: lambda self, trace: values(self, trace.detach()),
+        lambda values, self, trace: values(self, trace.detach()),
         {REFERENCE, THROUGH},
     ),
 }

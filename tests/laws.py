@@ -6,7 +6,7 @@ property tests call them on drawn cases, ``law(*case)``; the planted faults must
 """
 
 import math
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import replace
 from itertools import pairwise
 from typing import Any
@@ -25,6 +25,14 @@ from callosal.ops import reference
 def assert_near(actual: Tensor, expected: Tensor, tolerance: float = EXACT) -> None:
     """Compare two tensors, relative to the largest entry of the expected one or to one."""
     states.assert_near(actual, expected, tolerance)
+
+
+def assert_twin(fast: Callable[..., Tensor], *rows: Any, rest: Sequence[Any] = ()) -> Tensor:
+    """Compare an operation on a batch with its reference row by row; ``rest`` has no rows. Return the batch's."""
+    slow = getattr(reference, fast.__name__)
+    actual = fast(*rows, *rest)
+    assert_near(actual, torch.stack([slow(*row, *rest) for row in zip(*rows, strict=True)]))
+    return actual
 
 
 def assert_same_state(actual: Any, expected: Any, tolerance: float = EXACT) -> None:

@@ -1,9 +1,7 @@
 """The example that people run first: every command, over processes, and nothing lost or half saved."""
 
-import os
 import re
 import shutil
-import subprocess
 import sys
 from collections.abc import Callable
 from pathlib import Path
@@ -12,13 +10,13 @@ from typing import Any
 import pytest
 import torch
 from examples import assistant
+from tests.apart import ROOT, python
 from tests.hosts.hosts import gpt2, trained, transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from callosal import MemoryStore, attach, unload
 from callosal.memory.disk.storage import read_memory
 
-ROOT = Path(__file__).parent.parent
 TEXTS = ["my name is ada and I like tea", "hello what do I like ?", "user assistant : you"]
 WORDS = set(" ".join(TEXTS).split())
 TEMPLATE = (
@@ -57,7 +55,7 @@ def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def talk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: Any) -> Talk:
     """Talk in this process: lines go in, what is printed comes out, exceptions among the lines are raised."""
     monkeypatch.setenv("HF_HUB_OFFLINE", "1")
-    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.setenv("COLUMNS", "400")  # the folders of tests have long names
 
     def talked(*lines: str | type[BaseException], options: str = "", code: int = 0) -> str:
         script = iter(lines)
@@ -104,11 +102,9 @@ def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path
     whole = replies(talk(first, "", second, "/quit", "not read"))
     assert len(whole) == 2
     assert replies(talk(first, options=f"--store {tmp_path / 'two'}")) == whole[:1]
-    command = [sys.executable, "-W", "ignore", str(ROOT / "examples" / "assistant.py"), str(folder)]
-    command += ["--memory", str(folder / "adapter"), "--max-new-tokens", "6", "--store", "two"]
-    streams: Any = {"input": second, "capture_output": True, "text": True, "cwd": tmp_path}
-    environment = os.environ | {"HF_HUB_OFFLINE": "1", "OMP_NUM_THREADS": "1"}
-    done = subprocess.run(command, check=False, env=environment, **streams)  # noqa: S603
+    command = ("-W", "ignore", ROOT / "examples" / "assistant.py", folder, "--memory", folder / "adapter")
+    command += ("--max-new-tokens", "6", "--store", "two")
+    done = python(*command, input=second, cwd=tmp_path)
     assert (done.returncode, done.stderr) == (0, "")
     assert replies(done.stdout) == whole[1:]
     store = MemoryStore(tmp_path / "two")

@@ -19,6 +19,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from PIL import Image
+from tests.apart import python
 from tests.cases import build_memory, fill
 from tests.lab.tiny import tiny
 from tests.laws import assert_same_bits
@@ -35,22 +36,10 @@ from callosal.lab.studies.catalog import names
 
 STUDIES = names()
 VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report")
-MEMORY_STUDIES = names()
-VERBS = ("inspect", "diff", "merge", "fork", "reset")
+MEMORY_VERBS = ("inspect", "diff", "merge", "fork", "reset")
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 A, B = fill(MEMORY, (2, 5), seed=1).state, fill(MEMORY, (2, 5), seed=2).state
 Said = pytest.CaptureFixture[str]
-
-
-@pytest.fixture(autouse=True)
-def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
-    """A folder to work in with two memory files, a quicker ``quick``, a terminal wide enough."""
-    monkeypatch.setitem(RECIPES, "quick", tiny)
-    monkeypatch.setenv("COLUMNS", "200")
-    monkeypatch.chdir(tmp_path)
-    save_memory(A, "a", MEMORY, notes="[bold]not markup[/bold]")
-    save_memory(B, "b", MEMORY)
-    return tmp_path
 
 
 def run_here(configs: Sequence[RunConfig], folder: Path, *, num_workers: int, run: Run = run) -> list[str]:
@@ -72,6 +61,22 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
+@pytest.fixture(autouse=True)
+def place(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
+    """A folder to work in with two memory files, a quicker ``quick``, a terminal wide enough."""
+    monkeypatch.setitem(RECIPES, "quick", tiny)
+    monkeypatch.setenv("COLUMNS", "200")
+    monkeypatch.chdir(tmp_path)
+    save_memory(A, "a", MEMORY, notes="[bold]not markup[/bold]")
+    save_memory(B, "b", MEMORY)
+    return tmp_path
+
+
+@pytest.fixture
+def _here(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
+
+
 @pytest.fixture
 def study(whole: Path, place: Path) -> Path:
     """A copy of the reproduced study, to break."""
@@ -88,12 +93,6 @@ def assert_one_line(code: int, stderr: str, *words: str) -> None:
     assert stderr.startswith("callosal")
     assert stderr.find("\n") == len(stderr) - 1, stderr
     assert [word for word in words if word not in stderr] == []
-
-
-def run_apart(script: str, *arguments: str) -> subprocess.CompletedProcess[str]:
-    """Run a script in an interpreter of its own, which has imported nothing yet."""
-    command = [sys.executable, "-c", script, *arguments]
-    return subprocess.run(command, capture_output=True, text=True, check=False)  # noqa: S603
 
 
 # Calls the program with each of its arguments but the first, which names modules to hide.
@@ -120,25 +119,18 @@ def test_reproduce_trains_every_arm_and_reports(study: Path) -> None:
     assert page.lstrip().lower().startswith("<!doctype html>")
 
 
-def test_reproduce_again_trains_nothing_and_prints_the_tables(study: Path, capsys: Said) -> None:
-    before = (study / FILE_NAME).read_bytes()
-    assert main(["reproduce", "--seeds", "0", "--out", str(study)]) == 0
-    assert (study / FILE_NAME).read_bytes() == before
+@pytest.mark.parametrize("verb", ["reproduce --seeds 0 --out", "report"])
+def test_again_nothing_is_trained_and_what_was_lost_is_rebuilt(verb: str, study: Path, capsys: Said) -> None:
+    made = {name: (study / name).read_bytes() for name in (FILE_NAME, "claims.json", "report.html")}
+    for name in ("claims.json", "report.html"):
+        (study / name).unlink()
+    assert main([*verb.split(), str(study)]) == 0
+    assert {name: (study / name).read_bytes() for name in made} == made
     output = capsys.readouterr()
-    assert "4 of 4 runs are on record already" in output.err
+    assert "4 of 4 runs are on record already" in output.err if "reproduce" in verb else output.err == ""
     assert "inhibitory" in output.out
     assert "verdict" in output.out
     assert str(study / "report.html") in output.out.replace("\n", "")
-
-
-def test_report_rebuilds_what_was_lost(study: Path, capsys: Said) -> None:
-    made = {name: (study / name).read_bytes() for name in ("claims.json", "report.html")}
-    for name in made:
-        (study / name).unlink()
-    assert main(["report", str(study)]) == 0
-    for name, content in made.items():
-        assert (study / name).read_bytes() == content
-    assert capsys.readouterr().err == ""
 
 
 @pytest.mark.parametrize("arm", ["inhibitory", "no-memory"])
@@ -155,10 +147,8 @@ def test_evaluate_prints_the_numbers_on_record(arm: str, study: Path, capsys: Sa
     assert output.err == ""
 
 
-def test_train_notes_what_was_changed_and_prints_where_the_run_is(
-    place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
+@pytest.mark.usefixtures("_here")
+def test_train_notes_what_was_changed_and_prints_where_the_run_is(place: Path, capsys: Said) -> None:
     changes = ["memory.gain=6", "training.num_steps=3"]
     settings = [part for change in changes for part in ("--set", change)]
     assert main(["train", "--arm", "uncoupled", "--seed", "5", *settings, "--out", "."]) == 0
@@ -188,7 +178,7 @@ def test_an_interrupt_says_how_to_go_on(capsys: Said, monkeypatch: pytest.Monkey
 
     # What an interrupt tears apart is an interrupt too.
     monkeypatch.setattr("callosal.lab.runner.run_all", interrupt)
-    monkeypatch.setattr("callosal.lab.report.build.build_report", tear)
+    monkeypatch.setattr("callosal.lab.studies.catalog.read_report", tear)
     for arguments in (["train"], ["report", "."]):
         assert main(arguments) == 130
         stopped = "callosal: stopped; the same command goes on from the last checkpoint\n"
@@ -315,7 +305,7 @@ def test_reset_blanks_the_named_banks_or_all() -> None:
 # What does not work ends in one line, and changes no file.
 
 SEEDS = ["4-", "-4", "a", "1,1", "0-3,2", "3-1", "0,3-1", "", ",", "1-2-3", "1.5", "1 2"]
-MISTAKES: list[tuple[str, Sequence[str]]] = [
+MISTAKES: list[tuple[str, list[str]]] = [
     ("", ["VERB", *VERBS, "memory", "--help"]),
     ("reprduce", ["reprduce", "reproduce", "--help"]),
     ("--verson", ["--verson", "--version", "--help"]),
@@ -365,9 +355,7 @@ MISTAKES: list[tuple[str, Sequence[str]]] = [
 
 
 @pytest.mark.parametrize(("call", "words"), MISTAKES, ids=[call for call, _ in MISTAKES])
-def test_a_mistake_ends_in_one_line_and_changes_nothing(
-    call: str, words: Sequence[str], place: Path, capsys: Said
-) -> None:
+def test_a_mistake_ends_in_one_line_and_changes_nothing(call: str, words: list[str], place: Path, capsys: Said) -> None:
     (place / "cut").write_bytes((place / "a").read_bytes()[:-5])
     save_memory(A[0], "few", MEMORY)
     before = {path: path.read_bytes() for path in place.iterdir()}
@@ -375,42 +363,39 @@ def test_a_mistake_ends_in_one_line_and_changes_nothing(
     assert {path: path.read_bytes() for path in place.iterdir()} == before
 
 
+def misspelt(old: bytes) -> bytes:
+    return old.replace(b'"fingerprint"', b'"fingerprnt"', 1)
+
+
 @pytest.mark.parametrize(
-    ("name", "damage", "words"),
+    ("verb", "name", "damage", "words"),
     [
-        ("checkpoint.pt", lambda _: b"", ["checkpoint.pt is damaged", "delete it and train again"]),
-        ("checkpoint.pt", lambda _: b"PK\x03\x04", ["checkpoint.pt is damaged", "delete it"]),
-        ("checkpoint.pt", None, ["no checkpoint", "train the run first"]),
-        ("config.json", lambda _: b"{", ["config.json is damaged"]),
-        ("config.json", lambda _: b'{"a":\n\n1}', ["config.json is damaged"]),
-        ("config.json", lambda old: old.replace(b": 4.0", b": 5.0"), ["another configuration"]),
-        ("config.json", None, ["is not the folder of a run"]),
+        ("evaluate", "checkpoint.pt", lambda _: b"", ["checkpoint.pt is damaged", "delete it and train again"]),
+        ("evaluate", "checkpoint.pt", lambda _: b"PK\x03\x04", ["checkpoint.pt is damaged", "delete it"]),
+        ("evaluate", "checkpoint.pt", None, ["no checkpoint", "train the run first"]),
+        ("evaluate", "config.json", lambda _: b"{", ["config.json is damaged"]),
+        ("evaluate", "config.json", lambda _: b'{"a":\n\n1}', ["config.json is damaged"]),
+        ("evaluate", "config.json", lambda old: old.replace(b": 4.0", b": 5.0"), ["another configuration"]),
+        ("evaluate", "config.json", None, ["is not the folder of a run"]),
+        ("report", FILE_NAME, misspelt, ["line 1", "delete that line"]),
+        ("reproduce --out", FILE_NAME, misspelt, ["line 1", "delete that line"]),
     ],
 )
-def test_a_damaged_run(name: str, damage: Any, words: Sequence[str], study: Path, capsys: Said) -> None:
-    path = run_of(study) / name
-    content = path.read_bytes()
-    path.unlink()
+def test_a_damaged_run(verb: str, name: str, damage: Any, words: Sequence[str], study: Path, capsys: Said) -> None:
+    folder = run_of(study) if verb == "evaluate" else study
+    content = (folder / name).read_bytes()
+    (folder / name).unlink()
     if damage is not None:
-        path.write_bytes(damage(content))
-    assert_one_line(main(["evaluate", str(path.parent)]), capsys.readouterr().err, *words)
+        (folder / name).write_bytes(damage(content))
+    assert_one_line(main([*verb.split(), str(folder)]), capsys.readouterr().err, *words)
 
 
-@pytest.mark.parametrize("verb", [("report",), ("reproduce", "--out")])
-def test_a_damaged_file_of_runs(verb: Sequence[str], study: Path, capsys: Said) -> None:
-    path = study / FILE_NAME
-    path.write_bytes(path.read_bytes().replace(b'"fingerprint"', b'"fingerprnt"', 1))
-    code = main([*verb, str(study)])
-    assert_one_line(code, capsys.readouterr().err, "line 1", "delete that line")
-
-
-def test_a_damaged_checkpoint_met_while_reproducing(place: Path, capsys: Said, monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.mark.usefixtures("_here")
+def test_a_damaged_checkpoint_met_while_reproducing(place: Path, capsys: Said) -> None:
     """The error as the worker raises it, without the worker: test_runner has the whole way."""
     folder = place / "runs" / tiny().name
     folder.mkdir(parents=True)
     (folder / "checkpoint.pt").write_bytes(b"damaged")
-
-    monkeypatch.setattr("callosal.lab.runner.run_all", run_here)
     code = main(["train", "--out", "."])
     assert_one_line(code, capsys.readouterr().err, "damaged", "delete it and train again")
 
@@ -430,7 +415,7 @@ assert "pydantic" not in sys.modules  # 0.2 s, not needed to help
 assert main(["train", "--seed", "x"]) == 2
 print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 """
-    done = run_apart(script, *VERBS, *(f"memory {verb}" for verb in MEMORY_VERBS))
+    done = python("-c", script, *VERBS, *(f"memory {verb}" for verb in MEMORY_VERBS))
     assert done.returncode == 0, done.stderr
     assert f"callosal {__version__}\n" in done.stdout
     assert done.stderr.splitlines()[-1] == "imported"
@@ -439,7 +424,7 @@ print("imported", *({heavy} & set(sys.modules)), file=sys.stderr)
 def test_what_is_not_installed_is_named_with_its_extra() -> None:
     """Of the memory verbs, pictures alone need the laboratory; without typer there are no verbs."""
     calls = ["memory inspect a", "memory inspect a --picture a.png", "study map", "report ."]
-    done = run_apart(CALLS, "scipy matplotlib PIL pandas jinja2", *calls)
+    done = python("-c", CALLS, "scipy matplotlib PIL pandas jinja2", *calls)
     inspected, *refused = done.stderr.splitlines()
     assert inspected == "0"
     assert "2 banks of 3 slots" in done.stdout
@@ -448,13 +433,13 @@ def test_what_is_not_installed_is_named_with_its_extra() -> None:
         assert line.startswith("callosal: this needs ")
         assert line.endswith('; pip install "callosal[lab]"')
     assert not Path("a.png").exists()
-    done = run_apart(CALLS, "typer", "--help")
+    done = python("-c", CALLS, "typer", "--help")
     assert done.stderr == 'callosal: the command line needs pip install "callosal[cli]"\n2\n'
 
 
 def test_what_evaluate_prints_is_plain_json_and_mistakes_are_one_line(study: Path) -> None:
     """As a program: nothing else on stdout, for whoever pipes it on, and nothing else on stderr."""
-    done = run_apart(CALLS, "", f"evaluate {run_of(study)}", "report runs", "evaluate none")
+    done = python("-c", CALLS, "", f"evaluate {run_of(study)}", "report runs", "evaluate none")
     assert json.loads(done.stdout)["run"] == run_of(study).name
     evaluated, *mistakes = done.stderr.splitlines(keepends=True)
     assert evaluated == "0\n"

@@ -2,11 +2,10 @@
 
 import ast
 import importlib
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.apart import python
 from torch import nn
 
 import callosal
@@ -126,8 +125,7 @@ assert EXTRAS.isdisjoint(sys.modules)
 
 
 def test_the_core_works_with_its_core_dependencies_alone() -> None:
-    command = [sys.executable, "-c", CORE]
-    done = subprocess.run(command, check=False, capture_output=True, text=True)  # noqa: S603
+    done = python("-c", CORE)
     assert done.returncode == 0, done.stderr
     # A hundredth of what torch takes; ten times as long on a machine that is busy.
     assert float(done.stdout.split()[1]) < 0.3

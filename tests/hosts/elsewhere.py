@@ -10,7 +10,7 @@ from safetensors.torch import load_file
 from tests.hosts.hosts import CONFIG, MODELS, DictStore, make, prompts, trained
 from torch import Tensor
 
-from callosal import MemoryState, attach, attach_pretrained
+from callosal import LateralMemory, MemoryConfig, MemoryState, attach, attach_pretrained
 from callosal.hosts.hooks import OutsideSessionWarning
 
 same = torch.testing.assert_close
@@ -27,7 +27,18 @@ def go_on(folder: Path) -> None:
             torch.save(model(prompts(rows=1)).logits, folder / name / "logits.pt")
 
 
-def compile_fully() -> None:
+def compile_layer() -> None:
+    """Compile a memory by itself, each way through it once: one segment or more, masked, or left open."""
+    memory = LateralMemory(MemoryConfig(width=8, num_slots=4)).eval().requires_grad_(False)
+    compiled: Any = torch.compile(memory, fullgraph=True, backend="eager")
+    x, mask = torch.randn(2, 2, 5, 8), torch.rand(2, 2, 5) > 0.3
+    for given, how in (((x, memory.blank(2), mask), {}), ((x[:, 0],), {"commit": False})):
+        (y, state), (expected, after) = compiled(*given, **how), memory(*given, **how)
+        same(y, expected)
+        same(memory.commit(state).trace, memory.commit(after).trace)
+
+
+def compile_model() -> None:
     """Compile a model with a memory to one graph, in which it does what it does uncompiled."""
     model = make().requires_grad_(False)
     tokens, mask = torch.randint(3, 40, (3, 3, 7)), torch.ones(3, 7, dtype=torch.long)
@@ -81,5 +92,7 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     go_on(Path(sys.argv[1]))
     print("memories went on", flush=True)  # noqa: T201
-    compile_fully()
-    print("compiled")  # noqa: T201
+    compile_layer()
+    print("layer compiled", flush=True)  # noqa: T201
+    compile_model()
+    print("model compiled")  # noqa: T201

@@ -35,18 +35,7 @@ SIZES: dict[str, Any] = {
 _GROUPED: dict[str, Any] = {"num_key_value_heads": 1, "head_dim": 16}
 
 MODELS: dict[str, Callable[[], Any]] = {
-    "gpt2": lambda: gpt2.GPT2LMHeadModel(
-        gpt2.GPT2Config(
-            vocab_size=VOCABULARY,
-            n_embd=WIDTH,
-            n_layer=2,
-            n_head=2,
-            n_positions=64,
-            pad_token_id=PAD,
-            bos_token_id=1,
-            eos_token_id=None,
-        )
-    ),
+    "gpt2": lambda: gpt2.GPT2LMHeadModel(gpt2.GPT2Config(**SIZES)),
     "llama": lambda: llama.LlamaForCausalLM(llama.LlamaConfig(**SIZES)),
     "qwen2": lambda: qwen2.Qwen2ForCausalLM(qwen2.Qwen2Config(**SIZES, num_key_value_heads=1)),
     "qwen3": lambda: qwen3.Qwen3ForCausalLM(qwen3.Qwen3Config(**SIZES, **_GROUPED)),
@@ -85,6 +74,18 @@ def prompts(rows: int = 3, time: int = 7, seed: int = 2) -> Tensor:
     """Return random token ids, none of them special."""
     generator = torch.Generator().manual_seed(seed)
     return torch.randint(3, VOCABULARY, (rows, time), generator=generator)
+
+
+def pad_left(tokens: Tensor, number: int, row: int = 1) -> tuple[Tensor, Tensor, Tensor]:
+    """Put padding before one row; return the tokens, their mask and their positions."""
+    tokens, mask = tokens.clone(), torch.ones_like(tokens)
+    tokens[row, :number], mask[row, :number] = PAD, 0
+    return tokens, mask, positions(mask)
+
+
+def positions(mask: Tensor) -> Tensor:
+    """Count the tokens that are there."""
+    return (mask.cumsum(1) - 1).clamp_min(0)
 
 
 def tensors(state: Any) -> list[Tensor]:

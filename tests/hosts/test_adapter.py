@@ -66,8 +66,8 @@ def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path, o
     described = json.loads(config.read_text())
     kind, ours = ("peft_type", "CALLOSAL") if old else ("library_name", "callosal")
 
-    def refused(message: str, **changes: object) -> None:
-        config.write_text(json.dumps(described | changes))
+    def refused(message: str, written: str = "", **changes: object) -> None:
+        config.write_text(written or json.dumps(described | changes))
         with pytest.raises(ValueError, match=message):
             attach_pretrained(model, tmp_path)
         assert not hasattr(model, "callosal")
@@ -81,10 +81,8 @@ def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path, o
     refused("are 32 wide", memory={**described["memory"], "width": 16})
     weights.write_bytes(weights.read_bytes()[:-9])
     refused("cannot be read" if old else "a save was interrupted, or the file was altered")
-    for damaged, message in (("{", "cannot be read"), ("[1]", "None; this version")):
-        config.write_text(damaged)
-        with pytest.raises(ValueError, match=message):
-            attach_pretrained(model, tmp_path)
+    refused("cannot be read", "{")
+    refused("None; this version", "[1]")
     weights.unlink()
     with pytest.raises(FileNotFoundError, match=rf"{weights.name} is missing; .*save_pretrained"):
         attach_pretrained(model, tmp_path)

@@ -1,19 +1,17 @@
-"""In another process: a saved memory is used as here, and a model with memories compiles to one graph."""
+"""In another process: a saved memory is used as here, and memories compile to one graph."""
 
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
 import torch
 from safetensors.torch import save_file
+from tests.apart import ROOT, Done, python
 from tests.hosts.hosts import MODELS, DictStore, prompts, remembering
 from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor
 
 Answers = dict[str, tuple[Tensor, Path]]
-Done = subprocess.CompletedProcess[str]
 
 
 @pytest.fixture(scope="module")
@@ -32,10 +30,7 @@ def elsewhere(tmp_path_factory: pytest.TempPathFactory) -> tuple[Done, Answers]:
             answers[name] = model(prompts(rows=1)).logits, folder / "logits.pt"
             assert not torch.allclose(answers[name][0], blank)
     # Functions decorated by this suite's shape checker do not compile; there they are not.
-    command = [sys.executable, "-W", "ignore", "-m", "tests.hosts.elsewhere", str(root)]
-    top = Path(__file__).parents[2]
-    done = subprocess.run(command, check=False, capture_output=True, text=True, cwd=top)  # noqa: S603
-    return done, answers
+    return python("-W", "ignore", "-m", "tests.hosts.elsewhere", root, cwd=ROOT), answers
 
 
 def test_a_memory_saved_here_is_used_in_another_process(elsewhere: tuple[Done, Answers]) -> None:
@@ -45,7 +40,8 @@ def test_a_memory_saved_here_is_used_in_another_process(elsewhere: tuple[Done, A
         assert_near(torch.load(path), expected, SINGLE)
 
 
-def test_a_model_with_memories_compiles_to_one_graph(elsewhere: tuple[Done, Answers]) -> None:
+@pytest.mark.parametrize("what", ["layer", "model"])
+def test_a_memory_and_a_model_with_memories_compile_to_one_graph(what: str, elsewhere: tuple[Done, Answers]) -> None:
     done, _ = elsewhere
-    assert done.returncode == 0, done.stderr
-    assert "compiled" in done.stdout
+    assert f"{what} compiled" in done.stdout, done.stderr
+    assert done.returncode == 0

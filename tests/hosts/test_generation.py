@@ -5,17 +5,8 @@ from typing import Any, cast
 
 import pytest
 import torch
-from tests.hosts.hosts import (
-    ALL,
-    PAD,
-    USERS,
-    VOCABULARY,
-    DictStore,
-    assert_same_states,
-    prompts,
-    remembering,
-    same_bits,
-)
+from tests.hosts import hosts
+from tests.hosts.hosts import ALL, USERS, DictStore, assert_same_states, prompts, remembering, same_bits
 from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor
@@ -67,10 +58,7 @@ def test_a_reply_in_two_calls_that_hand_the_cache_on_is_that_of_one() -> None:
 
 @ALL
 def test_left_padding_is_as_if_absent(name: str) -> None:
-    (model, memories), tokens = remembering(name), prompts()
-    mask = torch.ones_like(tokens)
-    mask[1, :3], tokens[1, :3] = 0, PAD
-    positions = (mask.cumsum(1) - 1).clamp_min(0)
+    (model, memories), (tokens, mask, positions) = remembering(name), hosts.pad_left(prompts(), 3)
     with memories.session() as session:
         model(tokens, attention_mask=mask, position_ids=positions)
         padded = {name: state[1] for name, state in session.states.items()}
@@ -88,7 +76,7 @@ def ending(memories: Memories, tokens: Tensor) -> tuple[int, list[int]]:
     """Return a token that ends some greedy replies early and others late, and rows by reply length."""
     with memories.session():
         replies = cast(Any, memories.model).generate(tokens, max_new_tokens=8, **GREEDY)
-    for end in range(3, VOCABULARY):
+    for end in range(3, hosts.VOCABULARY):
         lengths, rows = (replies[:, tokens.shape[1] :] != end).cumprod(1).sum(1).sort()
         if lengths[1] < 7 and lengths[-1] > lengths[1]:
             return end, rows.tolist()
@@ -115,10 +103,7 @@ def test_a_row_that_ended_does_not_read_the_padding_behind_it(name: str) -> None
 
 @pytest.mark.parametrize("name", ["gpt2", "llama", "gemma2"])
 def test_beams_reorder_rows_and_the_memory_keeps_the_text_that_won(name: str) -> None:
-    model, memories = remembering(name)
-    tokens, mask = prompts(), torch.ones(3, 7, dtype=torch.long)
-    mask[1, :2], tokens[1, :2] = 0, PAD
-    store = DictStore()
+    (model, memories), (tokens, mask, _), store = remembering(name), hosts.pad_left(prompts(), 2), DictStore()
     with memories.session(USERS, store):
         model(prompts(seed=9))
     settings = GREEDY | {"max_new_tokens": 6, "num_beams": 4, "attention_mask": mask}
@@ -127,9 +112,8 @@ def test_beams_reorder_rows_and_the_memory_keeps_the_text_that_won(name: str) ->
             texts = model.generate(tokens, num_return_sequences=returned, **settings)
             states, texts = session.states, texts[::returned, :-1]
         full = torch.cat([mask, torch.ones(3, texts.shape[1] - 7, dtype=torch.long)], 1)
-        positions = (full.cumsum(1) - 1).clamp_min(0)
         with memories.session(USERS, copy.deepcopy(store)) as session:
-            model(texts, attention_mask=full, position_ids=positions)
+            model(texts, attention_mask=full, position_ids=hosts.positions(full))
             assert_same_states(states, session.states)
 
 
@@ -147,9 +131,9 @@ def test_beams_are_those_of_a_search_that_reads_everything_again_for_each_token(
     total, changed = first.values, False
     for _ in range(steps - 1):
         joint = (total[:, None] + scores(texts)).reshape(-1).topk(beams)
-        rows, total = joint.indices // VOCABULARY, joint.values
+        rows, total = joint.indices // hosts.VOCABULARY, joint.values
         changed |= rows.tolist() != list(range(beams))
-        texts = torch.cat([texts[rows], joint.indices[:, None] % VOCABULARY], 1)
+        texts = torch.cat([texts[rows], joint.indices[:, None] % hosts.VOCABULARY], 1)
     assert changed
     settings = GREEDY | {"num_beams": beams, "num_return_sequences": beams}
     with memories.session():
@@ -169,9 +153,7 @@ def test_of_several_samples_the_memory_keeps_the_first() -> None:
 
 
 def test_a_static_cache_is_as_good() -> None:
-    model, memories = remembering()
-    mask = torch.ones(3, 7, dtype=torch.long)
-    mask[0, :3] = 0
+    (model, memories), (_, mask, _) = remembering(), hosts.pad_left(prompts(), 3, row=0)
     settings, answers = GREEDY | {"attention_mask": mask, "max_new_tokens": 4}, []
     for kind in (None, "static"):
         with memories.session() as session:

@@ -1,6 +1,7 @@
 """Memories merged, forked, reset and compared: each does what it says, and nothing else moves."""
 
 from dataclasses import replace
+from itertools import product
 from pathlib import Path
 from typing import Any
 
@@ -12,20 +13,8 @@ from tests.cases import SEEDS, build_memory, fill
 from tests.laws import assert_near, assert_same_bits, assert_same_bits_of
 from torch import Tensor
 
-from callosal.memory import (
-    LateralMemory,
-    MemoryConfig,
-    MemoryFileError,
-    MemoryState,
-    diff,
-    fork,
-    load_memory,
-    merge,
-    read_header,
-    reset_banks,
-    save_memory,
-    summarise,
-)
+from callosal import LateralMemory, MemoryConfig, MemoryState, load_memory, merge, save_memory
+from callosal.memory import MemoryFileError, diff, fork, read_header, reset_banks, summarise
 from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.editing import bank_name, bank_number
 
@@ -58,19 +47,12 @@ def test_a_bank_of_each_parent_is_taken_whole_and_answers_as_there(banks: Any) -
             assert_same_bits(of(merged)[:, bank], of(parent)[:, bank])
 
 
-def test_all_of_one_parent_is_that_parent() -> None:
+def test_what_is_of_one_parent_or_meets_itself_or_a_blank_stays_in_any_order() -> None:
+    blank = MEMORY.blank(3)
     for name, parent in (("A", A), ("B", B)):
         assert_same_bits_of(merge(A, B, dict.fromkeys(["left", "right"], name)), parent)
-
-
-def test_merged_with_itself_or_with_a_blank_nothing_changes() -> None:
-    blank = MEMORY.blank(3)
-    for one, other in ((A, A), (A, blank), (blank, A)):
-        assert_same_bits(merge(one, other).trace, A.trace)
-    assert_same_bits(merge(blank, blank).trace, blank.trace)
-
-
-def test_the_order_of_the_parents_does_not_matter() -> None:
+    for one, other, expected in ((A, A, A), (A, blank, A), (blank, A, A), (blank, blank, blank)):
+        assert_same_bits(merge(one, other).trace, expected.trace)
     assert_near(merge(A, B).trace, merge(B, A).trace, 1e-12)
 
 
@@ -225,9 +207,7 @@ def test_a_diff_says_where_and_how_much() -> None:
     trace = A.trace.clone()
     trace[1, 0, 2] *= 2.0
     changes = diff(A, replace(A, trace=trace))
-    assert [(change.row, change.bank) for change in changes] == [
-        (row, bank) for row in range(3) for bank in ("left", "right")
-    ]
+    assert [(change.row, change.bank) for change in changes] == list(product(range(3), ("left", "right")))
     changed = changes[2]
     assert (changed.num_changed, changed.largest_slot) == (1, 2)
     assert changed.distance == pytest.approx(A.trace[1, 0, 2].norm().item())

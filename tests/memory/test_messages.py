@@ -105,10 +105,8 @@ OPEN = MEMORY(torch.zeros(2, 1, 4).double(), BLANK, commit=False)[1]
         ((2, 2, 3, 4), {"mask": torch.ones(2, 3) > 0}, r"mask of shape \(2, 3\) .* \(2, 2, 3\)"),
         ((2, 2, 3, 4), {"commit": False}, r"several segments .* \[batch, time, width\]"),
         ((2, 2, 3, 4), {"state": OPEN}, r"open segment; .*memory\.commit\(state\)"),
-        *[
-            ((2, 3, 4), {"mask": torch.ones(2, 3, dtype=dtype)}, rf"dtype {dtype}; .*mask\.bool\(\)")
-            for dtype in (torch.int64, torch.float32)
-        ],
+        ((2, 3, 4), {"mask": torch.ones(2, 3).long()}, r"dtype torch.int64; .*mask\.bool\(\)"),
+        ((2, 3, 4), {"mask": torch.ones(2, 3)}, r"dtype torch.float32; .*mask\.bool\(\)"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_named(sizes: tuple[int, ...], how: dict[str, Any], message: str) -> None:

@@ -80,9 +80,7 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     return new
 
 
-def reference_contexts(
-    case: Case, hidden: torch.Tensor, masks: torch.Tensor
-) -> list[tuple[torch.Tensor, torch.Tensor]]:
+def reference_contexts(case: Case, hidden: Tensor, masks: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return what each segment starts from, row by row, segment by segment."""
     carry, context = case.memory.config.carry, case.state.context
     past = []

@@ -4,9 +4,9 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
-from tests.laws import assert_near, assert_same_bits
+from tests.laws import assert_near, assert_same_bits, assert_twin
 
-from callosal.ops import address, reference
+from callosal.ops import address
 
 SIZES = st.integers(1, 5)
 
@@ -14,9 +14,8 @@ SIZES = st.integers(1, 5)
 @given(seed=SEEDS, width=SIZES)
 def test_norms_equal_their_twins(seed: int, width: int) -> None:
     vectors = normal(seed, 3, width)
-    for name in ("unit_norm", "rms_norm"):
-        slow = torch.stack([getattr(reference, name)(vector) for vector in vectors])
-        assert_near(getattr(address, name)(vectors), slow)
+    for norm in (address.unit_norm, address.rms_norm):
+        assert_twin(norm, vectors)
 
 
 def test_a_zero_vector_stays_zero_with_a_finite_gradient() -> None:
@@ -32,9 +31,7 @@ def test_a_zero_vector_stays_zero_with_a_finite_gradient() -> None:
 def test_lagged_queries_equal_their_twin(seed: int, num_tokens: int, num_lags: int, num_heads: int) -> None:
     hidden, tail = normal(seed, 2, num_tokens, 4), normal(seed + 1, 2, num_lags - 1, 4)
     filters, query_map = normal(seed, num_heads, num_lags, 4), normal(seed, 3, 4)
-    fast = address.lagged_queries(hidden, tail, filters, query_map)
-    slow = [reference.lagged_queries(hidden[r], tail[r], filters, query_map) for r in range(2)]
-    assert_near(fast, torch.stack(slow))
+    assert_twin(address.lagged_queries, hidden, tail, rest=(filters, query_map))
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_lags=SIZES)
@@ -52,10 +49,7 @@ def test_a_delta_filter_at_lag_h_shows_the_token_h_steps_back(seed: int, num_tok
 def test_logits_and_drive_equal_their_twins(seed: int, num_banks: int, num_slots: int) -> None:
     queries, addresses = normal(seed, 3, 2, 4), normal(seed, num_banks, num_slots, 4)
     temperature = torch.tensor(14.0, dtype=torch.float64)
-    fast = address.slot_logits(queries, addresses, temperature)
-    slow = [reference.slot_logits(row, addresses, temperature) for row in queries]
-    assert_near(fast, torch.stack(slow))
-    assert_near(address.slot_drive(fast), torch.stack([reference.slot_drive(logits) for logits in slow]))
+    assert_twin(address.slot_drive, assert_twin(address.slot_logits, queries, rest=(addresses, temperature)))
 
 
 @given(seed=SEEDS, scale=st.floats(0.5, 50.0))

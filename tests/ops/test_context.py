@@ -4,7 +4,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
-from tests.laws import assert_near
+from tests.laws import assert_near, assert_twin
 
 from callosal.ops import context, reference
 
@@ -13,9 +13,7 @@ from callosal.ops import context, reference
 def test_causal_mean_equals_its_twin(seed: int, num_tokens: int, past: int) -> None:
     hidden, past_sum = normal(seed, 2, num_tokens, 3), normal(seed, 2, 3)
     count = torch.full((2,), float(past), dtype=torch.float64)
-    fast = context.causal_mean(hidden, past_sum, count)
-    slow = [reference.causal_mean(hidden[row], past_sum[row], count[row]) for row in range(2)]
-    assert_near(fast, torch.stack(slow))
+    assert_twin(context.causal_mean, hidden, past_sum, count)
 
 
 @given(seed=SEEDS, num_tokens=st.integers(2, 6), data=st.data())
@@ -47,8 +45,7 @@ def test_running_mean_equals_its_twin_and_its_bias_is_known(samples: list[float]
 @given(seed=SEEDS, width=st.integers(1, 5), contrast=st.floats(0.0, 20.0))
 def test_the_contrast_metric_equals_its_twin(seed: int, width: int, contrast: float) -> None:
     scatter = (root := normal(seed, width, width + 2)) @ root.T
-    expected = reference.contrast_metric(scatter, contrast)
-    assert_near(context.contrast_metric(scatter, contrast), expected)
+    assert_near(context.contrast_metric(scatter, contrast), reference.contrast_metric(scatter, contrast))
 
 
 def test_contrast_weighs_down_where_tokens_of_a_segment_differ() -> None:

@@ -5,7 +5,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
-from tests.laws import assert_near
+from tests.laws import assert_near, assert_twin
 from torch import Tensor
 
 from callosal.ops import crosstalk, reference
@@ -35,9 +35,7 @@ def test_coupling_has_one_common_and_b_minus_1_differential_modes(num_banks: int
 @given(seed=SEEDS, num_banks=BANKS, gain=st.floats(0.1, 10.0))
 def test_shares_equal_their_twin_and_sum_to_one(seed: int, num_banks: int, gain: float) -> None:
     drive, coupling = normal(seed, 3, num_banks), normal(seed, num_banks, num_banks)
-    fast = crosstalk.bank_shares(drive, coupling, gain)
-    slow = [reference.bank_shares(row, coupling, gain) for row in drive]
-    assert_near(fast, torch.stack(slow))
+    fast = assert_twin(crosstalk.bank_shares, drive, rest=(coupling, gain))
     assert_near(fast.sum(-1), torch.ones(3))
     assert ((fast >= 0) & (fast <= 1)).all()
 

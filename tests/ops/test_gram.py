@@ -8,7 +8,7 @@ import torch
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
-from tests.laws import assert_near, assert_same_bits
+from tests.laws import assert_near, assert_same_bits, assert_twin
 from torch import Tensor
 
 from callosal.ops import gram, reference
@@ -27,10 +27,8 @@ def test_read_and_transform_equal_their_twins(
 ) -> None:
     weights = attention(seed, 2, num_tokens, 2, num_banks, num_slots)
     values, maps = normal(seed, 2, num_banks, num_slots, width), normal(seed, num_banks, width, 3)
-    slow = [reference.read(weights[row], values[row]) for row in range(2)]
-    assert_near(gram.read(weights, values), torch.stack(slow))
-    slow = [reference.transform(values[row], maps) for row in range(2)]
-    assert_near(gram.transform(values, maps), torch.stack(slow))
+    assert_twin(gram.read, weights, values)
+    assert_twin(gram.transform, values, rest=(maps,))
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
@@ -70,8 +68,7 @@ def test_co_activation_of_pieces_adds_up(seed: int, num_tokens: int, data: st.Da
 def test_writes_equal_their_twins(seed: int, num_slots: int, width: int) -> None:
     trace, update = normal(seed, 2, num_slots, width), normal(seed + 1, 2, num_slots, width)
     usage, inertia = normal(seed, 2, num_slots).abs(), torch.tensor(3.0, dtype=DOUBLE)
-    slow = [reference.bounded_write(trace[r], update[r], usage[r], inertia) for r in range(2)]
-    assert_near(gram.bounded_write(trace, update, usage, inertia), torch.stack(slow))
+    assert_twin(gram.bounded_write, trace, update, usage, rest=(inertia,))
     assert_same_bits(gram.additive_write(trace, update), reference.additive_write(trace, update))
 
 

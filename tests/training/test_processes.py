@@ -1,17 +1,14 @@
 """Two processes give the losses, the weights and the moved buffers of one; the example runs on two."""
 
-import os
-import subprocess
-import sys
 from pathlib import Path
 from typing import Any, NamedTuple
 
 import pytest
 import torch
+from tests.apart import ROOT, python
 from tests.laws import assert_near
 from tests.training.two_processes import main
 
-ROOT = Path(__file__).parents[2]
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2"]
 
 
@@ -27,13 +24,9 @@ class Outcome(NamedTuple):
 def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     """Start two processes on gloo, once for all tests, and do the same in this one."""
     folder = tmp_path_factory.mktemp("answers")
-    environment = os.environ | {"ACCELERATE_USE_CPU": "1", "OMP_NUM_THREADS": "1"}
-    environment["PYTHONPATH"] = f"{ROOT}/src:{ROOT}"
-    program = ["tests.training.two_processes", str(folder / "two"), str(folder / "example")]
-    command = [sys.executable, *TORCHRUN, "-m", *program]
-    done = subprocess.run(  # noqa: S603  (our own program)
-        command, cwd=ROOT, env=environment, check=False, capture_output=True, text=True
-    )
+    settings = {"ACCELERATE_USE_CPU": "1", "PYTHONPATH": f"{ROOT}/src:{ROOT}"}
+    program = ("-m", "tests.training.two_processes", folder / "two", folder / "example")
+    done = python(*TORCHRUN, *program, cwd=ROOT, add=settings)
     assert done.returncode == 0, done.stderr
     main(folder / "one")
     one, two = (torch.load(folder / name) for name in ("one", "two"))

@@ -1,7 +1,6 @@
 """The loop on one process: what it trains, truncation, checkpoints, trackers, and errors."""
 
 import math
-from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
 from typing import Any
@@ -25,9 +24,10 @@ CONFIG = StatefulConfig(num_steps=5, log_every=1, checkpoint_every=2, warmup_ste
 Weights = dict[str, torch.Tensor]
 
 
-def trained(config: StatefulConfig = CONFIG, **arguments: Any) -> tuple[Curve, Weights]:
+def trained(config: StatefulConfig = CONFIG, name: str = "llama", **arguments: Any) -> tuple[Curve, Weights]:
     """Train on three batches, again and again, and return the curve and the memories' weights."""
-    memories, data = frozen(), conversations(12)
+    memories, data = frozen(name), conversations(12)
+    torch.manual_seed(3)  # gpt2 has dropout
     batches = loader(data, sampler=SeedableRandomSampler(data, data_seed=0))
     curve = train_stateful(memories, batches, config, **arguments)
     return curve, memories.state_dict()
@@ -74,21 +74,17 @@ class StoppedError(Exception):
 def test_stopped_at_any_step_and_started_again(stops: list[int], tmp_path: Path) -> None:
     """Beyond the end of an epoch too, with dropout, which draws from what the checkpoint keeps."""
 
-    def attempt(stop: int | None, folder: Path | None) -> tuple[Curve, Weights]:
+    def attempt(stop: int | None, **arguments: Any) -> tuple[Curve, Weights]:
         def on_progress(step: int, _: dict[str, Any]) -> None:
             if step == stop:
                 raise StoppedError
 
-        memories, data = frozen("gpt2"), conversations(12)
-        torch.manual_seed(3)
-        batches = loader(data, sampler=SeedableRandomSampler(data, data_seed=0))
-        curve = train_stateful(memories, batches, CONFIG, folder=folder, on_progress=on_progress)
-        return curve, memories.state_dict()
+        return trained(name="gpt2", on_progress=on_progress, **arguments)
 
     for stop in stops:
         with pytest.raises(StoppedError):
-            attempt(stop, tmp_path)
-    assert_same(attempt(None, tmp_path), attempt(None, None))
+            attempt(stop, folder=tmp_path)
+    assert_same(attempt(None, folder=tmp_path), attempt(None))
 
 
 @pytest.mark.parametrize("name", ["os.replace", "json.dumps", "torch.save"])
@@ -145,16 +141,10 @@ def test_a_tracker_is_told_the_curve(tmp_path: Path) -> None:
             assert math.isclose(value, point[name], rel_tol=1e-6)  # events hold single precision
 
 
-@pytest.fixture
-def _another_accelerator() -> Iterator[None]:
-    """Accelerate's precision is a process's: forget it before and after."""
+def test_mixed_precision_leaves_the_memories_in_full(request: pytest.FixtureRequest) -> None:
+    # Accelerate's precision is a process's: it is forgotten before and after.
     AcceleratorState._reset_state()
-    yield
-    AcceleratorState._reset_state()
-
-
-@pytest.mark.usefixtures("_another_accelerator")
-def test_mixed_precision_leaves_the_memories_in_full() -> None:
+    request.addfinalizer(AcceleratorState._reset_state)
     memories = frozen()
     memories.model.float()
     accelerator = Accelerator(mixed_precision="bf16", cpu=True)

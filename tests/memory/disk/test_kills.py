@@ -1,12 +1,10 @@
 """Kill -9 at any moment, and writes that fail: the old file or the new one, whole, and no user lost."""
 
 import json
-import os
-import subprocess
-import sys
 from pathlib import Path
 
 import pytest
+from tests.apart import ROOT, python
 from tests.cases import build_memory, fill
 
 from callosal import save_memory
@@ -14,7 +12,7 @@ from callosal.memory.disk import format  # noqa: A004
 from callosal.memory.disk.format import write_atomically
 
 KILLER = Path(__file__).parent / "kill_rounds.py"
-BENCHMARK = Path(__file__).parents[3] / "benchmarks" / "store.py"
+BENCHMARK = ROOT / "benchmarks" / "store.py"
 CASE = fill(build_memory(), (3, 5))
 
 
@@ -34,8 +32,8 @@ def test_a_write_that_fails_leaves_no_trace(tmp_path: Path, monkeypatch: pytest.
 
 
 def test_200_kills_leave_the_old_file_or_the_new_one(tmp_path: Path) -> None:
-    command = [sys.executable, "-W", "error", str(KILLER), str(tmp_path), "200"]
-    ended = subprocess.run(command, check=True, capture_output=True, text=True)  # noqa: S603
+    ended = python("-W", "error", KILLER, tmp_path, "200")
+    assert ended.returncode == 0, ended.stderr
     damaged, first, second, unfinished, in_place = map(int, ended.stdout.split())
     assert (damaged, first + second) == (0, 200)
     # Kills did come in the middle of a write, and a file written in place does not survive them.
@@ -53,11 +51,7 @@ def test_a_link_to_nowhere_is_no_escape(tmp_path: Path) -> None:
 
 def test_100_kills_lose_nothing_and_mix_nothing_up() -> None:
     """Two writers at a time in processes of their own, killed together, fifty times."""
-    command = [sys.executable, "-W", "error", str(BENCHMARK), "--users", "40", "--kills", "50"]
-    environment = {**os.environ, "TERM": "dumb"}
-    ended = subprocess.run(  # noqa: S603
-        command, check=False, capture_output=True, text=True, env=environment
-    )
+    ended = python("-W", "error", BENCHMARK, "--users", "40", "--kills", "50", add={"TERM": "dumb"})
     assert ended.returncode == 0, ended.stderr
     result = json.loads(ended.stdout.splitlines()[-1])
     assert (result["kills"], result["num_faults"], result["every_user_listed"]) == (100, 0, True)

@@ -249,6 +249,8 @@ def test_every_parameter_counts(name: str, path: Path) -> None:
     refuses(path, "other weights", other)
 
 
+NONSENSE = {"format_version": ["1", None], "created": ["yesterday", "2026-01-01T00:00:00"], "notes": [3], "user": [5]}
+NONSENSE |= {"shapes": [{"trace": 4}], "max_slot_norm": ["large"], "parents": ["abc"]}
 NAN = CASE.state.context.signal_sum * torch.nan if CASE.state.context else torch.empty(0)
 
 
@@ -264,20 +266,7 @@ NAN = CASE.state.context.signal_sum * torch.nan if CASE.state.context else torch
             ({"format_version": n, "package_version": "9.1"}, {}, f"format {n}, written by.* 9.1.*{m}")
             for n, m in [(2, "format 1 only: upgrade"), (0, "no release"), (-1, "no release")]
         ],
-        *[
-            ({field: value}, {}, "altered")
-            for field, value in [
-                ("format_version", "1"),
-                ("format_version", None),
-                ("created", "yesterday"),
-                ("created", "2026-01-01T00:00:00"),
-                ("notes", 3),
-                ("shapes", {"trace": 4}),
-                ("max_slot_norm", "large"),
-                ("parents", "abc"),
-                ("user", 5),
-            ]
-        ],
+        *[({field: value}, {}, "altered") for field, values in NONSENSE.items() for value in values],
     ],
     ids=str,
 )
