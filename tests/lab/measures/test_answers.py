@@ -88,7 +88,7 @@ def test_every_condition_gives_other_answers(memories: Memories) -> None:
     def listen(states: Any, **how: Any) -> Tensor:
         return answers._listen(memories, states, later, **how)[1][0]
 
-    with torch.no_grad():
+    with torch.no_grad(), answers._evaluating(memories):
         states, _ = answers._listen(memories, {}, told)
         others = {name: state[torch.arange(-1, 3)] for name, state in states.items()}
         alone, own, reset = answers._logits(memories, later[0]), listen(states), listen({})
