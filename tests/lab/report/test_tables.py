@@ -66,11 +66,7 @@ def test_rows_and_columns_of_a_table() -> None:
     assert (table.headers, table.num_labels) == (["arm", "runs", "P_ct"], 1)
     assert table.rows == [["inhibitory", "2", "0.0010, 0.0010"], ["no-memory", "2", "-, -"]]
     assert [row[0] for row in t.by_arm(made)] == [[arm] for arm in made.arms]
-    assert [names for names, _ in t.every_run(made)][:3] == [
-        ["no-memory", "0"],
-        ["no-memory", "1"],
-        ["inhibitory", "0"],
-    ]
+    assert [" ".join(names) for names, _ in t.every_run(made)][:3] == ["no-memory 0", "no-memory 1", "inhibitory 0"]
     columns = {arm: made.where(arm=arm) for arm in ("inhibitory", "no-memory")}
     turned = t.transposed(made, "T", [""], [([name], c) for name, c in cells.items()], columns)
     assert turned.rows == [["runs", "2", "2"], ["P_ct", "0.0010, 0.0010", "-, -"]]

@@ -121,21 +121,15 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, whole: Run, 
     assert {verdict.verdict for verdict in read_report(tmp_path).verdicts} >= {"undecided"}
 
 
-class StoppedError(Exception):
-    """Somebody stopped it."""
-
-
 def test_a_run_that_was_stopped_goes_on_to_the_digit(whole: Run, tmp_path: Path) -> None:
-    def stop_at(where: str) -> Any:
-        def report(name: str, share: float, text: str) -> None:  # noqa: ARG001
-            if text.startswith(where):
-                raise StoppedError
-
-        return report
-
     for where in ("host", "loss", "asking"):
-        with pytest.raises(StoppedError):
-            persona_run.run(tiny_run(), tmp_path, stop_at(where))
+
+        def stop(name: str, share: float, text: str, where: str = where) -> None:  # noqa: ARG001
+            if text.startswith(where):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            persona_run.run(tiny_run(), tmp_path, stop)
     assert numbers(persona_run.run(tiny_run(), tmp_path)) == numbers(whole.record)
 
 
@@ -166,18 +160,18 @@ def test_a_host_starts_from_its_seed_alone(kind: Host) -> None:
     one, same, other = (build_host(config, TOKENIZER, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
+        HostConfig(kind=kind, width=30)
 
 
-def test_the_tokenizer_is_the_same_every_time_and_keeps_answers_whole() -> None:
+def test_the_tokenizer_is_the_same_every_time_and_keeps_answers_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert persona_tokenizer().get_vocab() == TOKENIZER.get_vocab()
     values = {value for attribute in ATTRIBUTES.values() for value in attribute.values}
     assert all(len(encode(value)) == 1 for value in values | set(SPELLED))
     assert len({encode(value)[0] for value in values}) == len(values)
     # Spelled letter by letter, or there would be nothing to spell.
     assert len(encode("r e v i r")) == 5
-
-
-def test_an_answer_in_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An answer in pieces is refused.
     monkeypatch.setattr(hosts, "TOKENIZER_TEXTS", 1)
     with pytest.raises(ValueError, match="the tokenizer cuts answers in pieces: "):
         persona_tokenizer()
@@ -191,8 +185,3 @@ def test_every_reading_gives_a_loss_and_is_drawn_from_the_step_alone(step: int) 
     assert loss.item() == again.item()
     point = make_point()
     assert point["text_loss"] + point["answer_loss"] == pytest.approx(loss.item())
-
-
-def test_a_host_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
-        HostConfig(kind="Llama", width=30)
