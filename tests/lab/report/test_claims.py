@@ -108,10 +108,8 @@ def test_the_ratio_is_paired_by_seed_and_its_interval_is_on_logarithms() -> None
     ("name", "changes", "met"),
     [
         # The baseline is held to chance, and arithmetic to be equal, in both directions.
-        *(
-            ("baseline-at-chance", {"no-memory": {LOSS: x * CHANCE}}, abs(x - 1) < 0.01)
-            for x in (1.0, 1.009, 0.98, 1.02)
-        ),
+        *(("baseline-at-chance", {"no-memory": {LOSS: x * CHANCE}}, True) for x in (1.0, 1.009)),
+        *(("baseline-at-chance", {"no-memory": {LOSS: x * CHANCE}}, False) for x in (0.98, 1.02)),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.041}}, True),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.03}}, False),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.07}}, False),

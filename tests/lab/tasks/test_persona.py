@@ -132,7 +132,7 @@ def test_tokens_are_scored_where_the_piece_is() -> None:
         ("num_examples", 0, ""),
     ],
 )
-def test_what_cannot_be_drawn_is_refused(field: str, value: int, allowed: str) -> None:
+def test_what_cannot_be_drawn_is_refused(field: str, value: Any, allowed: str) -> None:
     with pytest.raises(ValueError, match=f"{field} is {value}; {allowed}"):
         PersonaConfig(**{field: value})
     with pytest.raises(ValueError, match="states no fact; choose chatter or rule"):
