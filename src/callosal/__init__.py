@@ -1,7 +1,7 @@
 """callosal: lateralized, persistent memory for transformers. This is the only door you need.
 
-The names are loaded when they are first used: ``import callosal`` costs nothing, and what needs no torch
-never waits for it.
+The names are loaded when they are first used: ``import callosal`` costs nothing, and what needs no torch never waits
+for it.
 """
 
 import warnings
@@ -29,25 +29,15 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not read the table 
 
 __version__ = "0.1.0"
 
-_HOMES = {
-    "Conversations": "callosal.training.conversations",
-    "LateralMemory": "callosal.memory",
-    "Memories": "callosal.hosts.attach",
-    "MemoryConfig": "callosal.memory",
-    "MemoryState": "callosal.memory",
-    "MemoryStore": "callosal.memory",
-    "Session": "callosal.hosts.session",
-    "StatefulConfig": "callosal.training.stateful",
-    "attach": "callosal.hosts.attach",
-    "attach_pretrained": "callosal.hosts.attach",
-    "check_memory": "callosal.contract",
-    "collate_conversations": "callosal.training.conversations",
-    "load_memory": "callosal.memory",
-    "merge": "callosal.memory",
-    "save_memory": "callosal.memory",
-    "train_stateful": "callosal.training.stateful",
-    "unload": "callosal.hosts.attach",
+_NAMES = {
+    "callosal.contract": "check_memory",
+    "callosal.hosts.attach": "Memories attach attach_pretrained unload",
+    "callosal.hosts.session": "Session",
+    "callosal.memory": "LateralMemory MemoryConfig MemoryState MemoryStore load_memory merge save_memory",
+    "callosal.training.conversations": "Conversations collate_conversations",
+    "callosal.training.stateful": "StatefulConfig train_stateful",
 }
+_HOMES = {name: home for home, names in _NAMES.items() for name in names.split()}
 # Names of version 0.1.0 that went elsewhere. They work until the next version, with a warning.
 _MOVED = {
     "EpisodeConfig": "callosal.lab.tasks.EpisodeConfig",

@@ -102,10 +102,7 @@ def _printable(text: str) -> str:
 
 
 def parse_seeds(text: str) -> list[int]:
-    """Read ``0-4`` or ``101,102,103``, or both.
-
-    Raises:
-        BadParameter: it is neither, or names a seed twice, or a range goes down.
+    """Read ``0-4`` or ``101,102,103``, or both; BadParameter where a seed is named twice or a range goes down.
 
     >>> parse_seeds("0-2,7")
     [0, 1, 2, 7]
@@ -314,13 +311,18 @@ def report(folder: Path, into: Pages = None) -> int:
 @memory.command()
 def inspect(file: Path, picture: Picture = None) -> int:
     """Show banks, slots in use, norms, age and notes."""
-    from callosal.memory.disk.listing import list_memory
     from callosal.memory.disk.storage import read_memory
 
     stored = read_memory(file)
     if picture is not None:
         _draw(stored, picture)
-    _say(*list_memory(stored, file))
+    return _list(stored, file)
+
+
+def _list(stored: "StoredMemory", path: Path) -> int:
+    from callosal.memory.disk.listing import list_memory
+
+    _say(*list_memory(stored, path))
     return 0
 
 
@@ -355,13 +357,11 @@ def merge(a: Path, b: Path, out: NewFile, bank: Sources = None) -> int:
     A bank comes from a parent, as by --bank left=A right=B 2=A+B; those left out come from both.
     """
     from callosal.memory.disk.files import merge_files
-    from callosal.memory.disk.listing import list_memory
 
     banks = dict(bank or [])
     if len(banks) < len(bank or []):
         raise ValueError("--bank names a bank twice; name each bank once")
-    _say(*list_memory(merge_files(a, b, out, banks), out))
-    return 0
+    return _list(merge_files(a, b, out, banks), out)
 
 
 @memory.command()
@@ -381,7 +381,5 @@ def reset(file: Path, bank: Banks = None, out: NewOrSame = None) -> int:
     By default all of them are, and the carried context.
     """
     from callosal.memory.disk.files import reset_file
-    from callosal.memory.disk.listing import list_memory
 
-    _say(*list_memory(reset_file(file, bank or None, out), out or file))
-    return 0
+    return _list(reset_file(file, bank or None, out), out or file)

@@ -30,8 +30,7 @@ class Law:
     Attributes:
         name: a few words.
         sentence: what holds where the law is kept.
-        check: takes memory, hidden states, state and mask; raises AssertionError where it is broken,
-            and may return a figure.
+        check: takes memory, hidden states, state and mask; AssertionError where it is broken, else a figure or None.
         needs: what a memory may not offer: "segments" (4-D input), "mask", "pieces" (``commit=``).
         required: False for a property that a memory may well lack.
     """
@@ -43,71 +42,40 @@ class Law:
     required: bool = True
 
 
+def _law(name: str, check: Any, *needs: Need, sentence: str | None = None, required: bool = True) -> Law:
+    """Return a law whose sentence, where none is given, is the docstring of its check."""
+    return Law(name, sentence or check.__doc__, check, needs, required)
+
+
 LAWS = (
-    Law(
-        "shape and dtype",
-        "The output has the shape and dtype of the input, the state as many rows.",
-        checks.keeps_shape_and_dtype,
-    ),
-    Law("finite", "Finite input gives a finite output and state.", checks.is_finite),
-    Law(
-        "calls agree",
-        "A call changes nothing that it is given and nothing on the module; a second gives the same.",
-        checks.inputs_stay_and_calls_agree,
-    ),
-    Law("no look-ahead", "What comes after a token does not change its output.", checks.no_look_ahead),
-    Law(
+    _law("shape and dtype", checks.keeps_shape_and_dtype),
+    _law("finite", checks.is_finite),
+    _law("calls agree", checks.inputs_stay_and_calls_agree),
+    _law("no look-ahead", checks.no_look_ahead),
+    _law(
         "no look-ahead over segments",
-        "What a later segment holds changes nothing in an earlier one.",
         checks.no_look_ahead,
-        ("segments",),
+        "segments",
+        sentence="What a later segment holds changes nothing in an earlier one.",
     ),
-    Law(
-        "segments at once",
-        "Many segments in one call give what calls one by one give, gradients too.",
-        checks.segments_at_once_equal_calls,
-        ("segments",),
-    ),
-    Law(
-        "rows do not leak",
-        "Another row's input or state changes no bit of a row, in training either.",
-        checks.rows_do_not_leak,
-    ),
-    Law("rows select", "Rows selected before a call are the rows selected after it.", checks.rows_select),
-    Law("blank rows", "A row of a blank state behaves as a blank state of one row.", checks.blank_rows_are_alike),
-    Law(
-        "masked is absent",
-        "A masked token, NaN or not, is as if it were not there; its output is zero.",
-        checks.masked_is_absent,
-        ("mask",),
-    ),
-    Law(
+    _law("segments at once", checks.segments_at_once_equal_calls, "segments"),
+    _law("rows do not leak", checks.rows_do_not_leak),
+    _law("rows select", checks.rows_select),
+    _law("blank rows", checks.blank_rows_are_alike),
+    _law("masked is absent", checks.masked_is_absent, "mask"),
+    _law(
         "masked is absent over segments",
-        "The same where many segments come in one call.",
         checks.masked_is_absent,
-        ("mask", "segments"),
+        "mask",
+        "segments",
+        sentence="The same where many segments come in one call.",
     ),
-    Law(
-        "pieces equal whole",
-        "A segment cut in two (commit=False, then True) is the segment in one call.",
-        checks.pieces_equal_whole,
-        ("pieces",),
-    ),
-    Law("detach cuts", "What comes after state.detach() sends no gradient to what came before.", checks.detach_cuts),
-    Law("save and load", "What training moves is in the state_dict.", checks.save_and_load_agree),
-    Law("remembers", "What one segment held changes what a later one reads.", checks.remembers, required=False),
-    Law(
-        "gradient through the state",
-        "A later segment's output sends gradient to an earlier segment.",
-        checks.gradient_through_state,
-        required=False,
-    ),
-    Law(
-        "bounded",
-        "After 300 random segments all is finite and the state is no larger than after one.",
-        checks.stays_bounded,
-        required=False,
-    ),
+    _law("pieces equal whole", checks.pieces_equal_whole, "pieces"),
+    _law("detach cuts", checks.detach_cuts),
+    _law("save and load", checks.save_and_load_agree),
+    _law("remembers", checks.remembers, required=False),
+    _law("gradient through the state", checks.gradient_through_state, required=False),
+    _law("bounded", checks.stays_bounded, required=False),
 )
 
 
@@ -147,15 +115,10 @@ class ContractReport:
     def __str__(self) -> str:
         widths = [max(len(getattr(r, key)) for r in self.results) for key in ("name", "status")]
         lines = [self.memory]
-        for required in (True, False):
-            lines += ["laws" if required else "properties"] * any(
-                result.required == required for result in self.results
-            )
-            lines += [
-                f"  {r.name:{widths[0]}}  {r.status:{widths[1]}}  {r.detail}".rstrip()
-                for r in self.results
-                if r.required == required
-            ]
+        for heading, required in (("laws", True), ("properties", False)):
+            own = [result for result in self.results if result.required == required]
+            lines += [heading] * bool(own)
+            lines += [f"  {r.name:{widths[0]}}  {r.status:{widths[1]}}  {r.detail}".rstrip() for r in own]
         return "\n".join(lines)
 
     def to_markdown(self) -> str:
@@ -229,9 +192,9 @@ def check_memory(
                 _, state = run(earlier.to(device), run.blank(batch_size))
             except Exception as error:
                 error.add_note(
-                    f"check_memory called memory(hidden, memory.blank({batch_size})) with hidden "
-                    f"{dtype} [{batch_size}, {num_tokens}, {width}]; the state should take its "
-                    "dtype from the parameters, or check the memory with dtype=torch.float32"
+                    f"check_memory called memory(hidden, memory.blank({batch_size})) with hidden {dtype} "
+                    f"[{batch_size}, {num_tokens}, {width}]; the state should take its dtype from the parameters, or "
+                    "check the memory with dtype=torch.float32"
                 )
                 raise
         inputs = hidden, state, mask.to(device)

@@ -1,7 +1,7 @@
 """The laws of a memory: functions that raise AssertionError, with a figure, where one is broken.
 
-All take the memory, what it sees, the state before and a mask or None. The tests of this library
-call them on cases that hypothesis draws; :mod:`callosal.contract.check` calls them on a user's memory.
+All take the memory, what it sees, the state before and a mask or None. The tests of this library call them on cases
+that hypothesis draws; :mod:`callosal.contract.check` calls them on a user's memory. A report quotes their docstrings.
 """
 
 import copy
@@ -25,7 +25,7 @@ Mask = Tensor | None
 
 
 def keeps_shape_and_dtype(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
-    """The output has the input's shape and dtype, the state as many rows."""
+    """The output has the shape and dtype of the input, the state as many rows."""
     for start in (memory.blank(len(hidden)), state):
         y, after = _call(memory, hidden, start, mask)
         assert y.shape == hidden.shape, f"{tuple(hidden.shape)} became {tuple(y.shape)}"
@@ -36,7 +36,7 @@ def keeps_shape_and_dtype(memory: Any, hidden: Tensor, state: Any, mask: Mask = 
 
 
 def is_finite(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
-    """Finite inputs give a finite output and a finite state."""
+    """Finite input gives a finite output and state."""
     for start in (memory.blank(len(hidden)), state):
         y, after = _call(memory, hidden, start, mask)
         for name, tensor in {"output": y, **tensors_of(after)}.items():
@@ -45,7 +45,7 @@ def is_finite(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> Non
 
 
 def inputs_stay_and_calls_agree(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
-    """A call changes no input, state, mask or module, and a second one gives the same bits."""
+    """A call changes nothing that it is given and nothing on the module; a second gives the same."""
     values = {"hidden": hidden, "mask": mask, "state": state, "module": memory.state_dict()}
     values["buffers"] = dict(memory.named_buffers())  # some are not in the state_dict
     kept, attributes = map_tensors(values, Tensor.clone), _attributes(memory)
@@ -58,7 +58,7 @@ def inputs_stay_and_calls_agree(memory: Any, hidden: Tensor, state: Any, mask: M
 
 
 def no_look_ahead(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, place: int | None = None) -> None:
-    """What comes after a token (or segment) changes nothing before it; at one place or at each."""
+    """What comes after a token does not change its output."""  # at one place or at each
     before, _ = _call(memory, hidden, state, mask)
     for cut in range(1, hidden.shape[1]) if place is None else [place]:
         changed = torch.cat([hidden[:, :cut], _changed(hidden[:, cut:])], dim=1)
@@ -67,7 +67,7 @@ def no_look_ahead(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, pl
 
 
 def segments_at_once_equal_calls(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
-    """Many segments in one call give what the calls one after another give, gradients too."""
+    """Many segments in one call give what calls one by one give, gradients too."""
     tolerance = TOLERANCES[hidden.dtype]
     start, leaves = _leaves(state)
     y, after = _call(memory, hidden, start, mask)
@@ -76,8 +76,7 @@ def segments_at_once_equal_calls(memory: Any, hidden: Tensor, state: Any, mask: 
         one, last = _call(memory, segment, last, None if mask is None else mask[:, index])
         ys.append(one)
     in_turn = torch.stack(ys, dim=1)
-    assert_near(y, in_turn, tolerance, "output")
-    assert_same_state(after, last, tolerance)
+    _agree((y, after), (in_turn, last), tolerance)
     gradients = [_gradients(_total(*pair), leaves) for pair in ((y, after), (in_turn, last))]
     for leaf, *both in zip(leaves, *gradients, strict=True):
         one, other = (torch.zeros_like(leaf) if grad is None else grad for grad in both)
@@ -85,18 +84,16 @@ def segments_at_once_equal_calls(memory: Any, hidden: Tensor, state: Any, mask: 
 
 
 def pieces_equal_whole(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, cut: int | None = None) -> None:
-    """A segment cut in two and committed at its end is the segment in one call."""
+    """A segment cut in two (commit=False, then True) is the segment in one call."""
     tolerance, cut = TOLERANCES[hidden.dtype], hidden.shape[1] // 2 if cut is None else cut
     masks = (None, None) if mask is None else (mask[:, :cut], mask[:, cut:])
-    whole, expected = _call(memory, hidden, state, mask)
     first, opened = _call(memory, hidden[:, :cut], state, masks[0], commit=False)
     second, after = _call(memory, hidden[:, cut:], opened, masks[1])
-    assert_near(torch.cat([first, second], dim=1), whole, tolerance, "output")
-    assert_same_state(after, expected, tolerance)
+    _agree((torch.cat([first, second], dim=1), after), _call(memory, hidden, state, mask), tolerance)
 
 
 def rows_do_not_leak(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, row: int | None = None) -> None:
-    """Changing one row changes no bit of another row's output or state, in training either."""
+    """Another row's input or state changes no bit of a row, in training either."""
     rows = list(range(len(hidden)))
 
     def run(training: bool, hidden: Tensor, state: Any) -> Any:
@@ -124,10 +121,8 @@ def rows_select(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, rows
     rows = list(range(len(hidden)))[::-2] if rows is None else rows
     y, after = _call(memory, hidden, state, mask)
     some = None if mask is None else mask[rows]
-    some_y, some_after = _call(memory, hidden[rows], select_rows(state, rows), some)
-    tolerance = TOLERANCES[hidden.dtype]
-    assert_near(some_y, y[rows], tolerance, "output")
-    assert_same_state(some_after, select_rows(after, rows), tolerance)
+    selected = _call(memory, hidden[rows], select_rows(state, rows), some)
+    _agree(selected, (y[rows], select_rows(after, rows)), TOLERANCES[hidden.dtype])
 
 
 def blank_rows_are_alike(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
@@ -136,14 +131,12 @@ def blank_rows_are_alike(memory: Any, hidden: Tensor, state: Any, mask: Mask = N
     blank, tolerance = memory.blank(len(hidden)), TOLERANCES[hidden.dtype]
     for row in range(len(hidden)):
         some = None if mask is None else mask[[row]]
-        y, after = _call(memory, hidden[[row]], select_rows(blank, [row]), some)
-        one_y, one_after = _call(memory, hidden[[row]], memory.blank(1), some)
-        assert_near(y, one_y, tolerance, f"output of row {row}")
-        assert_same_state(after, one_after, tolerance)
+        one, alone = (_call(memory, hidden[[row]], s, some) for s in (select_rows(blank, [row]), memory.blank(1)))
+        _agree(one, alone, tolerance, f"output of row {row}")
 
 
 def masked_is_absent(memory: Any, hidden: Tensor, state: Any, mask: Mask) -> None:
-    """A masked token, NaN or not, is as if it had never been there; gradients stay finite."""
+    """A masked token, NaN or not, is as if it were not there; its output is zero."""
     assert mask is not None
     tolerance, several = TOLERANCES[hidden.dtype], hidden.ndim == 4
     padded = hidden.masked_fill(~mask[..., None], float("nan")).requires_grad_()
@@ -173,7 +166,7 @@ def masked_is_absent(memory: Any, hidden: Tensor, state: Any, mask: Mask) -> Non
 
 
 def detach_cuts(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, **first_call: Any) -> None:
-    """What comes after ``state.detach()`` sends no gradient to what came before."""
+    """What comes after state.detach() sends no gradient to what came before."""
     before = hidden.clone().requires_grad_()
     _, after = _call(memory, before, state, mask, **first_call)
     if not hasattr(after, "detach"):
@@ -184,7 +177,7 @@ def detach_cuts(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, **fi
 
 
 def save_and_load_agree(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> None:
-    """What training moves is in the state_dict: a memory that loads it answers with the same bits."""
+    """What training moves is in the state_dict."""
     trained, loaded = copy.deepcopy(memory).train(), copy.deepcopy(memory)
     with torch.no_grad():
         for parameter in trained.parameters():
@@ -207,7 +200,7 @@ def remembers(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> str
 
 
 def gradient_through_state(memory: Any, hidden: Tensor, state: Any, mask: Mask = None) -> str:
-    """A later segment's output sends gradient to what an earlier segment held."""
+    """A later segment's output sends gradient to an earlier segment."""
     before = hidden.clone().requires_grad_()
     _, after = _call(memory, before, state, mask)
     y, _ = _call(memory, hidden, after, mask)
@@ -218,7 +211,7 @@ def gradient_through_state(memory: Any, hidden: Tensor, state: Any, mask: Mask =
 
 
 def stays_bounded(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, num_segments: int = 300) -> str:
-    """After 300 random segments all is finite and the state is no larger than after the first."""
+    """After 300 random segments all is finite and the state is no larger than after one."""
     generator = torch.Generator().manual_seed(0)
     size, y = _numbers(state), hidden
     with torch.no_grad():
@@ -236,6 +229,12 @@ def stays_bounded(memory: Any, hidden: Tensor, state: Any, mask: Mask = None, nu
 def _call(memory: Any, hidden: Tensor, state: Any, mask: Mask, **how: Any) -> Any:
     # A memory without masks need not have the argument.
     return memory(hidden, state, **how) if mask is None else memory(hidden, state, mask, **how)
+
+
+def _agree(actual: Any, expected: Any, tolerance: float, what: str = "output") -> None:
+    """Compare the outputs and states of two calls."""
+    assert_near(actual[0], expected[0], tolerance, what)
+    assert_same_state(actual[1], expected[1], tolerance)
 
 
 def _named(result: tuple[Tensor, Any]) -> dict[str, Any]:

@@ -8,8 +8,8 @@ from typing import Any
 import torch
 from torch import Tensor
 
-# Relative to the largest entry, or to one where that is smaller. float64 leaves room for another
-# order of the same sums and for nothing else; float32 rounds to 6e-8, which a softmax magnifies.
+# Relative to the largest entry, or to one where that is smaller. float64 leaves room for another order of the same sums
+# and for nothing else; float32 rounds to 6e-8, which a softmax magnifies.
 TOLERANCES = {torch.float64: 1e-9, torch.float32: 1e-5}
 
 

@@ -28,8 +28,8 @@ Memories = Mapping[str, LateralMemory]
 def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> None:
     """Write the weights and what is needed to attach them again.
 
-    Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that
-    a save that is killed between the two is refused when it is loaded.
+    Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that a save that is
+    killed between the two is refused when it is loaded.
     """
     folder = Path(folder)
     weights = {key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()}
@@ -55,17 +55,14 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
     """
     folder = Path(folder)
     old = not (folder / CONFIG).is_file() and (folder / OLD_CONFIG).is_file()
-    config, weights = folder / (OLD_CONFIG if old else CONFIG), folder / _weights_name(old)
+    config, weights = (folder / name for name in ((OLD_CONFIG, OLD_WEIGHTS) if old else (CONFIG, WEIGHTS)))
     for path in (config, weights):
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; memories.save_pretrained(folder) writes it")
     data = weights.read_bytes()
     try:
         described: Any = json.loads(config.read_bytes())
-        if not isinstance(described, dict):
-            described = {}
-        _require_ours(described, config, old=old)
-        _require_whole(described, data, weights, old=old)
+        _require_ours(described, config, data, weights, old=old)
         return list(described["layers"]), MemoryConfig(**described["memory"]), load(data)
     except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
         raise ValueError(f"an adapter in {folder} cannot be read: {error}") from error
@@ -74,21 +71,13 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
 
 
 def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:
-    """Give attached memories their weights.
-
-    Raises:
-        ValueError: a tensor is missing, too many, or of another shape.
-    """
-    wanted = _tensors(memories)
-    wrong = sorted(
-        key
-        for key in wanted.keys() | weights.keys()
-        if key not in wanted or key not in weights or wanted[key].shape != weights[key].shape
-    )
+    """Give attached memories their weights; ValueError where a tensor is missing, too many, or of another shape."""
+    wanted, given = ({(key, t.shape) for key, t in tensors.items()} for tensors in (_tensors(memories), weights))
+    wrong = sorted({key for key, _ in wanted ^ given})
     if wrong:
         raise ValueError(
-            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and "
-            f"{len(wrong) - 1} more are missing, unknown or of another shape; save the adapter again"
+            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and {len(wrong) - 1} more are "
+            "missing, unknown or of another shape; save the adapter again"
         )
     for name, memory in memories.items():
         memory.load_state_dict({key: weights[f"{name}.{key}"] for key in memory.state_dict()})
@@ -98,23 +87,16 @@ def _tensors(memories: Memories) -> dict[str, Tensor]:
     return {f"{name}.{key}": tensor for name, memory in memories.items() for key, tensor in memory.state_dict().items()}
 
 
-def _require_ours(described: dict[str, Any], config: Path, *, old: bool) -> None:
+def _require_ours(described: Any, config: Path, data: bytes, weights: Path, *, old: bool) -> None:
     key, ours, version = ("peft_type", "CALLOSAL", 1) if old else ("library_name", "callosal", FORMAT)
-    if described.get(key) != ours or described.get("format_version") != version:
+    found = [described.get(name) if isinstance(described, dict) else None for name in (key, "format_version")]
+    if found != [ours, version]:
         raise ValueError(
-            f"{config} describes {key} {described.get(key)!r}, format_version "
-            f"{described.get('format_version')!r}; this version of callosal reads {ours!r}, "
-            f"format_version {version}"
+            f"{config} describes {key} {found[0]!r}, format_version {found[1]!r}; this version of callosal reads "
+            f"{ours!r}, format_version {version}"
         )
-
-
-def _require_whole(described: dict[str, Any], data: bytes, weights: Path, *, old: bool) -> None:
     if not old and described["weights_sha256"] != hashlib.sha256(data).hexdigest():
         raise ValueError(
-            f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the "
-            "file was altered; save the adapter again or restore both from a copy"
+            f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the file was altered; "
+            "save the adapter again or restore both from a copy"
         )
-
-
-def _weights_name(old: bool) -> str:
-    return OLD_WEIGHTS if old else WEIGHTS

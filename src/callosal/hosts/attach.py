@@ -26,17 +26,16 @@ PLACE = "callosal"
 class Memories(nn.Module):
     """The memories that are attached to a model, by the names of the layers they stand behind.
 
-    They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises
-    the model does so to them. They act in a session only: outside one the model computes what it did
-    before, bit for bit, since there is no user whose state could be read, and a key-value cache could not
-    carry what had been read. The first such call is answered with a warning.
+    They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises the model does so
+    to them. They act in a session only: outside one the model computes what it did before, bit for bit, since there is
+    no user whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
     """
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
         super().__init__()
         # A module's name in a ModuleDict has no dots; a layer's has nothing but dots and words.
         self.layers = nn.ModuleDict({name.replace(".", "/"): m for name, m in memories.items()})
-        self._hooks = Hooks()
+        self._hooks = Hooks(model, self)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 
@@ -57,9 +56,7 @@ class Memories(nn.Module):
     @property
     def active(self) -> Session | None:
         """The session under way, which holds all state; None between sessions."""
-        session = self._hooks.session
-        assert session is None or isinstance(session, Session)
-        return session
+        return self._hooks.session
 
     @property
     def warn_outside_session(self) -> bool:
@@ -97,16 +94,14 @@ class Memories(nn.Module):
     def session(self, users: str | Iterable[str] | None = None, store: Store | None = None) -> Session:
         """Return a session, in which the model remembers: ``with memories.session("ada", store):``.
 
-        It loads the users' memories when it begins, carries them through the calls of the model and
-        of ``generate``, commits them at turns (see :class:`~callosal.hosts.session.Session`) and saves
-        them when it ends; after an error it saves nothing.
+        It loads the users' memories when it begins, carries them through the calls of the model and of ``generate``,
+        commits them at turns (see :class:`~callosal.hosts.session.Session`) and saves them at its end unless it failed.
 
         Args:
-            users: who the rows of the batch belong to, one name each. None is for rows that start
-                blank and are forgotten at the end, as in training.
-            store: where memories are kept: an object with ``load(name, memory)``, which returns a state of
-                one row, and ``save(name, state, memory)``. Each layer's memory is an entry of its own, named
-                ``user@layer``. None keeps nothing beyond the session object.
+            users: who the rows of the batch belong to, one name each. None is for rows that start blank and are
+                forgotten at the end, as in training.
+            store: where memories are kept: an object with ``load(name, memory)``, which returns a state of one row, and
+                ``save(name, state, memory)``. Each layer has an entry of its own, ``user@layer``. None keeps nothing.
 
         Raises:
             ValueError: a user is named twice, none is, or there is a store but no user.
@@ -119,8 +114,8 @@ class Memories(nn.Module):
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the memories' weights: ``callosal_memory.safetensors`` and ``callosal_config.json``.
 
-        The model's own weights are not among them, and no user's memories. A save that is killed leaves the
-        old adapter or the new one, or files that :func:`attach_pretrained` refuses.
+        The model's own weights are not among them, and no user's memories. A save that is killed leaves the old adapter
+        or the new one, or files that :func:`attach_pretrained` refuses.
         """
         save_adapter(folder, dict(self.items()), self.base_name)
 
@@ -143,10 +138,6 @@ class Memories(nn.Module):
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
 
-    def connect(self) -> None:
-        """Put the hooks on the model."""
-        self._hooks.connect(self.model, self)
-
     def disconnect(self) -> None:
         """Take the hooks off the model."""
         self._hooks.disconnect()
@@ -161,14 +152,13 @@ def attach(
 ) -> Memories:
     """Put a memory behind layers of a model: what a memory reads is added to the layer's output.
 
-    For causal language models of Hugging Face transformers and for any module whose layers return hidden
-    states [batch, time, width], alone or first in a tuple. Nothing is subclassed or copied; hooks on the
-    named layers do it. Output maps start at zero, so that the model's answers do not change by a bit until
-    the memories are trained. No weight is frozen or thawed: ``model.requires_grad_(False)`` *before*
-    attaching leaves the memories alone trainable.
+    For causal language models of Hugging Face transformers and for any module whose layers return hidden states
+    [batch, time, width], alone or first in a tuple. Nothing is subclassed or copied; hooks on the named layers do it.
+    Output maps start at zero, so that the model's answers do not change by a bit until the memories are trained. No
+    weight is frozen or thawed: ``model.requires_grad_(False)`` *before* attaching leaves the memories alone trainable.
 
-    The memories stay in float32 (float64 in a model of that) whatever the model computes in, and cast what they
-    read and give: a state is a sum over thousands of tokens. Compile a model after attaching.
+    The memories stay in float32 (float64 in a model of that) whatever the model computes in, and cast what they read
+    and give: a state is a sum over thousands of tokens. Compile a model after attaching.
 
     Args:
         model: the model.
@@ -181,8 +171,7 @@ def attach(
         The memories, whose ``session`` makes them act.
 
     Raises:
-        ValueError: memories are attached already, a layer does not exist, the width is unknown or not the
-            model's, or the model is compiled.
+        ValueError: memories are attached already, the model is compiled, or a layer or width is not the model's.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
@@ -192,10 +181,11 @@ def attach(
     >>> unload(model) is model
     True
     """
+    kind = type(model).__name__
     if hasattr(model, PLACE):
         raise ValueError(
-            f"{type(model).__name__} has memories attached (or something else named {PLACE!r}); call "
-            "callosal.unload(model) first, and name all layers in one call"
+            f"{kind} has memories attached (or something else named {PLACE!r}); call callosal.unload(model) first, and "
+            "name all layers in one call"
         )
     if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
         raise ValueError("the model is compiled, and compiled code does not see new hooks; attach first, then compile")
@@ -203,20 +193,15 @@ def attach(
     width = hidden_width(model)
     if config is None:
         if width is None:
-            raise ValueError(
-                f"{type(model).__name__} has no config.hidden_size to tell its width; "
-                "pass config=MemoryConfig(width=...)"
-            )
+            raise ValueError(f"{kind} has no config.hidden_size to tell its width; pass config=MemoryConfig(width=...)")
         config = MemoryConfig(width=width)
     if width is not None and config.width != width:
         raise ValueError(
-            f"MemoryConfig.width is {config.width}; the hidden states of {type(model).__name__} "
-            f"are {width} wide: make them equal"
+            f"MemoryConfig.width is {config.width}; the hidden states of {kind} are {width} wide: make them equal"
         )
     memories = Memories(model, {name: _new(model, name, config) for name in names})
     memories.warn_outside_session = warn_outside_session
     memories.train(model.training)
-    memories.connect()
     setattr(model, PLACE, memories)
     return memories
 

@@ -10,11 +10,9 @@ from torch import Tensor
 class CacheWatch:
     """Follows the rows of the key-value cache that a turn of a session hands on.
 
-    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one
-    object, bound to it so that a copy of the cache moves nobody else's rows, and given back at the end.
-
-    Args:
-        select: called with the rows that go on, whenever the cache's rows change places.
+    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one object, bound to
+    it so that a copy of the cache moves nobody else's rows, and given back at the end. Whenever its rows change places,
+    ``select`` is called with those that go on.
     """
 
     def __init__(self, select: Callable[[Any], None]) -> None:
@@ -42,8 +40,8 @@ class CacheWatch:
         def crop(this: Any, *args: Any, **kwargs: Any) -> None:
             if this is self._current:
                 raise ValueError(
-                    "a key-value cache is cropped in a session: tokens are taken back (assisted or "
-                    "speculative generation) that the memory has read; generate without an assistant"
+                    "a key-value cache is cropped in a session: tokens are taken back (assisted or speculative "
+                    "generation) that the memory has read; generate without an assistant"
                 )
             type(this).crop(this, *args, **kwargs)
 

@@ -11,9 +11,9 @@ from torch import Tensor, nn
 class Generation:
     """One call of ``generate`` under way.
 
-    A row that has ended is fed padding for as long as the others go on, and the model is told that the
-    padding exists. A memory must not see it, nor whether the row's own end token was fed: both depend on
-    the other rows. So end tokens, and whatever follows them, count as absent.
+    A row that has ended is fed padding for as long as the others go on, and the model is told that the padding exists.
+    A memory must not see it, nor whether the row's own end token was fed: both depend on the other rows. So end tokens,
+    and whatever follows them, count as absent.
 
     Attributes:
         beams: of the search; 1 without one.
@@ -42,8 +42,7 @@ class Generation:
         """Read a call's settings from its arguments, its configuration, and the model's own.
 
         Raises:
-            ValueError: beams without token ids or with a past, or stopping rules of your own that end
-                one row before another.
+            ValueError: beams without token ids or with a past, or stopping rules of your own on several rows.
         """
         configs = [kwargs.get("generation_config"), getattr(model, "generation_config", None)]
 
@@ -83,16 +82,15 @@ class Generation:
         """Return the mask of a call of the model, without the tokens that come after an end."""
         if past is None:
             raise ValueError(
-                "generate() without a key-value cache reads the whole text again for every token, and "
-                "a memory would count it again; leave use_cache=True"
+                "generate() without a key-value cache reads the whole text again for every token, and a memory would "
+                "count it again; leave use_cache=True"
             )
         time = 0 if tokens is None else tokens.shape[1]
+        two = isinstance(mask, Tensor) and mask.ndim == 2
         if not self.begun:
             self.begun = True
             self.prompt_time = max(self.prompt_time, past + time)
-            two = isinstance(mask, Tensor) and mask.ndim == 2
             self.first_mask = mask if two else self._given(0, self.prompt_time)
-        two = isinstance(mask, Tensor) and mask.ndim == 2
         if mask is not None and not two:
             # Static caches: the mask comes prepared for attention.
             if self.mask is None:
@@ -145,13 +143,12 @@ class Generation:
 def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) -> None:
     if generation.beams > 1 and (generation.prompt is None or (cache is not None and int(cache.get_seq_length()))):
         raise ValueError(
-            f"num_beams={generation.beams} in a session needs the prompt as input_ids and no "
-            "past_key_values, since the text that wins is read again; or use num_beams=1"
+            f"num_beams={generation.beams} in a session needs the prompt as input_ids and no past_key_values, since "
+            "the text that wins is read again; or use num_beams=1"
         )
     several = generation.prompt is None or len(generation.prompt) > 1 or generation.returned > 1
     if own_stops and several and generation.beams == 1:
         raise ValueError(
-            "stop_strings or stopping_criteria in a session of several rows: a memory cannot "
-            "tell when a row has ended, and would read the padding behind it. Generate one row "
-            "at a time, or stop at tokens with eos_token_id"
+            "stop_strings or stopping_criteria in a session of several rows: a memory cannot tell when a row has "
+            "ended, and would read the padding behind it. Generate one row at a time, or stop with eos_token_id"
         )

@@ -22,7 +22,7 @@ class OutsideSessionWarning(UserWarning):
 
 
 class Hooks:
-    """Hands the calls of a model to the session under way, or says once that there is none.
+    """Stand on a model and these layers of it, and hand its calls to the session under way, or say once there is none.
 
     Attributes:
         session: that is under way; None between sessions.
@@ -30,19 +30,14 @@ class Hooks:
         warn_outside_session: whether the next call outside a session is worth a warning.
     """
 
-    def __init__(self) -> None:
-        self.session: object | None = None
+    def __init__(self, model: nn.Module, layers: Iterable[str]) -> None:
+        self.session: Any = None
         self.reader: Reader | None = None
         self.warn_outside_session = True
-        self._called = ""
-        self._handles: list[RemovableHandle] = []
-
-    def connect(self, model: nn.Module, layers: Iterable[str]) -> None:
-        """Put the hooks on a model and these layers of it."""
         layers, self._called = list(layers), type(model).__name__
         caller = calling_module(model, layers)
         before = partial(self._before, arguments_of(caller))
-        self._handles = [
+        self._handles: list[RemovableHandle] = [
             caller.register_forward_pre_hook(before, with_kwargs=True),
             caller.register_forward_hook(self._after),
         ]
@@ -63,9 +58,9 @@ class Hooks:
         elif not torch.compiler.is_compiling() and self.warn_outside_session:
             self.warn_outside_session = False
             warnings.warn(
-                f"{self._called} was called outside a session, where its memories neither read "
-                "nor write: call it inside `with memories.session(...):`. If that is meant, set "
-                "memories.warn_outside_session = False (this is said once)",
+                f"{self._called} was called outside a session, where its memories neither read nor write: call it "
+                "inside `with memories.session(...):`. If that is meant, set memories.warn_outside_session = False "
+                "(this is said once)",
                 OutsideSessionWarning,
                 stacklevel=_frames_to_user(),
             )

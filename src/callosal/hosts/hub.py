@@ -10,9 +10,7 @@ try:
     from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download
     from huggingface_hub.errors import HFValidationError
 except ImportError as error:
-    raise ImportError(
-        'the Hugging Face hub takes huggingface_hub; install it with pip install "callosal[hf]"'
-    ) from error
+    raise ImportError('the hub takes huggingface_hub; install it with pip install "callosal[hf]"') from error
 
 CARD = """---
 {{ card_data }}
@@ -62,15 +60,9 @@ class HubAdapter(ModelHubMixin, library_name="callosal", tags=["memory", "adapte
         self.memories.save_pretrained(save_directory)
 
     def generate_model_card(self, repo_id: str | None = None, **metadata: Any) -> ModelCard:  # pyright: ignore[reportIncompatibleMethodOverride]
-        """Return the README: the base model, how to load, sizes.
-
-        Args:
-            repo_id: under which it will be found.
-            metadata: of the card, such as ``license``, ``language``, ``datasets`` or ``base_model``.
-        """
+        """Return the README: the base model, how to load, sizes, and the card's metadata, such as ``license``."""
         info = self._hub_mixin_info
-        known: dict[str, Any] = info.model_card_data.to_dict()
-        known["base_model"] = self.memories.base_name
+        known: dict[str, Any] = info.model_card_data.to_dict() | {"base_model": self.memories.base_name}
         data = ModelCardData(**(known | metadata))
         layers = {
             name: {
@@ -92,11 +84,7 @@ def push(memories: Memories, repo_id: str, metadata: dict[str, Any], **options: 
 
 
 def download(name: str, **options: Any) -> Path:
-    """Return a folder with the adapter of this name, from the hub or its cache.
-
-    Raises:
-        FileNotFoundError: the hub has none, or cannot be reached and the cache has none.
-    """
+    """Return a folder with the adapter of this name, from the hub or its cache; FileNotFoundError where neither has."""
     names = [adapter.CONFIG, adapter.WEIGHTS, adapter.OLD_CONFIG, adapter.OLD_WEIGHTS]
     try:
         return Path(snapshot_download(name, allow_patterns=names, **options))

@@ -12,9 +12,8 @@ Layers = int | str | Iterable[int | str]
 def decoder_layers(model: nn.Module) -> list[str]:
     """Return the dotted names of the decoder layers, first to last.
 
-    They are the elements of the outermost ``nn.ModuleList`` of the model (of its text decoder, where it
-    names one with ``get_decoder``), and of the longest one where several lie equally far out: experts and
-    attention heads lie further in.
+    They are the elements of the outermost ``nn.ModuleList`` of the model (of its text decoder, where it names one with
+    ``get_decoder``), and of the longest where several lie equally far out: experts and heads lie further in.
 
     >>> model = nn.Module()
     >>> model.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
@@ -36,13 +35,12 @@ def decoder_layers(model: nn.Module) -> list[str]:
             f"{_some(name for name, _ in model.named_children())}"
         )
     outermost = min(name.count(".") for name in lists)
-    sizes = {n: len(list(model.get_submodule(n).children())) for n in lists}
-    near = [name for name in lists if name.count(".") == outermost]
-    longest = [name for name in near if sizes[name] == max(sizes[other] for other in near)]
+    sizes = {n: len(list(model.get_submodule(n).children())) for n in lists if n.count(".") == outermost}
+    longest = [name for name, size in sizes.items() if size == max(sizes.values())]
     if len(longest) > 1:
         raise ValueError(
-            f"{type(model).__name__} has several lists of layers that could be meant: "
-            f"{_some(longest)}; name the layers instead, such as '{longest[0]}.0'"
+            f"{type(model).__name__} has several lists of layers that could be meant: {_some(longest)}; name the "
+            f"layers instead, such as '{longest[0]}.0'"
         )
     return [f"{longest[0]}.{index}" for index in range(sizes[longest[0]])]
 
@@ -70,8 +68,8 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
         elif layer not in existing:
             near = [name for name in existing if name.split(".")[-1] == str(layer).split(".")[-1]]
             raise ValueError(
-                f"{type(model).__name__} has no module named {layer!r}; "
-                f"its modules are named like {_some(sorted(near) or sorted(existing))}"
+                f"{type(model).__name__} has no module named {layer!r}; its modules are named like "
+                f"{_some(sorted(near) or sorted(existing))}"
             )
         else:
             found.append(layer)

@@ -56,8 +56,7 @@ class Reader:
     def begin(self) -> None:
         """Follow calls of ``model.generate`` from now on.
 
-        The method is shadowed on this one object, for the time of the session: beams and ended rows
-        cannot be told from the calls of the model alone.
+        The method is shadowed on this one object meanwhile: the model's calls alone do not tell beams and ended rows.
         """
         inner = getattr(self._model, "generate", None)
         if callable(inner):
@@ -84,11 +83,7 @@ class Reader:
 
     @contextmanager
     def one_turn(self) -> Iterator[None]:
-        """Make all calls inside one turn.
-
-        Raises:
-            RuntimeError: such a stretch is under way.
-        """
+        """Make all calls inside one turn; RuntimeError where such a stretch is under way."""
         if self._stretched is not None:
             raise RuntimeError("one_turn() inside one_turn(); end the first stretch before the next")
         self._stretched = False
@@ -125,8 +120,8 @@ class Reader:
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
             raise ValueError(
-                f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass "
-                "one of shape [batch, time], to generate() too"
+                f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass one of shape "
+                "[batch, time], to generate() too"
             )
         states = self.states if goes_on else self._committed()
         self._call = _Call(states=dict(states), mask=None if mask is None else mask.bool())
@@ -136,15 +131,14 @@ class Reader:
         call = self._call
         if call is None:
             raise RuntimeError(
-                f"layer {name!r} ran outside a call of the model that its memory is attached to. "
-                "Either call that model rather than a part of it, or, if a checkpoint recomputes the "
-                "layer in the backward pass, let the checkpoint wrap what is inside the layer: hooks "
-                "then stay outside (transformers from 5.23 on does so)"
+                f"layer {name!r} ran outside a call of the model that its memory is attached to. Either call that "
+                "model rather than a part of it, or, if a checkpoint recomputes the layer in the backward pass, let "
+                "it wrap what is inside the layer: hooks then stay outside (transformers from 5.23 on does so)"
             )
         if name in call.read:
             raise RuntimeError(
-                f"layer {name!r} ran twice in one call of the model; a memory counts every token "
-                "once: attach it behind a layer that runs once"
+                f"layer {name!r} ran twice in one call of the model; a memory counts every token once: attach it "
+                "behind a layer that runs once"
             )
         call.read.add(name)
         memory = self.memories[name]
@@ -219,6 +213,6 @@ class Reader:
             rows = torch.arange(len(state), device=state.trace.device)
             return state[rows.repeat_interleave(copies)]
         raise ValueError(
-            f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name "
-            "one user per row when it begins, or choose rows with session.select(rows)"
+            f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
+            "when it begins, or choose rows with session.select(rows)"
         )

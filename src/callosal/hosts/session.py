@@ -27,10 +27,10 @@ class Store(Protocol):
 class Session(AbstractContextManager["Session"]):
     """The memories of some users, carried through the calls of a model. Made by ``Memories.session``.
 
-    A *turn* is what attention sees at once: it begins with a call that has no past (an empty key-value
-    cache, or none), which also commits the turn before, and goes on with each call that hands the cache
-    on, as ``generate`` does token by token. Within a turn tokens read the memory as it stood when the
-    turn began. :meth:`turn` ends it early, :meth:`one_turn` stretches it over calls that hand on no cache.
+    A *turn* is what attention sees at once: it begins with a call that has no past (an empty key-value cache, or none),
+    which also commits the turn before, and goes on with each call that hands the cache on, as ``generate`` does token
+    by token. Within a turn tokens read the memory as it stood when the turn began. :meth:`turn` ends it early,
+    :meth:`one_turn` stretches it over calls that hand on no cache.
 
     States live here and not on the modules, so that ending the session leaves nothing behind in the model.
 
@@ -53,10 +53,7 @@ class Session(AbstractContextManager["Session"]):
             RuntimeError: another session of this model is under way.
         """
         if self._hooks.session is not None:
-            raise RuntimeError(
-                "a session inside a session of the same model; end the first one before the next, or "
-                "name all users in one session"
-            )
+            raise RuntimeError("a session inside a session of the same model; end the first, or name all users in one")
         if self.users is not None and (self._store is not None or not self._reader.states):
             self._reader.states = self._loaded(self.users)
         self._reader.begin()
@@ -131,16 +128,15 @@ class Session(AbstractContextManager["Session"]):
             wanted = memories[name].prototypes.shape
             if state.trace.shape[1:] != wanted:
                 raise ValueError(
-                    f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of "
-                    f"{tuple(wanted)} (bank, slot, width)"
+                    f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of {tuple(wanted)} "
+                    "(bank, slot, width)"
                 )
         self._reader.states = dict(states)
 
     def lesion(self, *banks: Bank) -> None:
         """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
 
-        Only reading is lesioned. What is read by the model meanwhile is written into all banks as ever, and
-        states and saved files lose nothing.
+        Only reading is lesioned: all banks are written into as ever, and states and saved files lose nothing.
 
         Raises:
             ValueError: there is no such bank.
@@ -182,11 +178,7 @@ class Session(AbstractContextManager["Session"]):
 
 
 def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return who the rows belong to, None if to nobody.
-
-    Raises:
-        ValueError: a user is named twice, or none is.
-    """
+    """Return who the rows belong to, None if to nobody; ValueError where a user is named twice, or none is."""
     names = (users,) if isinstance(users, str) else None if users is None else tuple(users)
     if names is not None and (not names or len(set(names)) < len(names)):
         raise ValueError(f"users {names}; name at least one user, and each only once")

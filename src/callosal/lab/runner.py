@@ -29,15 +29,8 @@ from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
 from callosal.lab.models.transformer import Transformer
+from callosal.lab.report import upgrade
 from callosal.lab.report.records import FILE_NAME, RunRecord, Value, append_record, read_records
-from callosal.lab.report.upgrade import (
-    domain_names,
-    evaluation_values,
-    factors_of,
-    intervention_values,
-    retention_values,
-    single_values,
-)
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint
 from callosal.lab.training import train
 from callosal.training.checkpoint import load_checkpoint
@@ -80,32 +73,38 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
     torch.set_num_threads(config.training.num_threads)
     place = open_place(config, folder)
     model = build_model(config)
-    curve = _train(model, config, place / "checkpoint.pt", report)
+
+    def on_progress(step: int, point: dict[str, Any]) -> None:
+        text = f"loss {point['episodic_loss'] + point['rule_loss']:.3f}"
+        if "separation" in point:
+            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
+        report(config.name, step / config.training.num_steps, text)
+
+    resumed = {"checkpoint": place / "checkpoint.pt", "fingerprint": fingerprint(config)}
+    curve = train(model, config.episodes, config.training, config.seed, **resumed, on_progress=on_progress)
     trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
     evaluation = evaluate_held_out(model, config)
-
-    def on_retention(done: int, total: int) -> None:
-        report(config.name, 1.0, f"retention, {done} of {total} segments")
-
     retention = measure_retention(
         model,
         config.episodes,
         config.retention.distractors,
         config.retention.num_episodes,
         generator_for(HELD_OUT_SEED, "retention"),
-        on_retention,
+        lambda done, total: report(config.name, 1.0, f"retention, {done} of {total} segments"),
     )
-    names = domain_names(describe(config))
+    names = upgrade.domain_names(describe(config))
+    # Of a row's state; None without bound, and 0 without a memory.
+    state_floats = getattr(model.memory_at(config.memory_behind), "state_floats", 0)
     values = [
-        *evaluation_values(asdict(evaluation), names),
-        *retention_values(asdict(retention)),
-        *single_values(train_seconds=trained - begun, state_floats=_state_floats(model, config)),
+        *upgrade.evaluation_values(asdict(evaluation), names),
+        *upgrade.retention_values(asdict(retention)),
+        *upgrade.single_values(train_seconds=trained - begun, state_floats=state_floats),
     ]
     if "interventions" in config.extras:
         stream = generator_for(HELD_OUT_SEED, "interventions")
         found = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
-        values += intervention_values(asdict(found), names)
+        values += upgrade.intervention_values(asdict(found), names)
     snapshot = take_snapshot(model, config.episodes) if "snapshot" in config.extras else None
     return record_of(
         config,
@@ -141,18 +140,13 @@ def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: An
         arm=config.arm,
         seed=config.seed,
         changed=list(config.changed),
-        factors=factors_of(plain) | getattr(config, "labels", {}),
+        factors=upgrade.factors_of(plain) | getattr(config, "labels", {}),
         config=plain,
         values=list(values),
         curve=curve,
         versions={"python": platform.python_version(), "torch": torch.__version__, "callosal": version("callosal")},
         **measured,
     )
-
-
-def _state_floats(model: Transformer, config: RunConfig) -> float | None:
-    """Return the numbers in a row's state; None without bound."""
-    return getattr(model.memory_at(config.memory_behind), "state_floats", 0)
 
 
 def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:
@@ -171,27 +165,6 @@ def load_trained(config: RunConfig, place: Path) -> Transformer:
     model = build_model(config)
     model.load_state_dict(saved["model"])
     return model.eval()
-
-
-def _train(model: Transformer, config: RunConfig, checkpoint: Path, report: Report) -> Curve:
-    total = config.training.num_steps
-
-    def on_progress(step: int, point: dict[str, Any]) -> None:
-        loss = point["episodic_loss"] + point["rule_loss"]
-        text = f"loss {loss:.3f}"
-        if "separation" in point:
-            text += "  D_sep " + " ".join(f"{value:+.2f}" for value in point["separation"])
-        report(config.name, step / total, text)
-
-    return train(
-        model,
-        config.episodes,
-        config.training,
-        config.seed,
-        checkpoint=checkpoint,
-        fingerprint=fingerprint(config),
-        on_progress=on_progress,
-    )
 
 
 def _work(run: Run, config: Any, folder: Path, messages: "Queue[tuple[str, float, str]]") -> RunRecord:
@@ -222,8 +195,8 @@ def _start_worker() -> None:
 def _interrupts_held() -> Iterator[None]:
     """Hold interrupts back while workers start, where the system can.
 
-    A worker inherits this and lets them through once it is up: before that, it would answer an
-    interrupt with a traceback out of an import.
+    A worker inherits this and lets them through once it is up: before that, it would answer an interrupt with a
+    traceback out of an import.
     """
     if not hasattr(signal, "pthread_sigmask"):
         yield
@@ -272,22 +245,16 @@ def run_all(
         One line per run that diverged; the others are on record all the same.
 
     Raises:
-        ValueError: another process runs in this folder; or a run could not start, such as from a damaged
-            checkpoint, or lost its worker, raised when the others are done and on record.
+        ValueError: another process runs in this folder; or a run could not start, such as from a damaged checkpoint, or
+            lost its worker, raised when the others are done and on record.
     """
     if (folder / FILE_NAME).is_file():
         read_records(folder)  # if it is damaged, before anything is made
-    with _alone_in(folder):
-        return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
-
-
-@contextmanager
-def _alone_in(folder: Path) -> Iterator[None]:
-    """Keep other processes out of a study's folder: two at once would write each other's checkpoints."""
     folder.mkdir(parents=True, exist_ok=True)
     try:
+        # Two processes at once would write each other's checkpoints.
         with FileLock(folder / ".lock", timeout=0):
-            yield
+            return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
     except Timeout as error:
         raise ValueError(
             f"another process runs in {folder}; wait until it is done, or choose another folder"

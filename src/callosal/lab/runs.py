@@ -9,22 +9,8 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from callosal.lab.models.baselines import (
-    FeedForward,
-    FeedForwardConfig,
-    FullHistory,
-    FullHistoryConfig,
-    MemoryNetwork,
-    MemoryNetworkConfig,
-    RecurrentConfig,
-    RecurrentTokens,
-    SwitchConfig,
-    SwitchMixture,
-    TitansConfig,
-    TitansMemory,
-    TuringConfig,
-    TuringMemory,
-)
+from callosal.lab.checks import require, require_counts
+from callosal.lab.models.baselines import BASELINES
 from callosal.lab.models.transformer import Transformer, TransformerConfig
 from callosal.lab.tasks import EpisodeConfig
 from callosal.memory import LateralMemory, MemoryConfig
@@ -37,16 +23,7 @@ FIXED = ("recipe", "arm", "changed", "memory_kind", "labels")
 SMALL_WIDTH = 32
 
 # What may stand behind a block: its configuration and its module, by kind.
-KINDS: dict[str, tuple[type, type]] = {
-    "lateral": (MemoryConfig, LateralMemory),
-    "feed-forward": (FeedForwardConfig, FeedForward),
-    "history": (FullHistoryConfig, FullHistory),
-    "memory-network": (MemoryNetworkConfig, MemoryNetwork),
-    "turing": (TuringConfig, TuringMemory),
-    "mixture": (SwitchConfig, SwitchMixture),
-    "recurrent": (RecurrentConfig, RecurrentTokens),
-    "titans": (TitansConfig, TitansMemory),
-}
+KINDS: dict[str, tuple[type, type]] = {"lateral": (MemoryConfig, LateralMemory), **BASELINES}
 
 # Measured beside the evaluation and the retention, where a run asks for it.
 Extra = Literal["snapshot", "interventions"]
@@ -66,10 +43,9 @@ class RetentionConfig:
 
     def __post_init__(self) -> None:
         marks = self.distractors
-        if not marks or min(marks) < 0 or list(marks) != sorted(set(marks)):
-            raise ValueError(f"RetentionConfig.distractors is {marks}; it must be increasing numbers from 0 on")
-        if self.num_episodes < 1:
-            raise ValueError(f"RetentionConfig.num_episodes is {self.num_episodes}; it must be at least 1")
+        increasing = bool(marks) and min(marks) >= 0 and list(marks) == sorted(set(marks))
+        require(self, "distractors", increasing, "it must be increasing numbers from 0 on")
+        require_counts(self, "num_episodes")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,8 +66,8 @@ class RunConfig:
         changed: what was set by hand; a run with changes is off its recipe and not evidence.
         memory_kind: what the memory is: "lateral", or one of the rivals.
         extras: what is measured besides.
-        labels: factors of the study that no field holds, such as the name of a memory; recorded with the
-            run, and no part of its fingerprint.
+        labels: factors of the study that no field holds, such as the name of a memory; recorded with the run, and no
+            part of its fingerprint.
     """
 
     recipe: str
@@ -110,38 +86,26 @@ class RunConfig:
     labels: dict[str, Any] = field(default_factory=dict, metadata=LABEL)
 
     def __post_init__(self) -> None:
-        if self.seed < 0:
-            raise ValueError(f"RunConfig.seed is {self.seed}; it must be at least 0")
-        if self.evaluation_episodes < 1:
-            raise ValueError(f"RunConfig.evaluation_episodes is {self.evaluation_episodes}; it must be at least 1")
-
-        if self.memory_kind not in KINDS:
-            raise ValueError(f"RunConfig.memory_kind is {self.memory_kind!r}; it must be one of {', '.join(KINDS)}")
-        if not set(self.extras) <= set(get_args(Extra)):
-            raise ValueError(f"RunConfig.extras is {self.extras}; it may name {', '.join(get_args(Extra))}")
-        self._require_fit()
-
-    def _require_fit(self) -> None:
-        """Refuse parts that do not fit each other, before hours are spent on them."""
-        trunk, episodes = self.transformer, self.episodes
-        for name, value, least, owner in (
-            ("num_tokens", trunk.num_tokens, episodes.vocabulary, "the episodes' vocabulary"),
-            ("max_time", trunk.max_time, episodes.segment_length, "the episodes' segments"),
-        ):
-            if value < least:
-                raise ValueError(f"TransformerConfig.{name} is {value}; {owner} needs at least {least}")
-        if not 0 <= self.memory_behind < trunk.num_blocks:
-            raise ValueError(f"RunConfig.memory_behind is {self.memory_behind}; blocks are 0 to {trunk.num_blocks - 1}")
+        require(self, "seed", self.seed >= 0, "it must be at least 0")
+        require_counts(self, "evaluation_episodes")
+        require(self, "memory_kind", self.memory_kind in KINDS, f"it must be one of {', '.join(KINDS)}")
+        extras = get_args(Extra)
+        require(self, "extras", set(self.extras) <= set(extras), f"it may name {', '.join(extras)}")
+        # Parts that do not fit each other are refused before hours are spent on them.
+        trunk, episodes, memory = self.transformer, self.episodes, self.memory
+        least = episodes.vocabulary
+        require(trunk, "num_tokens", trunk.num_tokens >= least, f"the episodes' vocabulary needs at least {least}")
+        least = episodes.segment_length
+        require(trunk, "max_time", trunk.max_time >= least, f"the episodes' segments need at least {least}")
+        exists = 0 <= self.memory_behind < trunk.num_blocks
+        require(self, "memory_behind", exists, f"blocks are 0 to {trunk.num_blocks - 1}")
+        if memory is None:
+            return
         wanted = KINDS[self.memory_kind][0]
-        if self.memory is not None and not isinstance(self.memory, wanted):
-            raise ValueError(
-                f"RunConfig.memory is a {type(self.memory).__name__}; memory_kind "
-                f"{self.memory_kind!r} takes a {wanted.__name__}"
-            )
-        if self.memory is not None and self.memory.width != trunk.width:
-            raise ValueError(
-                f"{wanted.__name__}.width is {self.memory.width}; it must be that of the transformer ({trunk.width})"
-            )
+        if not isinstance(memory, wanted):
+            takes = f"memory_kind {self.memory_kind!r} takes a {wanted.__name__}"
+            raise ValueError(f"RunConfig.memory is a {type(memory).__name__}; {takes}")  # noqa: TRY004
+        require(memory, "width", memory.width == trunk.width, f"it must be that of the transformer ({trunk.width})")
 
     @property
     def name(self) -> str:
@@ -183,7 +147,6 @@ def small(
     *,
     episodes: EpisodeConfig | None = None,
     memory: Any = None,
-    memory_kind: str = "lateral",
     width: int = SMALL_WIDTH,
     num_steps: int = 400,
     batch_size: int = 16,
@@ -192,28 +155,19 @@ def small(
     extras: tuple[Extra, ...] = (),
     labels: dict[str, Any] | None = None,
 ) -> RunConfig:
-    """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core.
-
-    The trunk is 32 wide, a step sees 16 episodes; the memory is that of ``memory``, by default
-    :func:`small_memory`.
-    """
+    """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core."""
     episodes = episodes or EpisodeConfig()
+    memory = memory or small_memory(width=width)
+    steps = {"num_steps": num_steps, "checkpoint_every": num_steps, "log_every": 20}  # short enough to start again
     return RunConfig(
         recipe=study,
         arm=cell,
         seed=seed,
         episodes=episodes,
         transformer=TransformerConfig(num_tokens=episodes.vocabulary, max_time=episodes.segment_length, width=width),
-        memory=small_memory(width=width) if memory is None else memory,
-        memory_kind=memory_kind,
-        training=TrainingConfig(
-            num_steps=num_steps,
-            batch_size=batch_size,
-            learning_rate=learning_rate,
-            log_every=20,
-            # Short enough to start again.
-            checkpoint_every=num_steps,
-        ),
+        memory=memory,
+        memory_kind=next(kind for kind, (wanted, _) in KINDS.items() if isinstance(memory, wanted)),
+        training=TrainingConfig(**steps, batch_size=batch_size, learning_rate=learning_rate),
         evaluation_episodes=512,
         retention=RetentionConfig(distractors=distractors, num_episodes=32),
         extras=extras,

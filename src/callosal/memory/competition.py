@@ -21,9 +21,8 @@ Past = tuple[Float[Tensor, "batch seg width"], Float[Tensor, "batch seg"]]
 class Competition:
     """How banks compete for tokens: the half of a lateral memory that decides which bank gets a token.
 
-    A value, made of tensors that the memory holds as parameters and buffers under the same names.
-    Nothing here changes them: :meth:`adapted` returns another competition. The slow means start at
-    zero and are to be divided by ``slow_weight``.
+    A value, made of tensors that the memory holds as parameters and buffers under the same names. Nothing here changes
+    them: :meth:`adapted` returns another competition. Slow means start at zero and are divided by ``slow_weight``.
 
     Attributes:
         config: of the memory.
@@ -91,11 +90,8 @@ class Competition:
     ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
         """Return what homeostasis averages, and the banks' shares of each token.
 
-        Args:
-            seen: the normalised hidden states.
-            logits: of the slots; needed where the slots drive the banks.
-            opened: what came of the segment before.
-            past: the context that each segment starts from; None for none.
+        Of the normalised hidden states ``seen``; ``opened`` is what came of their segment before, and the slots'
+        ``logits`` are needed where the slots drive the banks.
         """
         if self.config.drive == "slots":
             assert logits is not None
@@ -121,22 +117,16 @@ class Competition:
         return CarriedContext(signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts))
 
     def faded(
-        self,
-        carried: CarriedContext | None,
-        sums: Float[Tensor, "batch seg signal"],
-        counts: Float[Tensor, "batch seg"],
+        self, start: CarriedContext | None, sums: Float[Tensor, "batch seg signal"], counts: Float[Tensor, "batch seg"]
     ) -> tuple[Past | None, CarriedContext | None]:
         """Return the context that each segment starts from, and what is carried on after the last.
 
-        Args:
-            carried: what was carried into the first segment; None for nothing.
-            sums: of each segment's signal.
-            counts: of each segment's tokens.
+        From what was carried into the first, and each segment's sum of signals and count of tokens.
         """
-        rate, carried = self.config.carry, carried or self.blank_context(len(sums))
-        if rate == 0.0 or carried is None:
+        rate, start = self.config.carry, start or self.blank_context(len(sums))
+        if rate == 0.0 or start is None:
             return None, None
-        total, tokens = carried.signal_sum, carried.num_tokens
+        total, tokens = start.signal_sum, start.num_tokens
         before = []
         for own, count in zip(sums.unbind(1), counts.unbind(1), strict=True):
             before.append((total, tokens))
@@ -158,13 +148,8 @@ class Competition:
     ) -> Self:
         """Return the competition after a training step, in which every segment with a token counts once.
 
-        The slow means move, and with drive "axis" the axes and the excitability; there are no labels.
-
-        Args:
-            signal_sum: of each segment's tokens.
-            num_tokens: of each segment.
-            past: the context that each segment started from; None for none.
-            newest: each segment's last token; may be empty where neither token context nor contrast needs it.
+        The slow means move, and with drive "axis" the axes and the excitability; there are no labels. ``past`` is the
+        context that each segment started from, ``newest`` its last token (none where nothing needs it).
         """
         config, present = self.config, num_tokens > 0
         if not present.any():

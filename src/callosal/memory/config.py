@@ -29,21 +29,20 @@ class MemoryConfig:
         temperature: start of tau, the sharpness of addressing, above 0.
         inertia: start of kappa, in tokens, above 0: how hard a slot is to move.
         write_scale: the transforms W start as an orthogonal matrix times this.
-        drive: what moves a bank: "axis" (its context axis, signed plasticity), "gradient" (its context
-            axis, learned from the loss alone) or "slots" (how well the token matches its slots).
+        drive: what moves a bank: "axis" (its context axis, signed plasticity), "gradient" (its context axis, learned
+            from the loss alone) or "slots" (how well the token matches its slots).
         plasticity_rate: r in [0, 1], per training step; 0 keeps the axes where they started.
         homeostasis: take a slow running mean away from the drive's input.
         momentum: of that running mean, in [0, 1).
         learn_crosstalk: let the gradient move the cross-talk matrix from where the sign put it.
-        write: "bounded"; "additive", which the paper's abstract writes and which can overflow; or "delta",
-            which takes away what the touched slots hold together, not each slot's own.
+        write: "bounded"; "additive", which the paper's abstract writes and which can overflow; or "delta", which takes
+            away what the touched slots hold together, not each slot's own.
         context: what the axes look at: the mean of the "segment" so far, or the "token" alone.
-        carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each
-            segment anew, towards 1 it is the slow buffer of arXiv 2603.07217.
-        contrast: kappa, at least 0: how much less the axes look at directions in which tokens differ
-            within a segment. For more than two banks; 10 there.
-        balance: rho, at least 0, per training step: how fast a bank that wins less than its even share
-            becomes more excitable. For as many banks as domains of equal frequency; 0.1 there.
+        carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each segment anew,
+            towards 1 it is the slow buffer of arXiv 2603.07217.
+        contrast: kappa, at least 0: how much less axes look where tokens differ in a segment; 10 for over two banks.
+        balance: rho, at least 0, per training step: how fast a bank that wins less than its even share becomes more
+            excitable. For as many banks as domains of equal frequency; 0.1 there.
     """
 
     width: int
@@ -69,37 +68,29 @@ class MemoryConfig:
 
     def __post_init__(self) -> None:
         for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
-            _require(getattr(self, name) >= 1, name, getattr(self, name), "at least 1")
-        _require(
-            self.num_heads <= self.num_lags,
-            "num_heads",
-            self.num_heads,
-            f"at most num_lags ({self.num_lags}), since head h starts at lag h",
-        )
-        _require(-1.0 <= self.sign <= 1.0, "sign", self.sign, "between -1 and 1")
+            self._require(name, getattr(self, name) >= 1, "at least 1")
+        most = f"at most num_lags ({self.num_lags}), since head h starts at lag h"
+        self._require("num_heads", self.num_heads <= self.num_lags, most)
+        self._require("sign", -1.0 <= self.sign <= 1.0, "between -1 and 1")
         for name in ("gain", "temperature", "inertia", "write_scale"):
-            _require(getattr(self, name) > 0.0, name, getattr(self, name), "above 0")
-        _require(0.0 <= self.plasticity_rate <= 1.0, "plasticity_rate", self.plasticity_rate, "between 0 and 1")
-        _require(0.0 <= self.momentum < 1.0, "momentum", self.momentum, "in [0, 1)")
-        _require(self.drive in get_args(Drive), "drive", self.drive, f"one of {get_args(Drive)}")
-        rules = get_args(WriteRule)
-        _require(self.write in rules, "write", self.write, f"one of {rules}")
-        contexts = get_args(Context)
-        _require(self.context in contexts, "context", self.context, f"one of {contexts}")
-        _require(0.0 <= self.carry < 1.0, "carry", self.carry, "in [0, 1)")
+            self._require(name, getattr(self, name) > 0.0, "above 0")
+        self._require("plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "between 0 and 1")
+        self._require("momentum", 0.0 <= self.momentum < 1.0, "in [0, 1)")
+        for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context)):
+            self._require(name, getattr(self, name) in get_args(choices), f"one of {get_args(choices)}")
+        self._require("carry", 0.0 <= self.carry < 1.0, "in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
-        _require(self.carry == 0.0 or means, "carry", self.carry, "0 where the drive averages no context")
-        _require(
-            (self.context == "segment" and self.contrast == 0.0) or self.num_lags > 1,
-            "num_lags",
-            self.num_lags,
-            'at least 2 with context="token" or a contrast, which need the latest token kept',
-        )
+        self._require("carry", self.carry == 0.0 or means, "0 where the drive averages no context")
+        latest = self.context == "token" or self.contrast != 0.0
+        why = 'at least 2 with context="token" or a contrast, which need the latest token kept'
+        self._require("num_lags", self.num_lags > 1 or not latest, why)
         for name in ("contrast", "balance"):
-            value = getattr(self, name)
-            _require(value >= 0.0, name, value, "at least 0")
-            plastic = self.drive == "axis"
-            _require(value == 0.0 or plastic, name, value, '0 unless drive is "axis"')
+            self._require(name, getattr(self, name) >= 0.0, "at least 0")
+            self._require(name, getattr(self, name) == 0.0 or self.drive == "axis", '0 unless drive is "axis"')
+
+    def _require(self, name: str, condition: bool, allowed: str) -> None:
+        if not condition:
+            raise ValueError(f"MemoryConfig.{name} is {getattr(self, name)!r}; it must be {allowed}")
 
 
 def describe(config: Any) -> dict[str, Any]:
@@ -115,8 +106,3 @@ def describe(config: Any) -> dict[str, Any]:
             continue
         described[item.name] = describe(value) if dataclasses.is_dataclass(value) else value
     return described
-
-
-def _require(condition: bool, name: str, value: object, allowed: str) -> None:
-    if not condition:
-        raise ValueError(f"MemoryConfig.{name} is {value!r}; it must be {allowed}")

@@ -21,10 +21,7 @@ def bank_name(bank: int, num_banks: int) -> str:
 
 
 def bank_number(bank: Bank, num_banks: int) -> int:
-    """Return a bank's number from its name or number.
-
-    Raises:
-        ValueError: there is no such bank.
+    """Return a bank's number from its name or number; ValueError where there is no such bank.
 
     >>> bank_number("right", 2), bank_number("0", 3), bank_number(2, 3)
     (1, 0, 2)
@@ -44,13 +41,12 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
 
     $$M_j = w A_j + (1 - w) B_j, \qquad w = \lVert A_j \rVert^2 / (\lVert A_j \rVert^2 + \lVert B_j \rVert^2)$$
 
-    Under the bounded write a slot stays in a ball, and a sum of two parents would leave it. This is a
-    convex step between them instead, so no slot's norm exceeds the larger of its parents'. Where slots do
-    not collide (one parent's slot is blank) the other's stays bit for bit, and what it held is recalled
-    as before. Where both wrote, the slot is a mixture in which the stronger prevails: the weaker is
-    recalled worse or not at all, and no merge could keep both, for a slot holds one vector. What is
-    almost blank, such as the tail of a softmax, counts with the square of its size, that is for
-    nothing. The same is done under the other write rules, which promise no bound to begin with.
+    Under the bounded write a slot stays in a ball, and a sum of two parents would leave it. This is a convex step
+    between them instead, so no slot's norm exceeds the larger of its parents'. Where slots do not collide (one parent's
+    slot is blank) the other's stays bit for bit, and what it held is recalled as before. Where both wrote, the slot is
+    a mixture in which the stronger prevails: the weaker is recalled worse or not at all, and no merge could keep both,
+    for a slot holds one vector. What is almost blank, such as the tail of a softmax, counts with the square of its
+    size, that is for nothing. The same is done under the other write rules, which promise no bound to begin with.
 
     Args:
         first: parent A.
@@ -58,37 +54,30 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
         banks: where each bank comes from, by name or number; banks left out come from both.
 
     Returns:
-        The merged memory. The context carried into the next segment is the mean of that of the parents
-        taken from, for it belongs to no bank.
+        The merged memory. Its carried context, which belongs to no bank, is the mean of the parents' taken from.
 
     Raises:
-        ValueError: the parents are of different shape or dtype, a segment is open, or ``banks`` names
-            what does not exist.
+        ValueError: the parents differ in shape or dtype, a segment is open, or ``banks`` names what does not exist.
     """
     require_alike(first, second, "merge")
     num_banks = first.trace.shape[1]
-    sources = ["A+B"] * num_banks
-    chosen: set[int] = set()
+    chosen: dict[int, str] = {}
     for bank, source in (banks or {}).items():
         number = bank_number(bank, num_banks)
         if source not in PARENTS:
             raise ValueError(f"bank {bank} from {source!r}; it may come from A, B or A+B")
         if number in chosen:
             raise ValueError(f"bank {bank} is named twice; name each bank once")
-        chosen.add(number)
-        sources[number] = source
+        chosen[number] = source
+    sources = [chosen.get(bank, "A+B") for bank in range(num_banks)]
     parts = [
-        {"A": a, "B": b}.get(source) if source != "A+B" else _between(a, b)
+        _between(a, b) if source == "A+B" else {"A": a, "B": b}[source]
         for source, a, b in zip(sources, first.trace.unbind(1), second.trace.unbind(1), strict=True)
     ]
     taken = {parent for source in sources for parent in source.split("+")}
-    contexts = [
-        state.context
-        for parent, state in (("A", first), ("B", second))
-        if parent in taken and state.context is not None
-    ]
-    trace = torch.stack([part for part in parts if part is not None], dim=1)
-    return MemoryState(trace=trace, context=_mean_context(contexts))
+    contexts = [state.context for parent, state in (("A", first), ("B", second)) if parent in taken]
+    context = _mean_context([context for context in contexts if context is not None])
+    return MemoryState(trace=torch.stack(parts, dim=1), context=context)
 
 
 def fork(state: MemoryState, num_copies: int) -> MemoryState:
@@ -131,18 +120,14 @@ def reset_banks(state: MemoryState, banks: Sequence[Bank] | None = None) -> Memo
 
 
 def require_alike(first: MemoryState, second: MemoryState, verb: str) -> None:
-    """Refuse two states that cannot be laid side by side.
-
-    Raises:
-        ValueError: their shapes or dtypes differ, or a segment is open.
-    """
+    """Raise ValueError for two states that differ in shape or dtype, or where a segment is open."""
     for state in (first, second):
         _require_committed(state, verb)
     a, b = first.trace, second.trace
     if a.shape != b.shape or a.dtype != b.dtype:
         raise ValueError(
-            f"{verb} of traces of shape {tuple(a.shape)}, {a.dtype}, and {tuple(b.shape)}, {b.dtype}; "
-            "both must be alike: choose rows with state[rows] and cast with state.to(dtype)"
+            f"{verb} of traces of shape {tuple(a.shape)}, {a.dtype}, and {tuple(b.shape)}, {b.dtype}; both must be "
+            "alike: choose rows with state[rows] and cast with state.to(dtype)"
         )
 
 

@@ -9,8 +9,8 @@ from torch import Tensor
 from callosal.memory.editing import bank_name, require_alike
 from callosal.memory.state import MemoryState
 
-# A slot counts as used above this share of the bound. A softmax touches every slot a little, so that
-# hardly any norm is exactly zero.
+# A slot counts as used above this share of the bound. A softmax touches every slot a little, so that hardly any norm is
+# exactly zero.
 USED_SHARE = 0.01
 
 
@@ -62,12 +62,7 @@ def slot_norms(state: MemoryState) -> Float[Tensor, "batch bank slot"]:
 
 
 def summarise(state: MemoryState, bound: float | None) -> list[BankSummary]:
-    """Return one line per bank.
-
-    Args:
-        state: the memory.
-        bound: what no norm exceeds (``memory.max_slot_norm``), or None.
-    """
+    """Return one line per bank; ``bound`` is what no norm exceeds (``memory.max_slot_norm``), or None."""
     norms = slot_norms(state)
     largest = norms.max().item() if norms.numel() else 0.0
     least = USED_SHARE * (largest if bound is None else bound)

@@ -14,26 +14,28 @@ from callosal.memory.processes import gathered
 from callosal.memory.state import MemoryState, OpenSegment
 from callosal.ops import address, gram
 
+# What of the competition is always a buffer and moves with commits in training mode.
+_SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability")
+
 
 class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
-    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention
-    of the segment's tokens over the slots times the banks' shares, and V what the slots hold.
-    Source: arXiv 2603.03355 for the update, the two banks and the sign of their cross-talk; the
-    addressing, the context drive, the plasticity and the bounded write are ours
-    (``docs/paper-to-code.md`` says which line is which).
+    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention of the segment's
+    tokens over the slots times the banks' shares, and V what the slots hold. Source: arXiv 2603.03355 for the update,
+    the two banks and the sign of their cross-talk; the addressing, the context drive, the plasticity and the bounded
+    write are ours (``docs/paper-to-code.md`` says which line is which).
 
-    Tokens read the memory as it stood when their segment began; the segment's write happens once,
-    when it is committed. In training mode a commit also moves the running mean and the banks' axes
-    (buffers, like those of a batch norm), once per call; in evaluation mode nothing on the module moves.
+    Tokens read the memory as it stood when their segment began; the segment's write happens once, when it is committed.
+    In training mode a commit also moves the running mean and the banks' axes (buffers, like those of a batch norm),
+    once per call; in evaluation mode nothing on the module moves.
 
     Args:
         config: sizes and dynamics.
 
     Attributes:
-        process_group: whose rows move the buffers in training mode, with those of this process; None, the
-            default, for these alone. All processes of it must commit alike: as often, as many rows.
+        process_group: whose rows move the buffers in training mode, with those of this process; None, the default, for
+            these alone. All processes of it must commit alike: as often, as many rows.
 
     Raises:
         TypeError: ``config`` is something else.
@@ -56,8 +58,7 @@ class LateralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
             raise TypeError(
-                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); "
-                f"it was given {config!r}"
+                f"LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)), and not {config!r}"
             )
         super().__init__()
         self.config = config
@@ -71,10 +72,7 @@ class LateralMemory(nn.Module):
         self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
 
         self.start = nn.Parameter(torch.randn(lags - 1, width))
-        filters = torch.zeros(heads, lags, width)
-        for head in range(heads):
-            filters[head, head] = 1.0
-        self.filters = nn.Parameter(filters)
+        self.filters = nn.Parameter(torch.eye(heads, lags)[..., None].repeat(1, 1, width))
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
         self.output = nn.Linear(heads * width, width, bias=False)
@@ -85,22 +83,14 @@ class LateralMemory(nn.Module):
             self.axes = nn.Parameter(initial.axes)
         else:
             self.register_buffer("axes", initial.axes)
-        for name in ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability"):
+        for name in _SLOW:
             self.register_buffer(name, getattr(initial, name))
 
     @property
     def competition(self) -> Competition:
         """How the banks compete for tokens now: a view of the parameters and buffers it takes."""
-        return Competition(
-            config=self.config,
-            coupling=self.coupling,
-            axes=self.axes,
-            slow_mean=self.slow_mean,
-            slow_norm=self.slow_norm,
-            slow_weight=self.slow_weight,
-            slow_scatter=self.slow_scatter,
-            excitability=self.excitability,
-        )
+        slow = {name: getattr(self, name) for name in _SLOW}
+        return Competition(config=self.config, coupling=self.coupling, axes=self.axes, **slow)
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
@@ -118,12 +108,10 @@ class LateralMemory(nn.Module):
         """Read the memory for every token, then write what the segment retrieved.
 
         Args:
-            hidden: [batch, time, width], one segment or a piece of one; or
-                [batch, segment, time, width], segments one after another, which gives what the
-                calls one by one give (in evaluation mode; in training mode the buffers move once per call).
+            hidden: [batch, time, width], one segment or a piece of one; or [batch, segment, time, width], segments one
+                after another, which gives what calls one by one give (but in training mode buffers move once per call).
             state: the memory before the segment; None starts from a blank one.
-            mask: True where a token exists. A masked token is as if it were not there: it neither
-                reads, writes nor counts, and its output is zero.
+            mask: True where a token exists. A masked one neither reads, writes nor counts, and its output is zero.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -189,8 +177,7 @@ class LateralMemory(nn.Module):
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token, without reading or writing.
 
-        Shares are in [0, 1] and sum to one over the banks; a masked token's are zero. ``state``
-        matters only inside an open segment.
+        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment.
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, one_segment=False)
@@ -222,18 +209,11 @@ class LateralMemory(nn.Module):
         return math.sqrt(self.config.width) * spectral.max().item()
 
     @torch.no_grad()
-    def _adapt(
-        self,
-        signal_sum: Float[Tensor, "batch seg signal"],
-        num_tokens: Float[Tensor, "batch seg"],
-        past: Past | None,
-        newest: Float[Tensor, "batch kept width"],
-    ) -> None:
+    def _adapt(self, signal_sum: Tensor, num_tokens: Tensor, past: Past | None, newest: Tensor) -> None:
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
         group = self.process_group
         # The rows and not the sums over them: they are few numbers.
-        signal_sum, num_tokens = gathered(signal_sum, group), gathered(num_tokens, group)
-        newest = gathered(newest, group)
+        signal_sum, num_tokens, newest = (gathered(rows, group) for rows in (signal_sum, num_tokens, newest))
         past = past and (gathered(past[0], group), gathered(past[1], group))
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
         for name, buffer in self.named_buffers():
@@ -243,8 +223,8 @@ class LateralMemory(nn.Module):
         check_input(hidden, mask, len(state), self.config.width)
         if hidden.ndim == 4 and (one_segment or state.segment is not None):
             raise ValueError(
-                "several segments at once meet an open segment; feed its pieces as "
-                "[batch, time, width], and call memory.commit(state) before the next segments"
+                "several segments at once meet an open segment; feed its pieces as [batch, time, width], and call "
+                "memory.commit(state) before the next segments"
             )
 
     def _new_segment(self, num_rows: int) -> OpenSegment:
@@ -300,10 +280,8 @@ class LateralMemory(nn.Module):
         )
 
     def _read_out(
-        self,
-        weights: Float[Tensor, "batch seg time head bank slot"],
-        values: Float[Tensor, "batch seg bank slot width"],
+        self, weights: Float[Tensor, "batch seg time head bank slot"], held: Float[Tensor, "batch seg bank slot width"]
     ) -> Float[Tensor, "batch seg time width"]:
-        retrieved = gram.read(weights, values)
+        retrieved = gram.read(weights, held)
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
         return self.output(address.rms_norm(joined))

@@ -11,8 +11,8 @@ from torch import Tensor
 class Packed:
     """Hidden states with a segment axis, existing tokens first.
 
-    To everything causal, a token behind the last existing one never came; so a mask of any shape
-    (left padding, holes) needs no case of its own in the lagged heads or the running context.
+    To everything causal, a token behind the last existing one never came; so a mask of any shape (left padding, holes)
+    needs no case of its own in the lagged heads or the running context.
 
     Attributes:
         hidden: the states, packed.
@@ -59,33 +59,24 @@ class Packed:
 
 
 def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) -> None:
-    """Refuse what no memory can take.
+    """Raise ValueError for what no memory of this width, with a state of so many rows, can take.
 
-    Args:
-        hidden: should be [batch, time, width] or [batch, segment, time, width].
-        mask: should be boolean and of the shape of ``hidden`` without its width.
-        num_rows: of the state.
-        width: of the memory.
-
-    Raises:
-        ValueError: a shape does not fit, or the mask is not boolean.
+    Hidden states must be [batch, (segment,) time, width], and a mask boolean and of that shape without the width.
     """
     if hidden.ndim not in (3, 4) or hidden.shape[-1] != width:
         raise ValueError(
-            f"hidden states of shape {tuple(hidden.shape)}; this memory takes "
-            f"[batch, time, {width}] or [batch, segment, time, {width}]"
+            f"hidden states of shape {tuple(hidden.shape)}; this memory takes [batch, time, {width}] or [batch, "
+            f"segment, time, {width}]"
         )
     if len(hidden) != num_rows:
         raise ValueError(
-            f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; "
-            f"make one with memory.blank({len(hidden)}) or select rows with state[rows]"
+            f"{len(hidden)} rows of hidden states meet a memory of {num_rows} rows; make one with "
+            f"memory.blank({len(hidden)}) or select rows with state[rows]"
         )
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(
-            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: pass mask.bool()"
-        )
+        raise ValueError(f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: mask.bool()")
     if mask is not None and mask.shape != hidden.shape[:-1]:
         raise ValueError(
-            f"a mask of shape {tuple(mask.shape)} meets hidden states of shape "
-            f"{tuple(hidden.shape)}; it must be of shape {tuple(hidden.shape[:-1])}"
+            f"a mask of shape {tuple(mask.shape)} meets hidden states of shape {tuple(hidden.shape)}; it must be of "
+            f"shape {tuple(hidden.shape[:-1])}"
         )

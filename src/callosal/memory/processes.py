@@ -2,18 +2,11 @@
 
 from collections.abc import Iterable, Iterator
 from contextlib import contextmanager
-from typing import Protocol, runtime_checkable
+from typing import Any
 
 import torch
 from jaxtyping import Float
 from torch import Tensor, distributed
-
-
-@runtime_checkable
-class Pooling(Protocol):
-    """A module whose buffers may move by the rows of several processes."""
-
-    process_group: "distributed.ProcessGroup | None"
 
 
 def everyone() -> "distributed.ProcessGroup | None":
@@ -34,7 +27,7 @@ def gathered(
 
 
 @contextmanager
-def pooled(memories: Iterable[Pooling], group: "distributed.ProcessGroup | None") -> Iterator[None]:
+def pooled(memories: Iterable[Any], group: "distributed.ProcessGroup | None") -> Iterator[None]:
     """Let the buffers of these memories move, while inside, by the rows of all processes of a group."""
     memories = list(memories)
     before = [memory.process_group for memory in memories]

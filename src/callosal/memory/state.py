@@ -14,8 +14,8 @@ from torch import Tensor
 class RowState:
     """A value made of tensors whose first axis is the batch. Methods return new values.
 
-    Fields are tensors, values of this kind themselves, or None; the first is a tensor. A memory of
-    your own gets its state by adding fields (``callosal.contract`` checks what else it must keep).
+    Fields are tensors, values of this kind themselves, or None; the first is a tensor. A memory of your own gets its
+    state by adding fields (``callosal.contract`` checks what else it must keep).
     """
 
     def __len__(self) -> int:
@@ -53,8 +53,7 @@ class RowState:
             values = [getattr(state, name) for state in states]
             if len({type(value) for value in values}) > 1:
                 raise ValueError(
-                    f"states of which some have a {name} and some have none; call "
-                    "memory.commit(state) before they are stacked"
+                    f"states of which some have a {name} and some have none; call memory.commit(state) before stacking"
                 )
             first = values[0]
             if isinstance(first, RowState):

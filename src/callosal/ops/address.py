@@ -57,8 +57,8 @@ def slot_logits(
 
     $$\ell_{h,k,j} = \tau \, \langle q_h, K_{k,j} / \lVert K_{k,j} \rVert \rangle$$   Ours.
 
-    The addresses are parameters, not memory: what was written does not move where tokens look, so
-    all segments of an episode can be addressed in one batched call.
+    The addresses are parameters, not memory: what was written does not move where tokens look, so all segments of an
+    episode can be addressed in one batched call.
     """
     return einsum(queries, temperature * unit_norm(addresses), "... head width, bank slot width -> ... head bank slot")
 

@@ -29,8 +29,7 @@ def running_mean(
 ) -> Float[Tensor, "*shape"]:
     r"""Move a slow mean towards a sample: $\bar m \leftarrow \mu \bar m + (1 - \mu) m$.
 
-    Starting from zero it is biased by the factor $1 - \mu^n$ after n samples; the caller divides by
-    the same mean taken over a constant one.
+    Starting from zero it is biased by $1 - \mu^n$ after n samples; the caller divides by the same mean of ones.
     """
     return momentum * mean + (1.0 - momentum) * sample
 

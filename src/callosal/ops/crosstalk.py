@@ -12,9 +12,8 @@ def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
     $$W_s = I + s (\mathbf 1 \mathbf 1^\top - I)$$   arXiv 2603.03355 reports a matrix whose
     initialisation a sign controls; this form for B banks is ours.
 
-    Its common mode has eigenvalue 1 + s (B - 1), its B - 1 differential modes have 1 - s whatever B is:
-    2 with inhibition, 0 with excitation, so that the sign decides alike for any number of banks. With
-    one bank the matrix is the number one.
+    Its common mode has eigenvalue 1 + s (B - 1), its B - 1 differential modes have 1 - s whatever B is: 2 with
+    inhibition, 0 with excitation, so that the sign decides alike for any number of banks. For one bank it is 1.
 
     >>> coupling_matrix(2, -1.0)
     tensor([[ 1., -1.],
@@ -50,9 +49,8 @@ def signed_plasticity(
     r"""Move each bank's axis towards the segments it won and away from the others, as the sign says.
 
     $$c_k \leftarrow (1 - r)\, c_k + r \,\langle (W_s q)_k \, m \rangle, \qquad q_k = p_k / \bar p_k$$   Ours: a
-    saturating form of Oja's rule. With s = -1 what the banks share is rejected and only differences are
-    learned; with s = +1 all banks learn the same mean. Divided by the bank's usual share, an axis is
-    the mean of what the bank wins, however often it wins.
+    saturating form of Oja's rule. With s = -1 what the banks share is rejected and only differences are learned; with
+    s = +1 all banks learn the same mean. Divided by its usual share, an axis is the mean of what its bank wins.
 
     Args:
         axes: one context axis per bank.

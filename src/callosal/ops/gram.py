@@ -77,9 +77,8 @@ def bounded_write(
 
     $$M \leftarrow M + \frac{C W - n M}{n + \kappa}, \qquad n_i = \sum_t A_{ti}$$   Ours.
 
-    Since $\sum_j G_{ij} \le n_i$ and the values have norm at most sqrt(width), a slot's norm never
-    exceeds max(norm at the start, sqrt(width) * ||W||_2), however long the stream. A slot with n = 0
-    keeps every bit.
+    Since $\sum_j G_{ij} \le n_i$ and the values have norm at most sqrt(width), a slot's norm never exceeds max(norm at
+    the start, sqrt(width) * ||W||_2), however long the stream. A slot with n = 0 keeps every bit.
 
     Args:
         trace: the memory M before the segment.
@@ -108,8 +107,7 @@ def delta_write(
 
     $$M \leftarrow M + \frac{A^\top (A V W - A M)}{n + \kappa}$$   After Widrow and Hoff; kept to compare.
 
-    The bounded write takes $n_i M_i$ from slot i; this takes $\sum_j G_{ij} M_j$, what its tokens read of
-    all slots. Not bounded slot by slot.
+    The bounded write takes $n_i M_i$ from slot i; this $\sum_j G_{ij} M_j$, what its tokens read of all. Not bounded.
 
     Args:
         trace: the memory M before the segment.

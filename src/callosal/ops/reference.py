@@ -1,8 +1,7 @@
 r"""The slow, obvious reference of every operation, one line per equation, for the tests to compare with.
 
-Everything here is for one row, without batch axes, and entry by entry, to be read beside the
-equations; none of the fast functions is used. A memory's parameters and buffers come as a
-mapping with the names of its ``state_dict()``.
+Everything here is for one row, without batch axes, and entry by entry, to be read beside the equations; none of the
+fast functions is used. A memory's parameters and buffers come as a mapping with the names of its ``state_dict()``.
 """
 
 import math

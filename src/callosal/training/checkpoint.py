@@ -1,11 +1,13 @@
 """Checkpoints that are either whole or not there."""
 
-import os
+import io
 import zipfile
 from pathlib import Path
 from typing import Any
 
 import torch
+
+from callosal.memory.disk.format import write_atomically
 
 
 class CheckpointError(ValueError):
@@ -14,13 +16,9 @@ class CheckpointError(ValueError):
 
 def save_checkpoint(path: Path, content: dict[str, Any], fingerprint: str) -> None:
     """Write a checkpoint atomically: a kill at any moment leaves the old file or the new one, whole."""
-    path.parent.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(".unfinished")
-    with open(unfinished, "wb") as file:
-        torch.save({"fingerprint": fingerprint, **content}, file)
-        file.flush()
-        os.fsync(file.fileno())
-    os.replace(unfinished, path)
+    buffer = io.BytesIO()
+    torch.save({"fingerprint": fingerprint, **content}, buffer)
+    write_atomically(path, buffer.getvalue(), path.with_suffix(".unfinished"))
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:

@@ -19,8 +19,8 @@ Batch = list[dict[str, Tensor]]
 def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int = 0) -> Batch:
     """Put the first turns of all conversations into one batch, the second turns into the next, and so on.
 
-    Texts are padded on the right. A conversation that is over, or an empty turn, is a row of padding
-    alone: it is not scored, and leaves its memory as it was.
+    Texts are padded on the right. A conversation that is over, or an empty turn, is a row of padding alone: it is not
+    scored, and leaves its memory as it was.
 
     >>> statement = {"input_ids": [5, 6, 7], "labels": [5, 6, 7]}
     >>> question = {"input_ids": [5, 8], "labels": [-100, 8]}
@@ -30,9 +30,9 @@ def collate_conversations(conversations: Sequence[Sequence[Turn]], pad_id: int =
             [0, 0]])
 
     Args:
-        conversations: of each, its turns: ``input_ids``, and ``labels`` of the same length: the token itself
-            where it is scored, -100 elsewhere. As in transformers a label is predicted from the token
-            before it, so the first label of a turn never counts.
+        conversations: of each, its turns: ``input_ids``, and ``labels`` of the same length: the token itself where it
+            is scored, -100 elsewhere. As in transformers a label is predicted from the token before it, so the first
+            label of a turn never counts.
         pad_id: the token to pad with; what it means does not matter, since it is masked.
 
     Returns:
@@ -82,16 +82,17 @@ def evened(turns: Batch) -> Batch:
     empty = {k: torch.full_like(turns[0][k][:, :1], value) for k, value in _NOTHING.items()}
     turns = [*turns, *[empty] * (num_turns - len(turns))]
     missing = num_rows - len(turns[0]["labels"])
-    return [_with_empty_rows(turn, missing) for turn in turns] if missing else turns
+    if not missing:
+        return turns
+    return [{key: pad(turn[key], (0, 0, 0, missing), value=v) for key, v in _NOTHING.items()} for turn in turns]
 
 
 class Conversations(nn.Module):
     """A causal language model with memories, as a model of conversations: many turns in, one loss out.
 
     One call here is many calls of the model in one session, so that whoever wraps models (DDP, FSDP,
-    ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it. In
-    training mode on several processes the memories' buffers move by the rows of all of them, as in one
-    process with the whole batch; all processes must then call it alike.
+    ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it. In training mode on
+    several processes the memories' buffers move by the rows of all, as in one process: all must then call it alike.
 
     Args:
         memories: what ``callosal.attach`` returned.
@@ -114,8 +115,8 @@ class Conversations(nn.Module):
         Args:
             turns: as :func:`collate_conversations` gives them.
             session: to go on with, for the next turns of the same conversations; None starts blank.
-            scored: what to divide the sum over scored tokens by, when these turns are a part of something
-                longer; None for their own number.
+            scored: what to divide the sum over scored tokens by, when these turns are a part of something longer; None
+                for their own number.
         """
         session = session or self.memories.session()
         turns, group = (evened(turns), everyone()) if self.training else (turns, None)
@@ -126,18 +127,14 @@ class Conversations(nn.Module):
                 seen = {key: turn[key] for key in ("input_ids", "attention_mask")}
                 logits = self.model(**seen, use_cache=False).logits
                 losses.append(_cross_entropy(logits, turn["labels"]))
-        # The sum of nothing: zero, and yet every parameter of the last write, which nobody has read,
-        # gets a gradient (of zero). DDP waits for it, and no process may differ from another in it.
+        # The sum of nothing: zero, and yet every parameter of the last write, which nobody has read, gets a gradient
+        # (of zero). DDP waits for it, and no process may differ from another in it.
         unread = [state.trace[:0].sum() for state in session.states.values()]
         total = torch.stack([*losses, *unread]).sum()
         return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
 
 
 _NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": UNSCORED}
-
-
-def _with_empty_rows(turn: dict[str, Tensor], number: int) -> dict[str, Tensor]:
-    return {key: pad(turn[key], (0, 0, 0, number), value=v) for key, v in _NOTHING.items()}
 
 
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:

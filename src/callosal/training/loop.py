@@ -98,13 +98,13 @@ def optimise(
 ) -> Curve:
     """Minimise what ``prepare`` gives for each step, and return the curve.
 
-    Interrupted at any moment and called again with the same arguments, it continues from the last
-    checkpoint and gives the same curve to the digit on the same machine.
+    Interrupted at any moment and called again with the same arguments, it continues from the last checkpoint and gives
+    the same curve to the digit on the same machine.
 
     Args:
         model: trained in place; overwritten by the checkpoint if there is one.
-        prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of
-            the curve, called after the step where one is due.
+        prepare: returns a step's loss, which may depend on nothing but the step, and what makes its point of the curve,
+            called after the step where one is due.
         config: how to train.
         checkpoint: where to keep one; None keeps none.
         fingerprint: says which configuration a checkpoint belongs to.
@@ -131,7 +131,11 @@ def optimise(
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
         loss, make_point = prepare(step)
-        _descend(model, optimiser, loss, config, step)
+        optimiser.zero_grad(set_to_none=True)
+        loss.backward()
+        norm = nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
+        require_finite(loss.item(), norm.item(), config, step)
+        optimiser.step()
         done = step + 1
         if done % config.log_every == 0 or done == config.num_steps:
             curve.append({"step": done} | make_point())
@@ -143,25 +147,10 @@ def optimise(
     return curve
 
 
-def _descend(
-    model: nn.Module, optimiser: torch.optim.Optimizer, loss: Tensor, config: TrainingConfig, step: int
-) -> None:
-    """Take one step of the optimiser."""
-    optimiser.zero_grad(set_to_none=True)
-    loss.backward()
-    norm = torch.nn.utils.clip_grad_norm_(model.parameters(), config.clip_norm)
-    require_finite(loss.item(), norm.item(), config, step)
-    optimiser.step()
-
-
 def require_finite(loss: float, norm: float, config: DescentConfig, step: int) -> None:
-    """Stop a training that has diverged.
-
-    Raises:
-        TrainingDivergedError: the loss or the gradient norm is not finite.
-    """
+    """Raise TrainingDivergedError where the loss or the gradient norm is not finite."""
     if not (math.isfinite(loss) and math.isfinite(norm)):
         raise TrainingDivergedError(
-            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the "
-            f"learning rate ({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
+            f"step {step + 1}: the loss is {loss:.3g} and its gradient norm {norm:.3g}; lower the learning rate "
+            f"({config.learning_rate:g}) or clip_norm ({config.clip_norm:g})"
         )

@@ -11,8 +11,8 @@ from torch import Generator
 def derive_seed(seed: int, name: str, index: int = 0) -> int:
     """Hash a seed, a purpose and a counter into a 63-bit seed.
 
-    Streams of different names or counters share nothing, and a step's draws depend on no earlier step:
-    that is why a run can resume without saving the state of any generator.
+    Streams of different names or counters share nothing, and a step's draws depend on no earlier step: that is why a
+    run can resume without saving the state of any generator.
     """
     digest = hashlib.sha256(f"{seed}/{name}/{index}".encode()).digest()
     return int.from_bytes(digest[:8], "big") >> 1

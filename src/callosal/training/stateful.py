@@ -56,19 +56,18 @@ def train_stateful(
 ) -> Curve:
     """Train memories in place, within the model they are attached to, and return the curve.
 
-    All parameters of the model that require a gradient are trained: freeze the base before attaching.
-    The loss of a step is the mean over the scored tokens of all conversations of all processes, so
-    neither ``truncate`` nor the number of processes changes a token's weight.
+    All parameters of the model that require a gradient are trained: freeze the base before attaching. The loss of a
+    step is the mean over the scored tokens of all conversations of all processes, so neither ``truncate`` nor the
+    number of processes changes a token's weight.
 
-    Interrupted at any moment and called again with the same arguments, it continues from the last
-    checkpoint in the folder and gives the same curve to the digit on the same machine, if the loader's
-    order does not depend on chance that nobody saved (its sampler is sequential or seeded).
+    Interrupted at any moment and called again with the same arguments, it continues from the last checkpoint in the
+    folder and gives the same curve to the digit on the same machine, if the loader's order does not depend on chance
+    that nobody saved (its sampler is sequential or seeded).
 
     Args:
         memories: what ``callosal.attach`` returned.
-        loader: batches of conversations, collated by
-            :func:`callosal.collate_conversations`.
-            Each process takes batches of its own.
+        loader: batches of conversations, collated by :func:`callosal.collate_conversations`. Each process takes its
+            own.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
         folder: where to keep a checkpoint; None keeps none.
@@ -77,8 +76,8 @@ def train_stateful(
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite. The last checkpoint stays.
         CheckpointError: the checkpoint in the folder is of another configuration.
-        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the
-            accelerator is not set up for this.
+        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the accelerator is not
+            set up for this.
     """
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
@@ -177,25 +176,24 @@ def _total(number: Tensor, accelerator: Accelerator) -> Tensor:
 def _check(memories: Memories, loader: DataLoader[Any], accelerator: Accelerator, folder: object) -> None:
     if not any(p.requires_grad for p in memories.model.parameters()):
         raise ValueError(
-            "nothing to train: no parameter requires a gradient; freeze the base before attaching, or "
-            "call memories.requires_grad_()"
+            "nothing to train: no parameter requires a gradient; freeze the base before attaching, or call "
+            "memories.requires_grad_()"
         )
     started = int(os.environ.get("WORLD_SIZE", "1"))
     if started != accelerator.num_processes:
         raise ValueError(
-            f"{started} processes were started and Accelerate knows of {accelerator.num_processes}: each would "
-            "train alone; on CPUs pass Accelerator(cpu=True) or set ACCELERATE_USE_CPU=1"
+            f"{started} processes were started and Accelerate knows of {accelerator.num_processes}: each would train "
+            "alone; on CPUs pass Accelerator(cpu=True) or set ACCELERATE_USE_CPU=1"
         )
     if accelerator.gradient_accumulation_steps != 1:
         raise ValueError(
-            f"gradient_accumulation_steps is {accelerator.gradient_accumulation_steps}; it must be 1: a step "
-            "is one batch, whose size the loader has, and truncate bounds what a batch costs"
+            f"gradient_accumulation_steps is {accelerator.gradient_accumulation_steps}; it must be 1: a step is one "
+            "batch, whose size the loader has, and truncate bounds what a batch costs"
         )
     if not len(loader):
         raise ValueError("the loader has no batch; give it conversations")
     sampler = loader.sampler
-    seeded = isinstance(sampler, SeedableRandomSampler)
-    if folder is not None and isinstance(sampler, RandomSampler) and not seeded:
+    if folder is not None and isinstance(sampler, RandomSampler) and not isinstance(sampler, SeedableRandomSampler):
         raise ValueError(
             "the loader shuffles by chance, and a run that continues could not draw the same; pass "
             "sampler=accelerate.data_loader.SeedableRandomSampler(dataset, data_seed=0) rather than shuffle"
@@ -242,11 +240,10 @@ def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> t
     if whole is None:
         return 0, []
     progress = json.loads((whole / "progress.json").read_text())
-    wrong = [name for name, value in identity.items() if progress.get(name) != value]
+    wrong = " and ".join(name for name, value in identity.items() if progress.get(name) != value)
     if wrong:
         raise CheckpointError(
-            f"the checkpoint {whole} is of another run: its {' and '.join(wrong)} differ; delete it or "
-            "use another folder"
+            f"the checkpoint {whole} is of another run: its {wrong} differ; delete it or use another folder"
         )
     accelerator.load_state(str(whole), strict=False)
     return progress["step"], progress["curve"]

@@ -17,6 +17,7 @@ from callosal.lab.measures.specialization import Specialization, specialization
 from callosal.lab.tasks.persona import (
     Conversation,
     Domain,
+    Encode,
     PersonaConfig,
     Turn,
     sample_between,
@@ -28,7 +29,6 @@ from callosal.memory import MemoryState
 from callosal.training import UNSCORED
 from callosal.training.conversations import Batch, collate_conversations
 
-Encode = Callable[[str], list[int]]
 Hits = Mapping[str, np.ndarray]
 BATCH = 64
 
@@ -37,8 +37,8 @@ BATCH = 64
 class Answers:
     """Accuracy of answers in [0, 1], over held-out conversations.
 
-    An answer is one word; it is right if it is the most probable one where it is due. "Memory" means
-    that the facts were told in an earlier session, by other calls, and nothing else of it is in context.
+    An answer is one word; it is right if it is the most probable one where it is due. "Memory" means that the facts
+    were told in an earlier session, by other calls, and nothing else of it is in context.
 
     Attributes:
         num_conversations: how many were drawn.
@@ -46,13 +46,13 @@ class Answers:
         memory: with the user's own memory.
         reset: with that memory reset between the sessions.
         others: with the memory of another user, who was told other things.
-        as_others: with it, how often the answer is what the other user would have been given, where both
-            stated something of the kind and not the same.
+        as_others: with it, how often the answer is what the other user would have been given, where both stated
+            something of the kind and not the same.
         in_context: by the model alone, with everything that was said in its context.
         rule_before: of the rule domain, by the model alone.
         rule: of the rule domain, with the memory.
-        lesioned: (about the facts, of the rules) with what a bank holds taken away between the
-            sessions, one pair for each bank.
+        lesioned: (about the facts, of the rules) with what a bank holds taken away between the sessions, one pair for
+            each bank.
         specialization: the banks' measures over the domains, for each memory; D_sep of the facts first.
         shares: mean share of the left bank in turns that tell, turns that ask, and rules, for each memory.
         by_attribute: (with the user's own memory, in context) for each kind of fact.
@@ -244,24 +244,28 @@ def _whole(users: Sequence[Conversation], encode: Encode) -> tuple[Mapping[str, 
 def _others_answers(users: Sequence[Conversation], facts: Tensor, encode: Encode) -> Tensor:
     """Return labels with what the user before would have been answered, where that is something else."""
     labels = torch.full_like(facts, UNSCORED)
-    for row, user in enumerate(users):
-        places = (facts[row] != UNSCORED).nonzero().flatten().tolist()
-        for place, (name, value) in zip(places, user.facts.items(), strict=True):
-            other = users[row - 1].facts.get(name, value)
-            if other != value:
-                (labels[row, place],) = encode(other)
+    for row, place, name, value in _facts_asked(users, facts):
+        other = users[row - 1].facts.get(name, value)
+        if other != value:
+            (labels[row, place],) = encode(other)
     return labels
 
 
 def _only(name: str, users: Sequence[Conversation], labels: Tensor) -> Tensor:
     """Return labels of which only the answers about one attribute are left."""
     kept = torch.full_like(labels, UNSCORED)
-    for row, user in enumerate(users):
-        if name in user.facts:
-            places = (labels[row] != UNSCORED).nonzero().flatten()
-            place = places[list(user.facts).index(name)]
+    for row, place, asked, _ in _facts_asked(users, labels):
+        if asked == name:
             kept[row, place] = labels[row, place]
     return kept
+
+
+def _facts_asked(users: Sequence[Conversation], labels: Tensor) -> Iterator[tuple[int, int, str, str]]:
+    """Give the row, the place, the name and the value of every answer about a fact."""
+    for row, user in enumerate(users):
+        places = (labels[row] != UNSCORED).nonzero().flatten().tolist()
+        for place, (name, value) in zip(places, user.facts.items(), strict=True):
+            yield row, place, name, value
 
 
 def _table(shares: Sequence[Tensor], turns: Batch, kinds: Sequence[int], num_memories: int) -> np.ndarray:

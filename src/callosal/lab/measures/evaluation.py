@@ -22,8 +22,8 @@ class Evaluation:
 
     Attributes:
         num_episodes: how many episodes were drawn.
-        episodic_loss: cross-entropy of the answers that must be remembered, in nats, averaged over such
-            domains; ln K for a cipher without a memory.
+        episodic_loss: cross-entropy of the answers that must be remembered, in nats, averaged over such domains; ln K
+            for a cipher without a memory.
         rule_loss: cross-entropy of what the rules predict, in nats, averaged over the rules.
         episodic_accuracy: share of questions answered rightly, averaged over such domains.
         rule_accuracy: share of the rules' tokens predicted rightly.
@@ -44,11 +44,8 @@ class Evaluation:
 
 def domain_losses(logits: Tensor, episodes: Episodes) -> list[Tensor]:
     """Return the mean cross-entropy over each domain's scored tokens, in nats."""
-    losses = []
-    for domain in range(int(episodes.domains.max()) + 1):
-        where = scored(episodes, domain)
-        losses.append(torch.nn.functional.cross_entropy(logits[where], episodes.targets[where]))
-    return losses
+    marks = [scored(episodes, domain) for domain in range(int(episodes.domains.max()) + 1)]
+    return [torch.nn.functional.cross_entropy(logits[mark], episodes.targets[mark]) for mark in marks]
 
 
 def by_kind(values: list[float], config: EpisodeConfig) -> tuple[float, float]:

@@ -26,8 +26,8 @@ class Interventions:
         frozen: nothing was ever written, so that every segment meets a blank memory.
         lesioned: each bank's trace zeroed before the questions, one list per bank.
         silenced: each bank taken out altogether (prototypes and writes too), one list per bank.
-        swapped: before the questions each row gets its neighbour's state: (own answers, the
-            neighbour's answers), over the questions that need a memory.
+        swapped: before the questions each row gets its neighbour's state: (own answers, the neighbour's answers), over
+            the questions that need a memory.
         swapped_banks: the same with one bank alone exchanged, one pair per bank.
     """
 
@@ -74,8 +74,7 @@ def measure_interventions(
         return [right[mark].float().mean().item() for mark in marks]
 
     def answers(states: States) -> list[float]:
-        logits, _ = model(questions.tokens, states)
-        return _own_and_other(logits, questions, config)
+        return _own_and_other(model(questions.tokens, states)[0], questions, config)
 
     neighbours = torch.arange(num_episodes).roll(1)
     banks = range(_num_banks(model))

@@ -55,9 +55,7 @@ def measure_retention(
     scored = scored_questions(episodes, config)[:, questions]
 
     _, states = model(episodes.tokens[:, :first], model.blank(num_episodes))
-    recall: list[float] = []
-    loss: list[float] = []
-    done = 0
+    recall, loss, done = [], [], 0
     for mark in distractors:
         while done < mark:
             stop = min(done + CHUNK, mark)

@@ -15,17 +15,15 @@ def take_snapshot(model: Transformer, config: EpisodeConfig) -> dict[str, Any] |
     """Feed one episode's support segments to a blank memory and keep each slot's norm at every point.
 
     Returns:
-        ``norms``: [point, bank, slot], blank first, then after each segment, in the units of
-        ``bound``; ``domains``: of the segments. None without a lateralized memory.
+        ``norms``: [point, bank, slot], blank first, then after each segment, in the units of ``bound``; ``domains``: of
+        the segments. None without a lateralized memory.
     """
-    place = next(iter(model.blank(1)), None)
-    if place is None:
-        return None
+    states = model.blank(1)
+    place = next(iter(states), 0)
     memory = model.memory_at(place)
     if not isinstance(memory, LateralMemory):
         return None
     episodes = sample_episodes(config, 1, generator_for(0, "snapshot"), "evaluation")
-    states = model.blank(1)
     norms = [states[place].trace[0].norm(dim=-1)]
     num_segments = config.num_told_segments
     for index in range(num_segments):

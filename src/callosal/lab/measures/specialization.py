@@ -1,7 +1,7 @@
 """From bank shares to D_sep, P_ct, dominance and information, for any number of banks and domains.
 
-All functions take a table of mean shares, [domain, bank], with rows that sum to one, and use numpy:
-they run on recorded numbers as well as on fresh ones.
+All functions take a table of mean shares, [domain, bank], with rows that sum to one, and use numpy: they run on
+recorded numbers as well as on fresh ones.
 """
 
 from collections.abc import Sequence
@@ -67,8 +67,8 @@ def separation(table: Shares) -> list[float]:
 def cross_talk(table: Shares) -> float:
     r"""Return P_ct: the mean share outside a domain's own bank, in [0, 1].
 
-    Two banks and two domains: 0 is one bank each; both an even split and one bank for everything give
-    0.5. The symbol and the values 0 and 0.5 are reported in arXiv 2603.03355; the formula is ours.
+    Two banks and two domains: 0 is one bank each; both an even split and one bank for everything give 0.5. The symbol
+    and the values 0 and 0.5 are reported in arXiv 2603.03355; the formula is ours.
 
     >>> cross_talk(np.array([[1.0, 0.0], [1.0, 0.0]]))
     0.5

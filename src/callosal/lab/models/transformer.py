@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from callosal.lab.models.config import require_counts, require_heads
+from callosal.lab.checks import require_counts, require_heads
 from callosal.memory import Memory
 
 # Each memory has a state of its own kind.
@@ -74,8 +74,8 @@ class Transformer(nn.Module):
 
     Args:
         config: sizes.
-        memories: a memory for some of the blocks, which reads and writes right behind its block: any module
-            that keeps the contract of :class:`~callosal.memory.Memory`.
+        memories: a memory for some of the blocks, which reads and writes right behind its block: any module that keeps
+            the contract of :class:`~callosal.memory.Memory`.
 
     Raises:
         ValueError: a memory stands behind a block that does not exist, or is of another width.
@@ -113,9 +113,8 @@ class Transformer(nn.Module):
 
     def blank(self, batch_size: int) -> States:
         """Return blank states, by place."""
-        places = range(self.config.num_blocks)
-        memories = ((place, self.memory_at(place)) for place in places)
-        return {place: memory.blank(batch_size) for place, memory in memories if memory is not None}
+        memories = {place: self.memory_at(place) for place in range(self.config.num_blocks)}
+        return {place: memory.blank(batch_size) for place, memory in memories.items() if memory is not None}
 
     def forward(
         self, tokens: Int[Tensor, "batch segment time"], states: States
@@ -123,18 +122,19 @@ class Transformer(nn.Module):
         """Predict, segment by segment; memories carry over from segment to segment, attention does not.
 
         Raises:
-            ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are
-                not those of this model's memories.
+            ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are not those of
+                this model's memories.
         """
         if tokens.ndim != 3:
             raise ValueError(
                 f"tokens of shape {tuple(tokens.shape)}; a transformer takes [batch, segment, time], "
                 "also when there is one segment: tokens[:, None]"
             )
-        if set(states) != {int(place) for place in self.memories}:
+        places = sorted(int(place) for place in self.memories)
+        if sorted(states) != places:
             raise ValueError(
-                f"states for places {sorted(states)}; the memories stand at "
-                f"{sorted(int(place) for place in self.memories)}: start from model.blank(batch_size)"
+                f"states for places {sorted(states)}; the memories stand at {places}: "
+                "start from model.blank(batch_size)"
             )
         num_rows, _, num_steps = tokens.shape
         if num_steps > self.config.max_time:

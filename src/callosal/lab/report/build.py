@@ -57,7 +57,8 @@ class Report:
         """
         name, records = folder.resolve().name, read_records(folder)
         with _lacks_named(folder):
-            layout = layout_of(make_study(name, records).recipe)
+            # Runs of several recipes are refused below.
+            layout = layout_of(next((run.recipe for run in sorted(records, key=lambda run: bool(run.changed))), ""))
             study = make_study(name, records, layout.cells, layout.derive)
             verdicts = judge(study, layout.claims)
             tables = [claims_table(verdicts, layout.claims)] if verdicts else []

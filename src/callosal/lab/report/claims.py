@@ -110,17 +110,12 @@ class Verdict:
     """A claim and what the runs say to it; ``claims.json`` is a list of these.
 
     Attributes:
-        id: of the claim.
-        claim: its sentence.
-        source: where it was reported, or "ours".
-        reported: the figure as reported.
+        id, claim, source, reported, criterion: of the claim.
         measured: mean over seeds, geometric for ratios; None without evidence.
-        low: lower end of its 95 % interval; None where that is infinite or undefined.
-        high: upper end.
+        low, high: the ends of its 95 % interval; None where they are infinite or undefined.
         seeds: the seeds that count.
         per_seed: their numbers; None for one that is undefined, which meets no criterion.
         verdict: reproduced, not reproduced or undecided.
-        criterion: how it was reached, in words.
     """
 
     id: str

@@ -4,7 +4,7 @@ import base64
 import re
 import shlex
 from collections.abc import Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 from jinja2 import Environment, PackageLoader, StrictUndefined
 from rich.box import SIMPLE_HEAD
@@ -25,14 +25,8 @@ MOST_ROWS = 60
 _INTERVAL = re.compile("\\s(?=\\[|\N{PLUS-MINUS SIGN})")
 
 
-@dataclass(frozen=True, kw_only=True)
-class Picture:
-    """A figure that was drawn.
-
-    Attributes:
-        kind: which.
-        png: its bytes.
-    """
+class Picture(NamedTuple):
+    """A figure that was drawn: which, and its bytes."""
 
     kind: FigureKind
     png: bytes

@@ -4,12 +4,11 @@ import math
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property
-from pathlib import Path
 from typing import Any
 
 import pandas as pd
 
-from callosal.lab.report.records import ARMS, KEYS, RunRecord, Value, read_records
+from callosal.lab.report.records import ARMS, KEYS, RunRecord, Value
 
 MIN_SEEDS = 3
 # Both domains at least this far to sides of their own: what we ask of "saturated".
@@ -251,15 +250,6 @@ def make_study(
     return Study(
         name=name, records=[whole(run) for run in kept], off_recipe=[whole(run) for run in records if run.changed]
     )
-
-
-def read_study(folder: Path) -> tuple[str, list[RunRecord]]:
-    """Return the name of a folder and its runs.
-
-    Raises:
-        RecordError: there are none, or the file is damaged.
-    """
-    return folder.resolve().name, read_records(folder)
 
 
 def seed_range(seeds: Sequence[int]) -> str:

@@ -17,8 +17,8 @@ def sample_progressions(
 ) -> Int[Tensor, "batch segment term"]:
     """Draw a, a + d, a + 2 d, ... mod P with fresh a and d >= 1 per segment.
 
-    There are only P (P - 1) of them and the rule is one table, so both splits draw from all: what
-    keeps an evaluation episode out of training is its cipher.
+    There are only P (P - 1) of them and the rule is one table, so both splits draw from all: what keeps an evaluation
+    episode out of training is its cipher.
     """
     starts = torch.randint(0, modulus, shape, generator=generator)
     steps = torch.randint(1, modulus, shape, generator=generator)

@@ -32,9 +32,9 @@ def sample_ciphers(
 ) -> Int[Tensor, "cipher letter"]:
     """Draw fresh bijections pi of the letters, uniformly from the split's half of all of them.
 
-    Training draws even permutations and evaluation odd ones, so the two can never meet, whatever
-    their seeds. Ours. Each half still maps every letter to every other equally often (from three
-    letters on), which keeps the chance level at ln K.
+    Training draws even permutations and evaluation odd ones, so the two can never meet, whatever their seeds. Ours.
+    Each half still maps every letter to every other equally often (from three letters on), which keeps the chance level
+    at ln K.
     """
     ciphers = torch.rand(num_ciphers, num_letters, generator=generator).argsort(-1)
     wrong = is_odd(ciphers) != (split == "evaluation")

@@ -9,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
+from callosal.lab.checks import require
 from callosal.lab.tasks import cipher, recall, rules
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.rules import Rule
@@ -29,12 +30,12 @@ class EpisodeConfig:
         num_rounds: rounds of supports; together they must show every letter.
         num_distractors: segments of the rules, in turn, between the last round and the questions.
         modulus: P of the numeric rules, at least 2 (a prime above 2 for multiplication).
-        domains: "cipher" and "recall" have supports and questions; the others are rules of ``tasks.rules``. A
-            domain named twice is two domains, each with an alphabet of its own.
+        domains: "cipher" and "recall" have supports and questions; the others are rules of ``tasks.rules``. A domain
+            named twice is two domains, each with an alphabet of its own.
         shared_alphabet: all domains use the same tokens, so that only their structure tells them apart.
         repeats: segments of each domain in a round; empty is one each.
-        mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for
-            domain (first with second, third with fourth): 0.5 is half of each in every segment.
+        mixing: share of every segment, in [0, 0.5], that changes places with its neighbour's, domain for domain (first
+            with second, third with fourth): 0.5 is half of each in every segment.
     """
 
     num_letters: int = 8
@@ -49,57 +50,30 @@ class EpisodeConfig:
 
     def __post_init__(self) -> None:
         known = (*TOLD, *rules.RULES)
-        self._require(self.num_letters >= 3, "num_letters", "it must be at least 3")
-        self._require(
-            self.pairs_per_segment >= 1 and self.num_letters % self.pairs_per_segment == 0,
-            "pairs_per_segment",
-            f"it must divide num_letters ({self.num_letters})",
-        )
-        self._require(
-            bool(self.domains) and all(name in known for name in self.domains),
-            "domains",
-            f"it must be one or more of {', '.join(known)}",
-        )
-        self._require(
-            not self.repeats or (len(self.repeats) == len(self.domains) and min(self.repeats) >= 1),
-            "repeats",
-            f"it must be empty, or a number from 1 on for each of the {len(self.domains)} domains",
-        )
-        a_round = self.pairs_per_segment * min(self.turns)
-        self._require(
-            self.num_rounds * a_round >= self.num_letters,
-            "num_rounds",
-            f"{self.num_letters} letters at {a_round} a round need at least {-(-self.num_letters // a_round)}",
-        )
-        self._require(self.num_distractors >= 0, "num_distractors", "it must be at least 0")
-        self._require(
-            self.num_distractors == 0 or any(name not in TOLD for name in self.domains),
-            "num_distractors",
-            "it must be 0, since no domain is a rule",
-        )
-        least = 3 if "multiplication" in self.domains else 2
-        self._require(self.modulus >= least, "modulus", f"it must be at least {least}")
-        self._require(0.0 <= self.mixing <= 0.5, "mixing", "it must be between 0 and 0.5")
-        self._require(
-            self.mixing == 0.0 or self._can_mix(),
-            "mixing",
-            "it must be 0 unless the domains are even in number, once a round, and numeric or one of "
-            + ", ".join(TOLD),
-        )
-        self._require(
-            self.mixing == 0.0 or self.pairs_mixed >= 1,
-            "mixing",
-            f"it must be 0 or move at least one of a segment's {self.pairs_per_segment} pairs",
-        )
-
-    def _require(self, condition: bool, name: str, remedy: str) -> None:
-        if not condition:
-            raise ValueError(f"EpisodeConfig.{name} is {getattr(self, name)!r}; {remedy}")
-
-    def _can_mix(self) -> bool:
-        known = (*TOLD, *rules.NUMERIC)
-        in_pairs = len(self.domains) % 2 == 0 and not self.repeats
-        return in_pairs and all(name in known for name in self.domains)
+        letters, pairs, domains = self.num_letters, self.pairs_per_segment, self.domains
+        require(self, "num_letters", letters >= 3, "it must be at least 3")
+        divides = pairs >= 1 and letters % pairs == 0
+        require(self, "pairs_per_segment", divides, f"it must divide num_letters ({letters})")
+        some = bool(domains) and set(domains) <= set(known)
+        require(self, "domains", some, f"it must be one or more of {', '.join(known)}")
+        each = not self.repeats or (len(self.repeats) == len(domains) and min(self.repeats) >= 1)
+        remedy = f"it must be empty, or a number from 1 on for each of the {len(domains)} domains"
+        require(self, "repeats", each, remedy)
+        a_round = pairs * min(self.turns)
+        remedy = f"{letters} letters at {a_round} a round need at least {-(-letters // a_round)}"
+        require(self, "num_rounds", self.num_rounds * a_round >= letters, remedy)
+        require(self, "num_distractors", self.num_distractors >= 0, "it must be at least 0")
+        ruled = self.num_distractors == 0 or not set(domains) <= set(TOLD)
+        require(self, "num_distractors", ruled, "it must be 0, since no domain is a rule")
+        least = 3 if "multiplication" in domains else 2
+        require(self, "modulus", self.modulus >= least, f"it must be at least {least}")
+        require(self, "mixing", 0.0 <= self.mixing <= 0.5, "it must be between 0 and 0.5")
+        if self.mixing:
+            mixable = len(domains) % 2 == 0 and not self.repeats and set(domains) <= {*TOLD, *rules.NUMERIC}
+            remedy = "it must be 0 unless the domains are even in number, once a round, and numeric or one of "
+            require(self, "mixing", mixable, remedy + ", ".join(TOLD))
+            remedy = f"it must be 0 or move at least one of a segment's {pairs} pairs"
+            require(self, "mixing", self.pairs_mixed >= 1, remedy)
 
     @property
     def turns(self) -> tuple[int, ...]:
@@ -153,8 +127,8 @@ class Episodes:
     Attributes:
         tokens: what the model sees.
         targets: the right answer at each token; UNSCORED where there is none.
-        domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone:
-            no model or loss sees it. The same in every row.
+        domains: the domain of each token, as an index into ``EpisodeConfig.domains``, for measures alone: no model or
+            loss sees it. The same in every row.
     """
 
     tokens: Int[Tensor, "batch segment time"]
@@ -169,12 +143,11 @@ _Segment = tuple[Tensor, Tensor]
 def sample_episodes(config: EpisodeConfig, num_episodes: int, generator: Generator, split: Split) -> Episodes:
     """Draw episodes: rounds of every domain in turn, distractors of the rules, then every question.
 
-    A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored
-    at x on f(x), every letter once, the answer never shown. A rule is scored wherever it predicts the
-    next token.
+    A support segment shows x f(x) x f(x) ...; a question shows x and a blank in turn and is scored at x on f(x), every
+    letter once, the answer never shown. A rule is scored wherever it predicts the next token.
     """
-    order = _order(config)
-    starts = _alphabet_starts(config)
+    order, sizes = _order(config), config.alphabets
+    starts = [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
     draw = [
         _episodic_segments(config, index, starts[index], num_episodes, generator, split)
         if name in TOLD
@@ -199,11 +172,6 @@ def _order(config: EpisodeConfig) -> list[int]:
     return turn * config.num_rounds + distractors + [*range(len(config.domains))] * (config.num_questions)
 
 
-def _alphabet_starts(config: EpisodeConfig) -> list[int]:
-    sizes = config.alphabets
-    return [0 if config.shared_alphabet else sum(sizes[:index]) for index in range(len(sizes))]
-
-
 def _episodic_segments(
     config: EpisodeConfig, index: int, start: int, num_episodes: int, generator: Generator, split: Split
 ) -> Callable[[], _Segment]:
@@ -211,17 +179,14 @@ def _episodic_segments(
     letters, pairs, questions = config.num_letters, config.pairs_per_segment, config.num_questions
     supports = config.num_rounds * config.turns[index]
     if config.domains[index] == "recall":
-        mapping = recall.sample_functions(num_episodes, letters, letters, generator, split)
-        answers_start = start + letters
+        mapping = start + letters + recall.sample_functions(num_episodes, letters, letters, generator, split)
     else:
-        mapping = cipher.sample_ciphers(num_episodes, letters, generator, split)
-        answers_start = start
+        mapping = start + cipher.sample_ciphers(num_episodes, letters, generator, split)
     passes = -(-supports * pairs // letters)
     shown = cipher.sample_orders(num_episodes, letters, passes, generator)[:, : supports * pairs]
     queried = cipher.sample_orders(num_episodes, letters, 1, generator)
 
-    images = answers_start + mapping.take_along_dim(shown, dim=1)
-    answers = answers_start + mapping.take_along_dim(queried, dim=1)
+    images, answers = (mapping.take_along_dim(order, dim=1) for order in (shown, queried))
     blanks = torch.full_like(queried, config.blank)
     support = _interleave(start + shown, images, supports)
     tokens = torch.cat([support, _interleave(start + queried, blanks, questions)], dim=1)
@@ -249,8 +214,10 @@ def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
     segments = torch.arange(len(episodes.domains))
     # Distractors stay as they are: they have no neighbour of another domain.
     first = config.num_told_segments
-    moved = (segments < first) | (segments >= first + config.num_distractors)
-    partner = torch.where(moved, _neighbour(segments, config), segments)
+    after = segments - first - config.num_distractors
+    # One segment a domain and an even number of domains: neighbours are the pairs of a turn.
+    step = torch.where(torch.where(after >= 0, after, segments) % 2 == 0, 1, -1)
+    partner = torch.where((segments < first) | (after >= 0), segments + step, segments)
 
     def exchanged(values: Tensor) -> Tensor:
         return torch.cat([values[..., :kept], values[..., partner, kept:]], dim=-1)
@@ -265,13 +232,6 @@ def _mix(episodes: Episodes, config: EpisodeConfig) -> Episodes:
     left = (domains[:, kept - 1] != domains[:, kept]) & of_rule[:, kept - 1]
     targets[:, left, kept - 1] = UNSCORED
     return Episodes(tokens=exchanged(episodes.tokens), targets=targets, domains=domains)
-
-
-def _neighbour(segments: Tensor, config: EpisodeConfig) -> Tensor:
-    # One segment a domain and an even number of domains: neighbours are the pairs of a turn.
-    after = segments - config.num_told_segments - config.num_distractors
-    place = torch.where(after >= 0, after, segments)
-    return segments + torch.where(place % 2 == 0, 1, -1)
 
 
 def _interleave(

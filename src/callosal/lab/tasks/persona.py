@@ -1,7 +1,7 @@
 """The persona task: users say who they are, chat, and ask about it in a later session, all in words.
 
-Beside it a rule domain in words: counting, and spelling backwards. Text only; a model's tokenizer makes
-tokens of it. Ours: the paper names assistants that remember their user as a next step.
+Beside it a rule domain in words: counting, and spelling backwards. Text only; a model's tokenizer makes tokens of it.
+Ours: the paper names assistants that remember their user as a next step.
 """
 
 from collections.abc import Callable, Iterator, Sequence
@@ -9,11 +9,14 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
+from callosal.lab.checks import require, require_counts
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 from callosal.training import UNSCORED
 
 Domain = Literal["episodic", "rule", "chatter"]
+# A tokenizer, from a text to its tokens.
+Encode = Callable[[str], list[int]]
 # Accuracy of a guess about a fact that was never stated: one of so many words.
 CHANCE = sum(1 / len(a.values) for a in ATTRIBUTES.values()) / len(ATTRIBUTES)
 
@@ -26,9 +29,8 @@ class PersonaConfig:
         num_facts: facts that a user states, each with a question later, 1 to 7.
         facts_per_turn: of which so many in one turn; it divides num_facts.
         num_examples: examples in a turn of the rule domain.
-        mixed: every turn about the user both states and asks: a question about a stated fact follows at
-            once, and a fresh fact is stated before the questions. Otherwise the first session only states
-            and the second only asks.
+        mixed: every turn about the user both states and asks: a question about a stated fact follows at once, and a
+            fresh fact is stated before the questions. Otherwise the first session only states and the second only asks.
     """
 
     num_facts: int = 4
@@ -38,17 +40,10 @@ class PersonaConfig:
 
     def __post_init__(self) -> None:
         most = len(ATTRIBUTES) - 1
-        self._require(1 <= self.num_facts <= most, "num_facts", f"it must be from 1 to {most}")
-        self._require(
-            self.facts_per_turn >= 1 and self.num_facts % self.facts_per_turn == 0,
-            "facts_per_turn",
-            f"it must divide num_facts ({self.num_facts})",
-        )
-        self._require(self.num_examples >= 1, "num_examples", "it must be at least 1")
-
-    def _require(self, condition: bool, name: str, remedy: str) -> None:
-        if not condition:
-            raise ValueError(f"PersonaConfig.{name} is {getattr(self, name)!r}; {remedy}")
+        require(self, "num_facts", 1 <= self.num_facts <= most, f"it must be from 1 to {most}")
+        divides = self.facts_per_turn >= 1 and self.num_facts % self.facts_per_turn == 0
+        require(self, "facts_per_turn", divides, f"it must divide num_facts ({self.num_facts})")
+        require_counts(self, "num_examples")
 
 
 @dataclass(frozen=True)
@@ -100,8 +95,8 @@ class Conversation:
 def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> Conversation:
     """Draw a conversation.
 
-    No set of facts of one split occurs in the other: training draws sets whose values' places in their
-    lists add up to an even number, evaluation odd ones. Rules are the same in both.
+    No set of facts of one split occurs in the other: training draws sets whose values' places in their lists add up to
+    an even number, evaluation odd ones. Rules are the same in both.
 
     >>> conversation = sample_conversation(PersonaConfig(num_facts=1, facts_per_turn=1), Random(0), "training")
     >>> for turn in conversation.turns:
@@ -123,19 +118,15 @@ def sample_conversation(config: PersonaConfig, random: Random, split: Split) -> 
     return Conversation(facts=facts, told=tuple(told), later=tuple(later))
 
 
-def tokenized(turns: Sequence[Turn], encode: Callable[[str], list[int]]) -> dict[str, list[int]]:
+def tokenized(turns: Sequence[Turn], encode: Encode) -> dict[str, list[int]]:
     """Return the tokens of turns, one after another: ``input_ids``, and ``labels`` where scored, else -100.
 
-    Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that
-    never merges across spaces.
+    Pieces are encoded one by one, which gives what encoding the whole text gives to a tokenizer that never merges
+    across spaces.
     """
-    ids: list[int] = []
-    labels: list[int] = []
-    for piece in (piece for turn in turns for piece in turn.pieces):
-        found = encode(piece.text)
-        ids += found
-        labels += found if piece.scored else [UNSCORED] * len(found)
-    return {"input_ids": ids, "labels": labels}
+    found = [(token, piece.scored) for turn in turns for piece in turn.pieces for token in encode(piece.text)]
+    labels = [token if scored else UNSCORED for token, scored in found]
+    return {"input_ids": [token for token, _ in found], "labels": labels}
 
 
 def texts(config: PersonaConfig, random: Random, split: Split) -> Iterator[str]:
@@ -149,7 +140,7 @@ def _statements_turn(facts: dict[str, str], config: PersonaConfig, random: Rando
     pieces.insert(random.randrange(1, len(pieces) + 1), Piece(_small_talk(random)))
     if config.mixed:
         name = random.choice(list(facts))
-        pieces += _question(name, facts[name])
+        pieces += _scored(ATTRIBUTES[name].question, facts[name])
     return Turn("episodic", tuple(pieces))
 
 
@@ -160,7 +151,7 @@ def _questions_turn(facts: dict[str, str], config: PersonaConfig, random: Random
         fresh = _statement(name, random.choice(ATTRIBUTES[name].values), random)
         pieces += [fresh, Piece(_small_talk(random))]
     for name, value in facts.items():
-        pieces += _question(name, value)
+        pieces += _scored(ATTRIBUTES[name].question, value)
     return Turn("episodic", tuple(pieces))
 
 
@@ -168,8 +159,8 @@ def _statement(name: str, value: str, random: Random) -> Piece:
     return Piece(random.choice(ATTRIBUTES[name].statements).format(value))
 
 
-def _question(name: str, value: str) -> list[Piece]:
-    return [Piece(ATTRIBUTES[name].question), Piece(value, scored=True), Piece(".")]
+def _scored(asked: str, answer: str) -> list[Piece]:
+    return [Piece(asked), Piece(answer, scored=True), Piece(".")]
 
 
 def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Turn:
@@ -180,10 +171,8 @@ def sample_between(domain: Domain, config: PersonaConfig, random: Random) -> Tur
     """
     if domain == "episodic":
         raise ValueError("a turn between the sessions states no fact; choose chatter or rule")
-    return _chatter(random) if domain == "chatter" else _rule(config, random)
-
-
-def _chatter(random: Random) -> Turn:
+    if domain == "rule":
+        return _rule(config, random)
     return Turn("chatter", tuple(Piece(_small_talk(random)) for _ in range(4)))
 
 
@@ -199,10 +188,9 @@ def _rule(config: PersonaConfig, random: Random) -> Turn:
 def _counting(random: Random) -> list[Piece]:
     first = random.randrange(1, HIGHEST - 4)
     counted = " ".join(str(number) for number in range(first + 1, first + 5))
-    return [Piece(f"count on from {first} :"), Piece(counted, scored=True), Piece(".")]
+    return _scored(f"count on from {first} :", counted)
 
 
 def _spelling(random: Random) -> list[Piece]:
     word = random.choice(SPELLED)
-    spelled = " ".join(reversed(word))
-    return [Piece(f"spell {word} backwards :"), Piece(spelled, scored=True), Piece(".")]
+    return _scored(f"spell {word} backwards :", " ".join(reversed(word)))

@@ -12,9 +12,9 @@ def sample_functions(
 ) -> Int[Tensor, "function key"]:
     """Draw a value for every key, uniformly from the split's half of all functions.
 
-    As in multi-query associative recall (arXiv 2312.04927), of which arXiv 2603.07217 reports; here the
-    pairs stand in one segment and the questions in another. Training draws functions whose values add up
-    to an even number and evaluation the odd ones, so the two never meet. Ours.
+    As in multi-query associative recall (arXiv 2312.04927), of which arXiv 2603.07217 reports; here the pairs stand in
+    one segment and the questions in another. Training draws functions whose values add up to an even number and
+    evaluation the odd ones, so the two never meet. Ours.
 
     Raises:
         ValueError: ``num_values`` is odd, so the halves would not be alike.

@@ -38,16 +38,15 @@ def merge_files(first: Path, second: Path, into: Path, banks: Mapping[Bank, str]
     """Merge two files into a new one; :func:`callosal.memory.editing.merge` says what that means.
 
     Raises:
-        MemoryFileError: a file cannot be read, the parents are of other configurations or weights, or
-            there is a file at ``into``.
+        MemoryFileError: a file cannot be read, the parents differ in configuration or weights, or ``into`` exists.
         ValueError: the states cannot be merged as asked.
     """
     a, b = read_memory(first), read_memory(second)
     if (a.header.config_hash, a.header.parameters_hash) != (b.header.config_hash, b.header.parameters_hash):
         what = "configurations" if a.header.config_hash != b.header.config_hash else "weights"
         raise MemoryFileError(
-            f"{first} and {second} were written by other {what}, so that their slots do not mean the "
-            "same; merge memories of one model"
+            f"{first} and {second} were written by other {what}, so that their slots do not mean the same; merge "
+            "memories of one model"
         )
     _require_free(into)
     notes = f"merged of {first.name} and {second.name}"

@@ -4,11 +4,12 @@ import hashlib
 import json
 import os
 import secrets
-from collections.abc import Mapping
+from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass
 from datetime import UTC, datetime
 from pathlib import Path
-from typing import Any
+from typing import Any, BinaryIO
 from urllib.parse import quote, unquote
 
 import safetensors.torch
@@ -73,11 +74,7 @@ class Header:
 
     @classmethod
     def from_plain(cls, plain: Mapping[str, Any]) -> "Header":
-        """Read a header from values that JSON has.
-
-        Raises:
-            KeyError, TypeError, ValueError: a field is missing or not what it should be.
-        """
+        """Read a header from values that JSON has; KeyError, TypeError or ValueError where one is not whole."""
         texts = {
             name: _checked(plain[name], str) for name in ("config_hash", "parameters_hash", "package_version", "notes")
         }
@@ -104,11 +101,7 @@ class MissingMemoryFileError(MemoryFileError):
 
 
 def pack(header: Header, tensors: Mapping[str, Tensor]) -> bytes:
-    """Return the bytes of a memory file.
-
-    Raises:
-        MemoryFileError: the header is longer than any reader takes.
-    """
+    """Return the bytes of a memory file; MemoryFileError where the header is longer than any reader takes."""
     text = json.dumps(header.to_plain())
     if len(text) > _MOST_HEADER_BYTES // 2:
         raise MemoryFileError(
@@ -122,11 +115,7 @@ def pack(header: Header, tensors: Mapping[str, Tensor]) -> bytes:
 
 
 def unpack(data: bytes, path: Path) -> tuple[Header, dict[str, Tensor], str]:
-    """Return header, tensors and checksum of a memory file's bytes; ``path`` is for the messages.
-
-    Raises:
-        MemoryFileError: it is no memory file, or truncated, altered, or of another format.
-    """
+    """Return header, tensors and checksum of a file's bytes; MemoryFileError, with its path, if they are not whole."""
     container = _read_container(data, len(data), path)
     header = _header_in(container, path)
     stored = container["__metadata__"].get(_CHECKSUM)
@@ -147,38 +136,30 @@ def read_header(path: str | Path) -> Header:
         MemoryFileError: there is no such file, or it is no memory file, or truncated, or of another format.
     """
     path = Path(path)
-    try:
-        with open(path, "rb") as file:
-            size = os.fstat(file.fileno()).st_size
-            start = file.read(8)
-            start += file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
-    except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _missing(path) from error
+    with opened(path) as file:
+        size = os.fstat(file.fileno()).st_size
+        start = file.read(8)
+        start += file.read(min(int.from_bytes(start, "little"), _MOST_HEADER_BYTES))
     return _header_in(_read_container(start, size, path), path)
 
 
-def read_bytes(path: Path) -> bytes:
-    """Return a file's bytes.
-
-    Raises:
-        MissingMemoryFileError: there is no such file.
-    """
+@contextmanager
+def opened(path: Path) -> Iterator[BinaryIO]:
+    """Open a memory file to read; MissingMemoryFileError where there is none."""
     try:
-        return path.read_bytes()
+        with open(path, "rb") as file:
+            yield file
     except (FileNotFoundError, NotADirectoryError, IsADirectoryError) as error:
-        raise _missing(path) from error
+        raise MissingMemoryFileError(
+            f"there is no memory file at {path}; write one with callosal.save_memory"
+        ) from error
 
 
 def write_atomically(path: Path, data: bytes, unfinished: Path | None = None) -> None:
-    """Write a file so that a kill at any moment leaves the old one or the new one, whole.
+    """Write a file, and missing folders, so that a kill at any moment leaves the old one or the new one, whole.
 
-    The bytes go into a file beside it, onto the disk, and only then under the name. A kill can leave
-    that file behind; its name ends in ``.unfinished`` and nothing reads it.
-
-    Args:
-        path: where; missing folders are made.
-        data: what.
-        unfinished: the file beside it, where only one writes at a time; else one of a random name.
+    The bytes go into a file beside it, onto the disk, and only then under the name. A kill can leave that file behind;
+    its name ends in ``.unfinished`` and nothing reads it. Name it (``unfinished``) only where one alone writes.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     unfinished = unfinished or path.with_name(f".{secrets.token_hex(8)}.unfinished")
@@ -201,11 +182,7 @@ def write_atomically(path: Path, data: bytes, unfinished: Path | None = None) ->
 
 
 def checksum_of(data: bytes) -> str:
-    """Return the SHA-256 of a file's bytes, the checksum's own place filled with zeros.
-
-    Raises:
-        ValueError: the bytes have no such place.
-    """
+    """Return the SHA-256 of a file's bytes, the checksum's own place (else ValueError) filled with zeros."""
     return hashlib.sha256(_with_checksum(data, _NO_CHECKSUM)).hexdigest()
 
 
@@ -230,10 +207,7 @@ def _read_container(start: bytes, size: int, path: Path) -> dict[str, Any]:
     """Return the JSON at the start of a safetensors file, after looking at the file's size."""
     length = int.from_bytes(start[:8], "little")
     if len(start) < 9 or start[8:9] != b"{" or length > _MOST_HEADER_BYTES:
-        raise MemoryFileError(
-            f"{path} is not a memory file: its {size} bytes do not begin as one does; "
-            "give a file that callosal.save_memory wrote"
-        )
+        raise _foreign(path, f"its {size} bytes do not begin as one does")
     if size < 8 + length:
         raise _truncated(path, size, 8 + length)
     try:
@@ -245,10 +219,7 @@ def _read_container(start: bytes, size: int, path: Path) -> dict[str, Any]:
     except (ValueError, TypeError, AttributeError, LookupError, RecursionError) as error:
         raise _altered(path, "its header cannot be read") from error
     if not isinstance(metadata, dict) or _HEADER not in metadata:
-        raise MemoryFileError(
-            f"{path} is not a memory file: it is a safetensors file without a {_HEADER} header; "
-            "give a file that callosal.save_memory wrote"
-        )
+        raise _foreign(path, f"it is a safetensors file without a {_HEADER} header")
     if shorter:
         raise _truncated(path, size, end)
     if longer:
@@ -266,8 +237,8 @@ def _header_in(container: Mapping[str, Any], path: Path) -> Header:
     if version != FORMAT_VERSION:
         remedy = "upgrade it" if version > FORMAT_VERSION else "no release wrote an older one"
         raise MemoryFileError(
-            f"{path} is of format {version}, written by callosal {plain.get('package_version')}; "
-            f"this callosal reads format {FORMAT_VERSION} only: {remedy}"
+            f"{path} is of format {version}, written by callosal {plain.get('package_version')}; this callosal reads "
+            f"format {FORMAT_VERSION} only: {remedy}"
         )
     try:
         return Header.from_plain(plain)
@@ -281,8 +252,8 @@ def _checked(value: Any, kind: type | tuple[type, ...]) -> Any:
     return value
 
 
-def _missing(path: Path) -> MissingMemoryFileError:
-    return MissingMemoryFileError(f"there is no memory file at {path}; write one with callosal.save_memory")
+def _foreign(path: Path, reason: str) -> MemoryFileError:
+    return MemoryFileError(f"{path} is not a memory file: {reason}; give a file that callosal.save_memory wrote")
 
 
 def _truncated(path: Path, size: int, least: int) -> MemoryFileError:

@@ -17,8 +17,8 @@ from callosal.memory.disk.format import (
     Header,
     MemoryFileError,
     checksum_of_tensors,
+    opened,
     pack,
-    read_bytes,
     unpack,
     write_atomically,
 )
@@ -51,8 +51,8 @@ class StoredMemory:
 def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, notes: str = "") -> None:
     """Write a memory to a file, atomically: a kill at any moment leaves the old file or the new one.
 
-    The file is a safetensors file. It holds the trace and the carried context bit for bit, in their
-    dtype, and says which configuration and which weights they belong to. Ours.
+    The file is a safetensors file. It holds the trace and the carried context bit for bit, in their dtype, and says
+    which configuration and which weights they belong to. Ours.
 
     Args:
         state: any number of rows, on any device; what was not committed cannot be saved.
@@ -61,8 +61,7 @@ def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, 
         notes: free-form text, shown by ``callosal memory inspect``.
 
     Raises:
-        MemoryFileError: a segment is open, the state does not fit the memory, or it is not finite.
-            A file that was there stays as it was.
+        MemoryFileError: a segment is open, or the state does not fit the memory or is not finite. An older file stays.
 
     >>> import callosal, tempfile, torch
     >>> memory = LateralMemory(MemoryConfig(width=8, num_slots=4)).eval()
@@ -79,23 +78,23 @@ def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, 
 def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True) -> MemoryState:
     """Read a memory from a file, if it belongs to this memory module.
 
-    A trace is only a memory to the weights that wrote it: addresses decide which slot a token reads,
-    prototypes what a slot held before anything was written, and the output map what a slot's content
-    means to the model. To other weights of the same configuration the same numbers are noise, and
-    nothing would show it. So the file keeps a hash of all parameters, and another hash is an error.
+    A trace is only a memory to the weights that wrote it: addresses decide which slot a token reads, prototypes what a
+    slot held before anything was written, and the output map what a slot's content means to the model. To other weights
+    of the same configuration it is noise, and nothing would show it. So the file keeps a hash of all parameters;
+    another is refused.
 
     Args:
         path: of a file that :func:`save_memory` wrote.
         memory: the module that will read it. It is not changed.
-        strict: False takes a file whose parameters' hash differs. For a model that was trained
-            further: its old memories are worth as much as the weights stayed alike; measure it.
+        strict: False takes a file whose parameters' hash differs. For a model that was trained further: its old
+            memories are worth as much as the weights stayed alike; measure it.
 
     Returns:
         The state, on the memory's device; what you held before is untouched, whatever goes wrong.
 
     Raises:
-        MemoryFileError: the file is missing, truncated, altered, of another format, of another
-            configuration, dtype or shape, of other parameters, or not finite.
+        MemoryFileError: the file is missing, truncated, altered, of another format, of another configuration, dtype,
+            shape or parameters, or not finite.
     """
     stored = read_memory(path)
     require_fit(stored, memory, path, strict=strict)
@@ -103,13 +102,10 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
 
 
 def read_memory(path: str | Path) -> StoredMemory:
-    """Read a memory file without the model it belongs to, and check all that can be checked so.
-
-    Raises:
-        MemoryFileError: the file is missing, truncated, altered, of another format, or not finite.
-    """
+    """Read a memory file without its model; MemoryFileError where it is missing, damaged, not ours or infinite."""
     path = Path(path)
-    header, tensors, checksum = unpack(read_bytes(path), path)
+    with opened(path) as file:
+        header, tensors, checksum = unpack(file.read(), path)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     axes = {name: len(shape) for name, shape in shapes.items()}
     context = {name: count for name, count in _AXES.items() if name != "trace"}
@@ -119,8 +115,8 @@ def read_memory(path: str | Path) -> StoredMemory:
         )
     if shapes != dict(header.shapes) or len({shape[0] for shape in shapes.values()}) > 1:
         raise MemoryFileError(
-            f"{path} holds tensors of shapes {shapes}, which are not those of its header "
-            f"({dict(header.shapes)}) or not of equally many rows; restore it from a copy"
+            f"{path} holds tensors of shapes {shapes}, which are not those of its header ({dict(header.shapes)}) or "
+            "not of equally many rows; restore it from a copy"
         )
     for name, tensor in tensors.items():
         if tensor.dtype not in _DTYPES:
@@ -134,11 +130,7 @@ def read_memory(path: str | Path) -> StoredMemory:
 
 
 def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: Path | None = None) -> None:
-    """Write a state under a header that exists already; shapes and version are set here.
-
-    Raises:
-        MemoryFileError: a segment is open, or the state is not finite.
-    """
+    """Write a state that is committed and finite (else MemoryFileError) under a header; its shapes are set here."""
     tensors = tensors_of(state)
     _require_finite(tensors, "the state")
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
@@ -147,16 +139,12 @@ def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: 
 
 
 def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None) -> Header:
-    """Return the header under which a state of this memory is written now.
-
-    Raises:
-        MemoryFileError: the state does not fit the memory.
-    """
+    """Return the header under which a state of this memory is written now; MemoryFileError where it does not fit."""
     banks, slots, width = memory.prototypes.shape
     if state.trace.shape[1:] != (banks, slots, width):
         raise MemoryFileError(
-            f"a trace of shape {tuple(state.trace.shape)} meets a memory of {banks} banks, {slots} "
-            f"slots and width {width}; save it with the memory that it comes from"
+            f"a trace of shape {tuple(state.trace.shape)} meets a memory of {banks} banks, {slots} slots and width "
+            f"{width}; save it with the memory that it comes from"
         )
     if state.trace.dtype != memory.prototypes.dtype:
         raise MemoryFileError(
@@ -178,15 +166,10 @@ def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", use
 
 
 def tensors_of(state: MemoryState) -> dict[str, Tensor]:
-    """Return a state's tensors by the names they have in a file.
-
-    Raises:
-        MemoryFileError: a segment is open.
-    """
+    """Return a state's tensors by the names they have in a file; MemoryFileError where a segment is open."""
     if state.segment is not None:
         raise MemoryFileError(
-            "the state has an open segment, which a file does not keep; "
-            "call memory.commit(state) and save what it returns"
+            "the state has an open segment, which a file does not keep; save what memory.commit(state) returns"
         )
     tensors = {"trace": state.trace}
     if state.context is not None:
@@ -210,24 +193,20 @@ def hash_config(config: MemoryConfig) -> str:
 def hash_parameters(memory: LateralMemory) -> str:
     """Return a hash of all parameters: what every slot's content means depends on each of them.
 
-    Buffers are left out: the running means and the plastic axes move with every training-mode commit,
-    which is the same model going on, and not another that was trained otherwise.
+    Buffers are left out: the running means and the plastic axes move with every training-mode commit, which is the same
+    model going on, and not another that was trained otherwise.
     """
     parameters = {name.removeprefix("_orig_mod."): parameter for name, parameter in memory.named_parameters()}
     return checksum_of_tensors(parameters)
 
 
 def require_fit(stored: StoredMemory, memory: LateralMemory, path: str | Path, *, strict: bool) -> None:
-    """Refuse a file that belongs to another memory.
-
-    Raises:
-        MemoryFileError: configuration, dtype, shape or (if ``strict``) parameters are others.
-    """
+    """Raise MemoryFileError where a file is of another configuration, dtype, shape or (if ``strict``) parameters."""
     header, trace = stored.header, stored.state.trace
     if header.config_hash != hash_config(memory.config):
         raise MemoryFileError(
-            f"{path} is of another configuration ({_differences(header.config, memory.config)}); "
-            "load it into a memory of the configuration that it was saved with"
+            f"{path} is of another configuration ({_differences(header.config, memory.config)}); load it into a memory "
+            "of the configuration that it was saved with"
         )
     if trace.shape[1:] != memory.prototypes.shape:
         raise MemoryFileError(
@@ -241,9 +220,8 @@ def require_fit(stored: StoredMemory, memory: LateralMemory, path: str | Path, *
         )
     if strict and header.parameters_hash != hash_parameters(memory):
         raise MemoryFileError(
-            f"{path} was written by other weights of the same configuration, to which its slots mean "
-            "something else; load the weights it was saved with, or pass strict=False if this is the "
-            "same model, trained further"
+            f"{path} was written by other weights of the same configuration, to which its slots mean something else; "
+            "load the weights it was saved with, or pass strict=False if this is the same model, trained further"
         )
 
 

@@ -18,11 +18,11 @@ _SUFFIX = ".safetensors"
 class MemoryStore:
     """A folder with one memory file per user.
 
-    A file's name is the SHA-256 of the user's id, in one of 256 folders, so that an id can be any string
-    and no id leads out of the folder; the id itself stands in the file's header and is compared on every
-    load. Files are replaced atomically: readers need no lock and see the old memory or the new one, whole.
-    Writers of one user, threads or processes, wait for each other; beside each user's file lies an empty
-    lock file. Tested on Linux and a local disk; a network folder needs locks (flock) that work there.
+    A file's name is the SHA-256 of the user's id, in one of 256 folders, so that an id can be any string and no id
+    leads out of the folder; the id itself stands in the file's header and is compared on every load. Files are replaced
+    atomically: readers need no lock and see the old memory or the new one, whole. Writers of one user, threads or
+    processes, wait for each other; beside each user's file lies an empty lock file. Tested on Linux and a local disk; a
+    network folder needs flock.
 
     Args:
         folder: of the store; made with the first save.
@@ -46,8 +46,7 @@ class MemoryStore:
         """Return a user's memory, one row; a blank one for a user the store does not know.
 
         Raises:
-            MemoryFileError: the file is damaged or of another memory, as in
-                :func:`callosal.load_memory` (also for ``strict``), or of another user.
+            MemoryFileError: the file is of another user, or as in :func:`callosal.load_memory` (also for ``strict``).
         """
         path = self.path(user)
         try:
@@ -56,8 +55,8 @@ class MemoryStore:
             return memory.blank(1)
         if stored.header.user != user:
             raise MemoryFileError(
-                f"{path} is where the memory of user {_short(user)} belongs and says that it is of "
-                f"user {_short(stored.header.user)}; it was moved: put it back"
+                f"{path} is where the memory of user {_short(user)} belongs and says that it is of user "
+                f"{_short(stored.header.user)}; it was moved: put it back"
             )
         require_fit(stored, memory, path, strict=strict)
         return stored.state.to(memory.prototypes.device)
@@ -65,12 +64,10 @@ class MemoryStore:
     def save(self, user: str, state: MemoryState, memory: LateralMemory, *, notes: str = "") -> None:
         """Write a user's memory, atomically; waits for another writer of the same user.
 
-        To read, change and write without losing what another writer did meanwhile, do all of it inside
-        ``with store.writing(user):``.
+        To read, change and write with no other writer in between, do it all inside ``with store.writing(user):``.
 
         Raises:
-            MemoryFileError: the state has more or fewer rows than one, or :func:`callosal.save_memory`
-                would refuse it.
+            MemoryFileError: the state has more or fewer rows than one, or :func:`callosal.save_memory` would refuse it.
             TimeoutError: another writer kept the lock for a minute.
         """
         if len(state) != 1:
@@ -98,8 +95,8 @@ class MemoryStore:
             lock.acquire(timeout=timeout_seconds)
         except Timeout:
             raise TimeoutError(
-                f"another writer kept the memory of user {_short(user)} for {timeout_seconds:g} "
-                "seconds; try again, or find out what holds it"
+                f"another writer kept the memory of user {_short(user)} for {timeout_seconds:g} seconds; try again, or "
+                "find out what holds it"
             ) from None
         try:
             yield

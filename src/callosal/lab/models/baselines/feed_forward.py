@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.base import SegmentMemory, feed_forward
-from callosal.lab.models.config import require_counts
+from callosal.lab.checks import require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, feed_forward
 from callosal.memory import RowState
 
 
@@ -60,10 +60,5 @@ class FeedForward(SegmentMemory[NoState]):
         """Return nothing, for that many rows."""
         return NoState(nothing=next(self.parameters()).new_zeros(batch_size, 0))
 
-    def _segment(
-        self,
-        hidden: Float[Tensor, "batch time width"],
-        state: NoState,
-        mask: Bool[Tensor, "batch time"] | None,  # noqa: ARG002 - tokens do not meet
-    ) -> tuple[Float[Tensor, "batch time width"], NoState]:
+    def _segment(self, hidden: Hidden, state: NoState, mask: Mask) -> tuple[Hidden, NoState]:  # noqa: ARG002
         return self.feed(hidden), state

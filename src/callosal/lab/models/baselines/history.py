@@ -1,15 +1,14 @@
 """The full history in context: what a memory could reach if nothing had to be forgotten."""
 
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any, Self
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import SegmentMemory
-from callosal.lab.models.config import require, require_counts, require_heads
+from callosal.lab.checks import require, require_counts, require_heads
+from callosal.lab.models.baselines.base import AttentionBlock, Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 
 
@@ -20,10 +19,8 @@ class FullHistoryConfig:
     Attributes:
         width: width of the hidden states, a multiple of ``num_heads``.
         num_heads: attention heads.
-        feed_forward: hidden width of a feed-forward behind the attention, as a multiple of
-            ``width``; 0 for none.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+        feed_forward: hidden width of a feed-forward behind the attention, as a multiple of ``width``; 0 for none.
+        num_lags: tokens that the filters of its roles span (see :class:`.Views`); 1 is the memory as it was published.
     """
 
     width: int
@@ -34,7 +31,7 @@ class FullHistoryConfig:
     def __post_init__(self) -> None:
         require_heads(self)
         require_counts(self, "num_lags")
-        require(self, "feed_forward", self.feed_forward >= 0, "at least 0")
+        require(self, "feed_forward", self.feed_forward >= 0, "it must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,9 +53,7 @@ class HistoryState(RowState):
         """Select rows, and drop the places where none of them has a token."""
         selected = super().__getitem__(rows)
         places = (selected.held > 0).any(0)
-        return replace(
-            selected, keys=selected.keys[:, places], values=selected.values[:, places], held=selected.held[:, places]
-        )
+        return selected._map(lambda tensor: tensor[:, places])  # noqa: SLF001 - a state like itself
 
 
 class FullHistory(SegmentMemory[HistoryState]):
@@ -67,8 +62,8 @@ class FullHistory(SegmentMemory[HistoryState]):
     $$y_t = W_o \sum_{s \le t} \mathrm{softmax}_s(q_t^\top k_s / \sqrt{d})\, v_s$$
     Causal multi-head attention, arXiv 1706.03762, over the concatenated segments.
 
-    The state grows by two vectors per token, and the time of a segment with it. Attention adds no
-    positions; tokens know their places only by what their hidden states hold.
+    The state grows by two vectors per token, and the time of a segment with it. Attention adds no positions; tokens
+    know their places only by what their hidden states hold.
 
     >>> memory = FullHistory(FullHistoryConfig(width=8, num_heads=2))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -90,13 +85,10 @@ class FullHistory(SegmentMemory[HistoryState]):
     def blank(self, batch_size: int) -> HistoryState:
         """Return a history without tokens."""
         new = self.block.merge.weight.new_zeros
-        return HistoryState(
-            keys=new(batch_size, 0, self.width), values=new(batch_size, 0, self.width), held=new(batch_size, 0)
-        )
+        nothing = new(batch_size, 0, self.width)
+        return HistoryState(keys=nothing, values=nothing, held=new(batch_size, 0))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: HistoryState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], HistoryState]:
+    def _segment(self, hidden: Hidden, state: HistoryState, mask: Mask) -> tuple[Hidden, HistoryState]:
         num_steps = hidden.shape[1]
         held = torch.ones_like(hidden[..., 0]) if mask is None else mask.to(hidden.dtype)
         itself = torch.eye(num_steps, dtype=torch.bool, device=hidden.device)

@@ -4,11 +4,11 @@ from dataclasses import dataclass
 from itertools import pairwise
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import SegmentMemory, Views
-from callosal.lab.models.config import require_counts
+from callosal.lab.checks import require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, Views
 from callosal.memory import RowState
 
 
@@ -20,8 +20,7 @@ class MemoryNetworkConfig:
         width: width of the hidden states, and of a stored item.
         capacity: items that the memory holds; the oldest leave.
         num_hops: attention steps between a token's query and its read-out.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+        num_lags: tokens that the filters of its roles span (see :class:`.Views`); 1 is the memory as it was published.
             With more, an item is two views of its token, one for keys and one for values.
     """
 
@@ -54,13 +53,13 @@ class MemoryNetwork(SegmentMemory[RingState]):
     $$o_k = \sum_i \mathrm{softmax}_i\big(u_k^\top (A_k x_i + T_A(i))\big)\,(A_{k+1} x_i + T_C(i)),
     \qquad u_{k+1} = H u_k + o_k, \qquad u_1 = A_1 x, \qquad y = W u_{K+1}$$
 
-    Source: arXiv 1503.08895. From its adjacent tying come C_k = A_{k+1} and the query map A_1; from
-    its layer-wise tying come H and age embeddings T_A, T_C that all hops share. Ours: the items are
-    the tokens of earlier segments (``capacity`` newest, normalised), and y is a linear map of the
-    last query where the paper has a softmax over answers.
+    Source: arXiv 1503.08895. From its adjacent tying come C_k = A_{k+1} and the query map A_1; from its layer-wise
+    tying come H and age embeddings T_A, T_C that all hops share. Ours: the items are the tokens of earlier segments
+    (``capacity`` newest, normalised), and y is a linear map of the last query where the paper has a softmax over
+    answers.
 
-    A token reads the memory as it stood when its segment began, and nothing of its own segment.
-    Where nothing is held yet, o is zero.
+    A token reads the memory as it stood when its segment began, and nothing of its own segment. Where nothing is held
+    yet, o is zero.
 
     >>> memory = MemoryNetwork(MemoryNetworkConfig(width=8, capacity=6))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -87,9 +86,7 @@ class MemoryNetwork(SegmentMemory[RingState]):
         views = 1 if self.config.num_lags == 1 else 2
         return RingState(items=new(batch_size, capacity, views * self.width), held=new(batch_size, capacity))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: RingState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], RingState]:
+    def _segment(self, hidden: Hidden, state: RingState, mask: Mask) -> tuple[Hidden, RingState]:
         for_query, for_key, for_value = self.views(self.norm(hidden)).unbind(0)
         query, there = self.maps[0](for_query), state.held[:, None] > 0
         by_key = state.items[..., : self.width]
@@ -104,9 +101,7 @@ class MemoryNetwork(SegmentMemory[RingState]):
         item = for_key if self.config.num_lags == 1 else torch.cat([for_key, for_value], dim=-1)
         return self.output(query), self._store(state, item, mask)
 
-    def _store(
-        self, state: RingState, seen: Float[Tensor, "batch time view"], mask: Bool[Tensor, "batch time"] | None
-    ) -> RingState:
+    def _store(self, state: RingState, seen: Float[Tensor, "batch time view"], mask: Mask) -> RingState:
         new = torch.ones_like(seen[..., 0]) if mask is None else mask.to(seen.dtype)
         items = torch.cat([state.items, seen], dim=1)
         held = torch.cat([state.held, new], dim=1)

@@ -7,8 +7,8 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.base import SegmentMemory, feed_forward
-from callosal.lab.models.config import require, require_counts
+from callosal.lab.checks import require, require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, feed_forward
 from callosal.memory import RowState
 from callosal.memory.packing import Packed, check_input
 
@@ -31,7 +31,7 @@ class SwitchConfig:
 
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_experts", "hidden_width")
-        require(self, "alpha", self.alpha >= 0.0, "at least 0")
+        require(self, "alpha", self.alpha >= 0.0, "it must be at least 0")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -56,8 +56,8 @@ class RoutingState(RowState):
 
         $$\alpha\, E \sum_i f_i P_i$$   arXiv 2101.03961, equation 4.
 
-        Least, alpha, when all experts get the same. Start from blank rows at each training step, or
-        old tokens, whose gradient is gone, count too.
+        Least, alpha, when all experts get the same. Start from blank rows at each training step, or old tokens, whose
+        gradient is gone, count too.
         """
         num_tokens = self.num_tokens.sum().clamp_min(1.0)
         fractions, probabilities = (self.chosen.sum(0) / num_tokens, self.probability.sum(0) / num_tokens)
@@ -70,9 +70,9 @@ class SwitchMixture(SegmentMemory[RoutingState]):
 
     $$p = \mathrm{softmax}(W_r\,\mathrm{norm}(x)), \qquad i = \arg\max_j p_j, \qquad y = p_i\,E_i(x)$$
 
-    Source: arXiv 2101.03961. Left out: the capacity of an expert (no token is dropped), the jitter on
-    the router's input, and sparse computing (all experts see all tokens, and one is kept). Add
-    ``state.penalty`` to the loss of a training step to balance the load.
+    Source: arXiv 2101.03961. Left out: the capacity of an expert (no token is dropped), the jitter on the router's
+    input, and sparse computing (all experts see all tokens, and one is kept). Add ``state.penalty`` to the loss of a
+    training step to balance the load.
 
     >>> memory = SwitchMixture(SwitchConfig(width=8, num_experts=3))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -93,12 +93,8 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         # In float32 at least, since bfloat16 cannot count past 256.
         dtype = torch.promote_types(weight.dtype, torch.float32)
         zeros = weight.new_zeros(batch_size, self.config.num_experts, dtype=dtype)
-        return RoutingState(
-            chosen=zeros,
-            probability=zeros,
-            num_tokens=zeros[:, 0],
-            alpha=torch.full_like(zeros[:, 0], self.config.alpha),
-        )
+        alpha = torch.full_like(zeros[:, 0], self.config.alpha)
+        return RoutingState(chosen=zeros, probability=zeros, num_tokens=zeros[:, 0], alpha=alpha)
 
     def bank_share(
         self,
@@ -108,8 +104,8 @@ class SwitchMixture(SegmentMemory[RoutingState]):
     ) -> Float[Tensor, "batch *segment time expert"]:
         """Return where each token goes: one for its expert and zero for the others.
 
-        It is what happens to the token, not the router's probabilities. A masked token goes nowhere:
-        its shares are zero. ``state`` does not matter.
+        It is what happens to the token, not the router's probabilities. A masked token goes nowhere: its shares are
+        zero. ``state`` does not matter.
 
         Raises:
             ValueError: a shape does not fit, or the mask is not boolean.
@@ -126,9 +122,7 @@ class SwitchMixture(SegmentMemory[RoutingState]):
         expert = probability.argmax(-1, keepdim=True)
         return probability, torch.zeros_like(probability).scatter(-1, expert, 1.0)
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: RoutingState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], RoutingState]:
+    def _segment(self, hidden: Hidden, state: RoutingState, mask: Mask) -> tuple[Hidden, RoutingState]:
         probability, chosen = self._route(hidden)
         answers = torch.stack([expert(hidden) for expert in self.experts], dim=-2)
         y = einsum(chosen * probability, answers, "batch time expert, batch time expert width -> batch time width")

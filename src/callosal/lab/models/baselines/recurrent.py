@@ -3,12 +3,11 @@
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 
-from callosal.lab.models.baselines.attention import AttentionBlock
-from callosal.lab.models.baselines.base import SegmentMemory
-from callosal.lab.models.config import require_counts, require_heads
+from callosal.lab.checks import require_counts, require_heads
+from callosal.lab.models.baselines.base import AttentionBlock, Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 
 
@@ -21,8 +20,7 @@ class RecurrentConfig:
         num_tokens: memory tokens. Where they start is learned, so each costs ``width`` parameters.
         num_heads: attention heads.
         feed_forward: width of the feed-forward's hidden layer, as a multiple of ``width``.
-        num_lags: tokens that the filters of its roles span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the memory as it was published.
+        num_lags: tokens that the filters of its roles span (see :class:`.Views`); 1 is the memory as it was published.
     """
 
     width: int
@@ -52,11 +50,10 @@ class RecurrentTokens(SegmentMemory[TokenState]):
 
     $$[\cdot\,;\; x + y\,;\; M'] = \mathrm{block}([M;\; x;\; M])$$   arXiv 2207.06881.
 
-    Tokens of the segment see the memory before it and the segment up to themselves; those behind it see
-    everything. Ours: it is one block in place of a whole transformer, whose read tokens' outputs
-    are then nobody's input and are not computed; the written tokens are normalised, as by a
-    transformer's last layer, so that they do not grow from segment to segment; a row whose segment is
-    empty keeps its tokens as they are.
+    Tokens of the segment see the memory before it and the segment up to themselves; those behind it see everything.
+    Ours: it is one block in place of a whole transformer, whose read tokens' outputs are then nobody's input and are
+    not computed; the written tokens are normalised, as by a transformer's last layer, so that they do not grow from
+    segment to segment; a row whose segment is empty keeps its tokens as they are.
 
     >>> memory = RecurrentTokens(RecurrentConfig(width=8, num_tokens=3))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -77,9 +74,7 @@ class RecurrentTokens(SegmentMemory[TokenState]):
         # Copied, so that an optimiser step does not move a state that exists.
         return TokenState(tokens=self.start.repeat(batch_size, 1, 1))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: TokenState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], TokenState]:
+    def _segment(self, hidden: Hidden, state: TokenState, mask: Mask) -> tuple[Hidden, TokenState]:
         num_steps, num_tokens = hidden.shape[1], self.config.num_tokens
         # The same tokens stand in both places: projected once.
         queries, keys, values = self.block.project(torch.cat([state.tokens, hidden], dim=1))

@@ -5,11 +5,11 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.models.baselines.base import SegmentMemory, Views
-from callosal.lab.models.config import require, require_counts
+from callosal.lab.checks import require, require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, Views
 from callosal.memory import RowState
 
 
@@ -24,12 +24,12 @@ class TitansConfig:
         depth: layers of the network that is the memory; 1 is linear.
         expansion: width of its hidden layers, as a multiple of ``head_width``.
         chunk_size: tokens that share one write; segments must be multiples of it.
-        max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets
-            some rows diverge within 200 segments of random tokens before any training.
-        num_lags: tokens that the filters of its queries, keys and values span (see
-            :class:`~callosal.lab.models.baselines.base.Views`); 1 is the package as it is.
-        renew: take gradients at the weights that the last segment left. False takes them at the
-            initial weights for ever, as the package does by default.
+        max_step: largest step of the descent, above 0. The package's own is 1; with ``renew``, that lets some rows
+            diverge within 200 segments of random tokens before any training.
+        num_lags: tokens that the filters of its queries, keys and values span (see :class:`.Views`); 1 is the package
+            as it is.
+        renew: take gradients at the weights that the last segment left. False takes them at the initial weights for
+            ever, as the package does by default.
     """
 
     width: int
@@ -43,12 +43,11 @@ class TitansConfig:
     num_lags: int = 1
 
     def __post_init__(self) -> None:
-        require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size")
-        require_counts(self, "num_lags")
-        require(self, "expansion", self.expansion >= 1.0, "at least 1")
-        require(self, "max_step", self.max_step > 0.0, "above 0")
+        require_counts(self, "width", "num_heads", "head_width", "depth", "chunk_size", "num_lags")
+        require(self, "expansion", self.expansion >= 1.0, "it must be at least 1")
+        require(self, "max_step", self.max_step > 0.0, "it must be above 0")
         fits = self.num_heads > 1 or self.head_width == self.width
-        require(self, "head_width", fits, f"width ({self.width}) where there is one head")
+        require(self, "head_width", fits, f"it must be width ({self.width}) where there is one head")
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -73,20 +72,20 @@ class TitansMemory(SegmentMemory[TitansState]):
 
     What is peculiar about the package, and what is done about it here:
 
-    - By default it takes all gradients at the weights of the very beginning, however long
-      the stream, so that a surprise never knows what was stored. ``renew`` takes them at the
-      weights that the last segment left, which is its ``batch_size`` set to a segment.
-    - A chunk that is not full writes nothing and waits in a cache; a stream that goes on from there can
-      fail on shapes. Here a chunk is one token unless the config says otherwise, and segments that
-      are no multiple of a chunk are an error.
-    - Its ``store_mask`` stops a token's gradient but not the momentum and forgetting at its step.
-      So a masked token is not absent, and a mask with a gap is an error here.
-    - Its ``max_grad_norm`` makes small gradients large (a norm of zero becomes half the largest, or
-      NaN), so it is not used here; ``max_step`` is what keeps the descent stable.
-    - With more than one head an optimiser cannot step on its parameters, which are views of one another
-      (its issue 64); they are made apart here.
-    - It keeps a copy of the initial weights that no gradient reaches. Here that copy is frozen, so count
-      parameters with ``requires_grad``.
+    - By default it takes all gradients at the weights of the very beginning, however long the stream, so that a
+      surprise never knows what was stored. ``renew`` takes them at the weights that the last segment left, which is its
+      ``batch_size`` set to a segment.
+    - A chunk that is not full writes nothing and waits in a cache; a stream that goes on from there can fail on shapes.
+      Here a chunk is one token unless the config says otherwise, and segments that are no multiple of a chunk are an
+      error.
+    - Its ``store_mask`` stops a token's gradient but not the momentum and forgetting at its step. So a masked token is
+      not absent, and a mask with a gap is an error here.
+    - Its ``max_grad_norm`` makes small gradients large (a norm of zero becomes half the largest, or NaN), so it is not
+      used here; ``max_step`` is what keeps the descent stable.
+    - With more than one head an optimiser cannot step on its parameters, which are views of one another (its issue 64);
+      they are made apart here.
+    - It keeps a copy of the initial weights that no gradient reaches. Here that copy is frozen, so count parameters
+      with ``requires_grad``.
 
     A token reads what its own write left, where it ends a chunk.
 
@@ -134,9 +133,7 @@ class TitansMemory(SegmentMemory[TitansState]):
         weights = weights.repeat(batch_size, 1)
         return TitansState(weights=weights, momentum=torch.zeros_like(weights))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: TitansState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], TitansState]:
+    def _segment(self, hidden: Hidden, state: TitansState, mask: Mask) -> tuple[Hidden, TitansState]:
         if mask is not None and not mask.all():
             raise ValueError(
                 "a mask with absent tokens; titans-pytorch forgets at masked tokens too, so this memory "

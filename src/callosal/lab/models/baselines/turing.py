@@ -4,12 +4,12 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from callosal.lab.models.baselines.base import SegmentMemory, windows
-from callosal.lab.models.config import require_counts
+from callosal.lab.checks import require_counts
+from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, windows
 from callosal.memory import RowState
 from callosal.ops.address import unit_norm
 
@@ -54,9 +54,9 @@ class TuringMemory(SegmentMemory[TuringState]):
     $$r_t = w^{r\top}_t M_{t-1}, \qquad
     M_t = M_{t-1} \odot (1 - w^w_t e_t^\top) + w^w_t a_t^\top, \qquad y_t = W_o\,r_t$$
 
-    Source: arXiv 1410.5401. Left out: the shift by location and the sharpening after it. Ours: the
-    controller is feed-forward and does not see the last read-out, so that one call gives all tokens'
-    heads; a token reads before it writes; where memory and heads start is learned.
+    Source: arXiv 1410.5401. Left out: the shift by location and the sharpening after it. Ours: the controller is
+    feed-forward and does not see the last read-out, so that one call gives all tokens' heads; a token reads before it
+    writes; where memory and heads start is learned.
 
     >>> memory = TuringMemory(TuringConfig(width=8, num_slots=6))
     >>> y, state = memory(torch.randn(3, 2, 5, 8), memory.blank(3))
@@ -84,9 +84,7 @@ class TuringMemory(SegmentMemory[TuringState]):
         # Copied, so that an optimiser step does not move a state that exists.
         return TuringState(memory=self.start.repeat(batch_size, 1, 1), weights=weights.repeat(batch_size, 1, 1))
 
-    def _segment(
-        self, hidden: Float[Tensor, "batch time width"], state: TuringState, mask: Bool[Tensor, "batch time"] | None
-    ) -> tuple[Float[Tensor, "batch time width"], TuringState]:
+    def _segment(self, hidden: Hidden, state: TuringState, mask: Mask) -> tuple[Hidden, TuringState]:
         keys, gates, erase, add = self._heads(hidden)
         # Under autocast they come in a lower precision than the state's, and lerp wants one.
         gates = gates.to(state.weights.dtype)
@@ -107,7 +105,7 @@ class TuringMemory(SegmentMemory[TuringState]):
         return self.output(torch.cat(reads, dim=1)), TuringState(memory=memory, weights=weights)
 
     def _heads(
-        self, hidden: Float[Tensor, "batch time width"]
+        self, hidden: Hidden
     ) -> tuple[
         Float[Tensor, "batch time 2 width"],
         Float[Tensor, "batch time 2 1"],

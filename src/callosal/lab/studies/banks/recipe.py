@@ -18,14 +18,11 @@ BANKS_AND_DOMAINS = ((3, 3), (4, 4), (8, 8), (2, 4), (4, 2), (4, 3), (8, 4))
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return banks against domains, as many, fewer and more."""
-    return [
-        _banks(banks, domains, seed, width=64 if banks == domains == 8 else SMALL_WIDTH)
-        for seed in seeds
-        for banks, domains in BANKS_AND_DOMAINS
-    ]
+    return [_banks(banks, domains, seed) for seed in seeds for banks, domains in BANKS_AND_DOMAINS]
 
 
-def _banks(banks: int, domains: int, seed: int, width: int) -> RunConfig:
+def _banks(banks: int, domains: int, seed: int) -> RunConfig:
+    width = 64 if banks == domains == 8 else SMALL_WIDTH
     memory = small_memory(
         width=width,
         num_banks=banks,

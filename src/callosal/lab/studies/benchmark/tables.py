@@ -6,6 +6,7 @@ from collections.abc import Iterator
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import (
+    BANKS,
     SIGN_LABELS,
     Cell,
     Table,
@@ -28,7 +29,6 @@ LOSSES = {
     "recall": of("accuracy", "episodic"),
 }
 SIDES = {"D_sep cipher": of("D_sep", "cipher"), "D_sep arithm.": of("D_sep", "arithmetic")}
-BANKS = {"P_ct": of("P_ct"), "dominance": of("dominance"), "I(bank; domain)": of("information")}
 # Losses and banks of single runs on the cipher and arithmetic, as far as every study has them.
 RUN_COLUMNS: dict[str, Cell] = {
     **columns(each, LOSSES),

@@ -1,7 +1,7 @@
 """The map: when do the banks lateralize? Planes through the default, each a pair of questions.
 
-A cell changes some fields of the small benchmark's memory or episodes. Not a full factorial: the
-planes share the default cell and the signs.
+A cell changes some fields of the small benchmark's memory or episodes. Not a full factorial: the planes share the
+default cell and the signs.
 """
 
 from collections.abc import Iterator, Sequence
@@ -58,8 +58,8 @@ def _planes() -> Iterator[Cell]:
     for sign in SIGNS:
         for gain in GAINS:
             yield Cell(name=plane_cell(sign, gain), memory={"sign": sign, "gain": gain})
-    # W_s frozen where the sign put it; what moves the banks; homeostasis off; the context; how well one
-    # segment shows its domain.
+    # W_s frozen where the sign put it; what moves the banks; homeostasis off; the context; how well one segment shows
+    # its domain.
     for note, variant in VARIANTS.items():
         for sign in variant.signs if note else ():
             yield _cell(sign, note, **variant.factors)

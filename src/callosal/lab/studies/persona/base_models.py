@@ -1,6 +1,5 @@
 """Small language models to attach memories to: built from a configuration, taught the task's own text."""
 
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
@@ -8,8 +7,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from callosal.lab.checks import require
 from callosal.lab.studies.persona.cells import HOSTS, Host
-from callosal.lab.tasks.persona import PersonaConfig, Turn, sample_conversation, texts, tokenized
+from callosal.lab.tasks.persona import Encode, PersonaConfig, Turn, sample_conversation, texts, tokenized
 from callosal.lab.tasks.words import ATTRIBUTES
 from callosal.training import UNSCORED
 from callosal.training.conversations import collate_conversations
@@ -42,9 +42,9 @@ class HostConfig:
         num_layers: decoder layers.
         num_heads: attention heads; they divide the width.
         max_time: longest text.
-        init_std: standard deviation of the weights at the start; learned positions have a quarter of it. At
-            these widths transformers' own 0.02 takes several times as many steps to learn to look
-            anything up, and positions as strong as words do too (LOG.md).
+        init_std: standard deviation of the weights at the start; learned positions have a quarter of it. At these
+            widths transformers' own 0.02 takes several times as many steps to learn to look anything up, and positions
+            as strong as words do too (LOG.md).
     """
 
     kind: Host
@@ -55,10 +55,9 @@ class HostConfig:
     init_std: float = 0.08
 
     def __post_init__(self) -> None:
-        if self.kind not in HOSTS:
-            raise ValueError(f"HostConfig.kind is {self.kind!r}; it must be one of {HOSTS}")
-        if self.width % self.num_heads:
-            raise ValueError(f"HostConfig.num_heads is {self.num_heads}; it must divide the width ({self.width})")
+        require(self, "kind", self.kind in HOSTS, f"it must be one of {HOSTS}")
+        divides = self.width % self.num_heads == 0
+        require(self, "num_heads", divides, f"it must divide the width ({self.width})")
 
 
 def persona_tokenizer() -> Tokenizer:
@@ -103,17 +102,12 @@ def build_host(config: HostConfig, tokenizer: Tokenizer, seed: int) -> Any:
 
 
 def text_step(
-    model: nn.Module,
-    config: PersonaConfig,
-    training: TrainingConfig,
-    encode: Callable[[str], list[int]],
-    seed: int,
-    step: int,
+    model: nn.Module, config: PersonaConfig, training: TrainingConfig, encode: Encode, seed: int, step: int
 ) -> Step:
     """Draw a step's texts and return a language model's loss on them; there is no memory here.
 
-    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is
-    the mean over all tokens plus the mean over those that answer something.
+    What is asked stands in the context, but for every eighth step, which reads turns alone. The loss is the mean over
+    all tokens plus the mean over those that answer something.
     """
     random = Random(derive_seed(seed, "pretraining", step))
     reading = READINGS[step % len(READINGS)]

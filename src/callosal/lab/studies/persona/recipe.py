@@ -69,24 +69,13 @@ def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, t
 
 def configs(seeds: Sequence[int]) -> list[PersonaRun]:
     """Return the study's runs: both hosts, then, for fewer steps, the layers and the variants."""
-    groups = (_main_cells, _layer_cells, _apart_cells, _bank_cells)
-    return [run for cells in groups for seed in seeds for run in cells(seed)]
-
-
-def _main_cells(seed: int) -> list[PersonaRun]:
-    return [cell(MAIN[kind], seed, kind, num_steps=2000) for kind in HOSTS]
-
-
-def _layer_cells(seed: int) -> list[PersonaRun]:
-    return [cell(name, seed, layers=(layer,)) for layer, name in LAYERS.items()]
-
-
-def _apart_cells(seed: int) -> list[PersonaRun]:
-    return [cell(VARIANTS["facts and questions apart"], seed, episodes=PersonaConfig(mixed=False))]
-
-
-def _bank_cells(seed: int) -> list[PersonaRun]:
-    return [cell(VARIANTS["one bank"], seed, num_banks=1, num_slots=256), cell(VARIANTS["excitatory"], seed, sign=1.0)]
+    groups: list[list[tuple[str, dict[str, Any]]]] = [
+        [(MAIN[kind], {"kind": kind, "num_steps": 2000}) for kind in HOSTS],
+        [(name, {"layers": (layer,)}) for layer, name in LAYERS.items()],
+        [(VARIANTS["facts and questions apart"], {"episodes": PersonaConfig(mixed=False)})],
+        [(VARIANTS["one bank"], {"num_banks": 1, "num_slots": 256}), (VARIANTS["excitatory"], {"sign": 1.0})],
+    ]
+    return [cell(name, seed, **changes) for group in groups for seed in seeds for name, changes in group]
 
 
 def cell(

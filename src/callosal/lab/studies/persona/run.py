@@ -13,14 +13,14 @@ from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
 from callosal.hosts.attach import Memories, attach
-from callosal.lab.measures.answers import Encode, measure_answers, measure_recall
+from callosal.lab.measures.answers import measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.upgrade import answer_values, coupling_values, retention_values, single_values
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun
-from callosal.lab.tasks.persona import CHANCE, Domain, PersonaConfig, sample_conversation, tokenized
+from callosal.lab.tasks.persona import CHANCE, Domain, Encode, PersonaConfig, sample_conversation, tokenized
 from callosal.memory.config import describe
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
@@ -53,16 +53,8 @@ class PersonaData(Dataset[list[Turn]]):
 def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Teach the host, then the memories, and measure the answers.
 
-    Hosts are kept in ``folder / hosts`` for all cells that share them; what is unfinished goes on.
-
-    Args:
-        config: the complete configuration.
-        folder: the study's folder.
-        report: called with the run's name, the share done in [0, 1] and a line of text.
-
-    Raises:
-        TrainingDivergedError: a loss is no longer a number.
-        CheckpointError: an earlier part of this run is damaged.
+    Hosts are kept in ``folder / hosts`` for all cells that share them; what is unfinished goes on. Arguments and errors
+    are those of :func:`callosal.lab.runner.run`.
     """
     begun = time.monotonic()
     torch.set_num_threads(config.pretraining.num_threads)
@@ -74,33 +66,38 @@ def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, t
 
     host, taught = taught_host(config, folder / "hosts", tokenizer, encode, report)
     host.requires_grad_(False)
+    base_parameters = sum(p.numel() for p in host.parameters())
     with seeded(config.seed, "memory"):
         memories = attach(host, layers=config.layers, config=config.memory)
     started = time.monotonic()
-    curve = _train(memories, config, encode, place / "checkpoint", report)
+    curve = train_stateful(
+        memories,
+        DataLoader(PersonaData(config, encode), batch_size=config.batch_size, collate_fn=collate_conversations),
+        config.training,
+        accelerator=Accelerator(cpu=True),
+        folder=place / "checkpoint",
+        on_progress=lambda step, point: report(
+            config.name, step / config.training.num_steps, f"loss {point['loss']:.4f}"
+        ),
+    )
     trained = time.monotonic()
 
     report(config.name, 1.0, "asking")
-    answers = measure_answers(
-        memories,
-        config.episodes,
-        encode,
-        config.evaluation_conversations,
-        Random(derive_seed(HELD_OUT_SEED, "answers")),
-    )
-    kept = {domain: _recall(memories, config, encode, domain, report) for domain in BETWEEN}
+    random = Random(derive_seed(HELD_OUT_SEED, "answers"))
+    answers = measure_answers(memories, config.episodes, encode, config.evaluation_conversations, random)
+    kept = [_recall(memories, config, encode, domain, report) for domain in BETWEEN]
     return record_of(
         config,
         [
             *answer_values(asdict(answers)),
-            *retention_values(kept["rule"], "rules"),
-            *retention_values(kept["chatter"], "chatter"),
+            *retention_values(kept[0], "rules"),
+            *retention_values(kept[1], "chatter"),
             *single_values(
                 train_seconds=trained - started,
                 state_floats=sum(memories[name].state_floats for name in memories),
                 vocabulary=tokenizer.get_vocab_size(),
                 chance=CHANCE,
-                base_parameters=sum(p.numel() for p in host.parameters()) - _size(memories),
+                base_parameters=base_parameters,
             ),
             *coupling_values([memories[name].coupling.tolist() for name in memories]),
         ],
@@ -149,18 +146,3 @@ def taught_host(
             on_progress=on_progress,
         )
     return host, curve
-
-
-def _train(memories: Memories, config: PersonaRun, encode: Encode, folder: Path, report: Report) -> Curve:
-    loader = DataLoader(PersonaData(config, encode), batch_size=config.batch_size, collate_fn=collate_conversations)
-
-    def on_progress(step: int, point: dict[str, Any]) -> None:
-        report(config.name, step / config.training.num_steps, f"loss {point['loss']:.4f}")
-
-    return train_stateful(
-        memories, loader, config.training, accelerator=Accelerator(cpu=True), folder=folder, on_progress=on_progress
-    )
-
-
-def _size(memories: Memories) -> int:
-    return sum(parameter.numel() for parameter in memories.parameters())

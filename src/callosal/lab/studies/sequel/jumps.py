@@ -1,7 +1,7 @@
 """When P_ct fell in the course of training, and how abruptly: as a table and as a figure."""
 
 from collections.abc import Iterator, Sequence
-from dataclasses import dataclass
+from typing import NamedTuple
 
 import numpy as np
 from matplotlib.figure import Figure
@@ -20,15 +20,11 @@ JUMPED = 0.05
 SEED_COLOURS = (BLUE, RED, GREEN, PINK, "#8a6d00", SKY, GREY)
 
 
-@dataclass(frozen=True, kw_only=True)
-class Jump:
-    """When a run's P_ct fell.
+class Jump(NamedTuple):
+    """The first logged step at which P_ct was below JUMPED, and the steps that the fall took, from 90 to 10 % of it.
 
-    Attributes:
-        step: the first logged step at which it was below JUMPED.
-        width: steps from the last time above 90 % of the fall to the first time below 10 % of it; the fall is from the
-            largest P_ct up to the jump to the smallest from then on. None where it was low from the first logged step
-            on.
+    The fall is from the largest P_ct up to the jump to the smallest from then on; it took no steps (None) where P_ct
+    was low from the first logged step on.
     """
 
     step: int

@@ -9,8 +9,8 @@ from callosal.lab.tasks import EpisodeConfig
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return the setting of arXiv 2603.07217: recall of keys' values, and counting mod 10.
 
-    Without and with the slow buffer, at a low gain without homeostasis and at ours; domains in turn,
-    segment by segment, or in blocks of four, since a slow buffer can only help where a domain stays.
+    Without and with the slow buffer, at a low gain without homeostasis and at ours; domains in turn, segment by
+    segment, or in blocks of four, since a slow buffer can only help where a domain stays.
     """
     rows = []
     for gain, homeostasis, name in ((1.0, False, "low gain"), (4.0, True, "our gain")):
