@@ -232,7 +232,7 @@ def test_contenders_keep_the_contract_and_are_as_large_within_a_tenth(monkeypatc
 
 
 def test_a_memory_of_another_kind_is_refused() -> None:
-    with pytest.raises(ValueError, match="takes a TuringConfig"):
-        recipes.small("x", "y", 0, memory=recipes.small_memory(), memory_kind="turing")
-    with pytest.raises(ValueError, match="memory_kind is 'abacus'"):
-        recipes.small("x", "y", 0, memory_kind="abacus")
+    config = recipes.small("x", "y", 0, memory=recipes.small_memory())
+    for kind, message in (("turing", "takes a TuringConfig"), ("abacus", "memory_kind is 'abacus'")):
+        with pytest.raises(ValueError, match=message):
+            replace(config, memory_kind=kind)
