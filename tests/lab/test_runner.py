@@ -2,6 +2,7 @@
 
 import json
 import multiprocessing
+import pickle
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -25,7 +26,6 @@ from callosal.lab.report.upgrade import evaluation_values
 from callosal.lab.runner import load_trained, require_writable, run, run_all
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint, load_config
 from callosal.training.checkpoint import CheckpointError
-from callosal.training.loop import TrainingDivergedError
 
 CONFIG = tiny("uncoupled")
 # A learning rate at which the loss is soon no number.
@@ -102,27 +102,28 @@ def test_a_run_without_its_own_checkpoint_cannot_be_loaded(here: Any, tmp_path: 
         load_trained(replace(CONFIG, seed=1), place_of(here.folder, CONFIG))
 
 
-def test_a_run_that_diverges_says_so_and_leaves_its_configuration(tmp_path: Path) -> None:
-    config = tiny(**DIVERGING)
-    with pytest.raises(TrainingDivergedError, match="lower the learning rate"):
-        run(config, tmp_path)
-    assert load_config(place_of(tmp_path, config)) == config
-
-
 def test_all_arms_are_put_on_record_and_then_skipped(
     here: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    """With one that diverges and one whose checkpoint is damaged among them; the others are kept."""
+    """With one that diverges, one whose worker is killed and one whose checkpoint is damaged; the others are kept."""
     folder, said = tmp_path / "study", StringIO()
     console = Console(file=said, width=200)
     good = [tiny(arm) for arm in ARMS]
-    diverging = tiny("inhibitory", seed=1, **DIVERGING)
-    damaged = tiny("inhibitory", seed=2)
-    place_of(folder, damaged).mkdir(parents=True)
-    (place_of(folder, damaged) / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    diverging, damaged = tiny("inhibitory", seed=1, **DIVERGING), tiny("inhibitory", seed=2)
+    endless = tiny("inhibitory", seed=3, num_steps=100_000)
+    checkpoint, runs = place_of(folder, endless) / "checkpoint.pt", folder / FILE_NAME
 
-    with pytest.raises(CheckpointError, match="delete it and train again"):
-        run_all([damaged, diverging, *good], folder, num_workers=2, console=console)
+    def kill() -> None:
+        while not (checkpoint.exists() and runs.exists() and runs.read_bytes().count(b"\n") == len(good)):
+            time.sleep(0.05)
+        for child in multiprocessing.active_children():
+            if not child.name.startswith("SyncManager"):
+                child.kill()
+
+    threading.Thread(target=kill, daemon=True).start()
+    with pytest.raises(runner.WorkerLostError, match=rf"{endless.name} was ended from outside.*--workers 1"):
+        run_all([diverging, *good, endless], folder, num_workers=2, console=console)
+    assert checkpoint.exists()
     records = {record.fingerprint: record for record in read_records(folder)}
     assert records.keys() == {fingerprint(config) for config in good}
     # What a worker records is what is recorded here, but for the clock.
@@ -132,44 +133,33 @@ def test_all_arms_are_put_on_record_and_then_skipped(
     )
     assert one == other
 
-    # The remedy works, what is on record is skipped, and what diverges is said in one line.
-    (place_of(folder, damaged) / "checkpoint.pt").unlink()
-    before = (folder / FILE_NAME).read_bytes()
+    # From here on in threads. What is on record is skipped, and what a damaged checkpoint stops comes last.
     manager = MagicMock()
     manager.return_value.Queue = Queue
-    monkeypatch.setattr("callosal.lab.runner.SyncManager", manager)
-    monkeypatch.setattr("callosal.lab.runner.ProcessPoolExecutor", Threads)
-    failures = run_all([*good, damaged, diverging], folder, num_workers=1, console=console)
-    assert len(failures) == 1
-    assert failures[0].startswith(f"{diverging.name}: step 2: the loss is ")
-    after = (folder / FILE_NAME).read_bytes()
+    monkeypatch.setattr(runner, "SyncManager", manager)
+    monkeypatch.setattr(runner, "ProcessPoolExecutor", Threads)
+    before, another = runs.read_bytes(), tiny("no-memory", seed=1)
+    place_of(folder, damaged).mkdir(parents=True)
+    (place_of(folder, damaged) / "checkpoint.pt").write_bytes(b"not a checkpoint")
+    with pytest.raises(CheckpointError, match="delete it and train again") as refused:
+        run_all([*good, damaged, another], folder, num_workers=1, console=console)
+    # An error comes from a worker as it was raised.
+    assert str(pickle.loads(pickle.dumps(refused.value))) == str(refused.value)  # noqa: S301
+    # The remedy works, and what diverges is said in one line and leaves its configuration.
+    (place_of(folder, damaged) / "checkpoint.pt").unlink()
+    (failure,) = run_all([*good, damaged, another, diverging], folder, num_workers=1, console=console)
+    assert failure.startswith(f"{diverging.name}: step 2: the loss is ")
+    assert "lower the learning rate" in failure
+    assert load_config(place_of(folder, diverging)) == diverging
+    after = runs.read_bytes()
     assert after.startswith(before)
-    assert [r.fingerprint for r in read_records(folder)[4:]] == [fingerprint(damaged)]
+    assert [r.fingerprint for r in read_records(folder)[4:]] == [fingerprint(another), fingerprint(damaged)]
 
     # All done: nothing is started and no byte is added.
     said.truncate(0)
     assert run_all([*good, damaged], folder, console=console) == []
     assert "5 of 5 runs are on record already" in said.getvalue()
-    assert (folder / FILE_NAME).read_bytes() == after
-
-
-def test_a_worker_that_is_killed_is_named_and_its_run_can_go_on(tmp_path: Path) -> None:
-    config = tiny(num_steps=100_000)
-    checkpoint = place_of(tmp_path, config) / "checkpoint.pt"
-
-    def kill() -> None:
-        while not checkpoint.exists():
-            time.sleep(0.05)
-        for child in multiprocessing.active_children():
-            if not child.name.startswith("SyncManager"):
-                child.kill()
-
-    threading.Thread(target=kill, daemon=True).start()
-    message = rf"{config.name} was ended from outside.*--workers 1"
-    with pytest.raises(runner.WorkerLostError, match=message):
-        run_all([config], tmp_path, console=Console(file=StringIO()))
-    assert not (tmp_path / FILE_NAME).exists()
-    assert checkpoint.exists()
+    assert runs.read_bytes() == after
 
 
 def test_another_study_or_a_damaged_file_stops_before_anything_is_run(tmp_path: Path) -> None:

@@ -1,6 +1,6 @@
 """Answers: each condition is what its name says, on a tiny language model whose memory is made up."""
 
-from itertools import combinations
+from itertools import combinations, islice
 from random import Random
 from typing import Any
 
@@ -21,13 +21,8 @@ from callosal.lab.tasks.words import ATTRIBUTES
 CONFIG = PersonaConfig(num_facts=2, num_examples=1)
 
 
-def vocabulary() -> dict[str, int]:
-    source = texts(PersonaConfig(), Random(0), "training")
-    words = {word for _ in range(600) for word in next(source).split()}
-    return {word: number for number, word in enumerate(sorted(words))}
-
-
-WORDS = vocabulary()
+TEXTS = islice(texts(PersonaConfig(), Random(0), "training"), 600)
+WORDS = {word: number for number, word in enumerate(sorted({word for text in TEXTS for word in text.split()}))}
 
 
 def encode(text: str) -> list[int]:
@@ -75,6 +70,9 @@ def test_measuring_leaves_everything_as_it_was(memories: Memories) -> None:
     with unmoved(memories.model.train()):
         assert measure(memories) == measure(memories)
     assert memories.active is None
+    # One user has no other to swap with.
+    with pytest.raises(ValueError, match="1 conversations; at least 2 are needed"):
+        measure(memories, 1)
 
 
 def test_every_condition_gives_other_answers(memories: Memories) -> None:
@@ -88,7 +86,7 @@ def test_every_condition_gives_other_answers(memories: Memories) -> None:
     def listen(states: Any, **how: Any) -> Tensor:
         return answers._listen(memories, states, later, **how)[1][0]
 
-    with torch.no_grad():
+    with torch.no_grad(), answers._evaluating(memories):
         states, _ = answers._listen(memories, {}, told)
         others = {name: state[torch.arange(-1, 3)] for name, state in states.items()}
         alone, own, reset = answers._logits(memories, later[0]), listen(states), listen({})
@@ -145,11 +143,9 @@ def test_answers_about_an_attribute_are_those_that_are_left() -> None:
 
 @pytest.mark.parametrize("number", [2, 63, 64, 65, 128, 129])
 def test_no_batch_has_one_user(number: int) -> None:
-    config = PersonaConfig(num_facts=1, facts_per_turn=1, num_examples=1)
-    sizes = [len(batch) for batch in answers._batches(config, number, Random(0))]
+    sizes = [len(batch) for batch in answers._batches(CONFIG, number, Random(0))]
     assert sum(sizes) == number
-    assert min(sizes) >= 2
-    assert max(sizes) <= answers.BATCH
+    assert 2 <= min(sizes) <= max(sizes) <= answers.BATCH
 
 
 def test_shares_are_summed_by_turn_and_memory() -> None:
@@ -173,8 +169,3 @@ def test_recall_after_nothing_is_what_the_answers_say(memories: Memories) -> Non
     alone = measure_recall(memories, CONFIG, encode, "chatter", (0,), 5, Random(1))
     # What comes between is drawn after the users, who are the same.
     assert alone.recall == whole.recall[:1]
-
-
-def test_one_user_cannot_be_swapped(memories: Memories) -> None:
-    with pytest.raises(ValueError, match="1 conversations; at least 2 are needed"):
-        measure(memories, 1)

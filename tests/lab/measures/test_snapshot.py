@@ -27,9 +27,7 @@ def test_norms_start_blank_and_grow_within_the_bound(num_rounds: int) -> None:
     assert snapshot["bound"] == pytest.approx(4.0 * 16**0.5, rel=1e-5)
     # Plain numbers, and the same every time.
     assert json.loads(json.dumps(snapshot)) == snapshot == again
-
-
-def test_a_memory_is_found_behind_whatever_block_it_stands() -> None:
+    # A memory is found behind whatever block it stands.
     config = tiny()
     deeper = replace(config, transformer=replace(config.transformer, num_blocks=2), memory_behind=1)
     assert take_snapshot(build_model(deeper).eval(), EPISODES) is not None

@@ -96,10 +96,8 @@ def test_recurrent_tokens_are_one_block_over_read_segment_write() -> None:
     state = written_state(memory, 2)
     y, after = memory(hidden, state)
     stream = torch.cat([state.tokens, hidden, state.tokens], dim=1)
-    visible = torch.zeros(10, 10).bool()
-    for asking in range(10):
-        for asked in range(10):
-            visible[asking, asked] = asked < 3 or asked <= asking or asking >= 7
+    asking, asked = torch.arange(10)[:, None], torch.arange(10)
+    visible = (asked < 3) | (asked <= asking) | (asking >= 7)
     whole = stream + memory.block(stream, *memory.block.project(stream), visible[None])
     assert_near(y, whole[:, 3:7] - hidden)
     assert_near(after.tokens, memory.last_norm(whole[:, 7:]))

@@ -2,6 +2,7 @@
 
 import inspect
 import re
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -112,37 +113,25 @@ def test_gradient_reaches_every_parameter() -> None:
     assert not left
 
 
+SIZES = ("num_tokens", "max_time", "width", "num_blocks", "num_heads", "feed_forward")
+
+
 @pytest.mark.parametrize(
     ("field", "value", "allowed"),
-    [
-        *[(name, 0, "at least 1") for name in ("num_tokens", "max_time", "width", "num_blocks")],
-        ("num_heads", 0, "at least 1"),
-        ("feed_forward", -1, "at least 1"),
-        ("width", 9, "a multiple of num_heads (2)"),
-    ],
+    [*((name, 0, "at least 1") for name in SIZES), ("width", 9, "a multiple of num_heads (2)")],
 )
 def test_a_size_out_of_range_is_named(field: str, value: int, allowed: str) -> None:
-    fields = {"num_tokens": 11, "max_time": 6, "width": 8, "num_heads": 2} | {field: value}
     message = f"TransformerConfig.{field} is {value}; it must be {allowed}"
     with pytest.raises(ValueError, match=re.escape(message)):
-        TransformerConfig(**fields)
+        replace(CONFIG, **{field: value})
 
 
-@pytest.mark.parametrize(
-    ("place", "width", "message"),
-    [
-        (-1, 8, "a memory behind block -1; blocks are 0 to 2"),
-        (3, 8, "a memory behind block 3; blocks are 0 to 2"),
-        (0, 4, "a memory of width 4 in a transformer of width 8"),
-    ],
-)
-def test_a_memory_that_does_not_fit_is_named(place: int, width: int, message: str) -> None:
-    memory = LateralMemory(MemoryConfig(width=width, num_slots=2))
-    with pytest.raises(ValueError, match=message):
-        Transformer(CONFIG, {place: memory})
-
-
-def test_inputs_that_do_not_fit_are_named() -> None:
+def test_memories_and_inputs_that_do_not_fit_are_named() -> None:
+    places = "a memory behind block {}; blocks are 0 to 2"
+    wrong = ((-1, 8, places.format(-1)), (3, 8, places.format(3)), (0, 4, "width 4 in a transformer of width 8"))
+    for place, width, message in wrong:
+        with pytest.raises(ValueError, match=message):
+            Transformer(CONFIG, {place: LateralMemory(MemoryConfig(width=width, num_slots=2))})
     bare, full, tokens = build(NO_MEMORY), build((1,)), draw_tokens(0)
     with pytest.raises(ValueError, match="segments of 7 tokens; this transformer takes at most 6"):
         bare(draw_tokens(0, num_steps=7), {})

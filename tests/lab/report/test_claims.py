@@ -34,8 +34,7 @@ def test_every_claim_says_what_it_is_and_what_would_bear_it_out(claim: Claim) ->
     assert [other.id for other in EVERY].count(claim.id) == 1
     assert (claim.at_least, claim.at_most) != (None, None)
     assert claim.claim.endswith(".")
-    assert claim.wanted in claim.criterion
-    assert claim.measure in claim.criterion
+    assert all(words in claim.criterion for words in (claim.wanted, claim.measure))
     assert claim.source == OURS or (claim.source.startswith("arXiv 2603.0") and claim.reported)
     assert len(claim.arms) == {"only": 1, "ratio": 2, "difference": 2}.get(claim.combine, len(claim.arms))
     # No cell is asked for that its study does not run.
@@ -58,6 +57,11 @@ def test_too_few_seeds_reproduce_nothing_and_none_say_nothing() -> None:
     for verdict in judge(study(), EVERY):
         assert (verdict.verdict, verdict.seeds, verdict.per_seed) == ("undecided", [], [])
         assert (verdict.measured, verdict.low, verdict.high) == (None, None, None)
+    # One seed has no interval, and JSON no infinity.
+    found = verdicts(*runs(1))
+    verdict = found["inhibitory-cross-talk"]
+    assert (verdict.measured, verdict.low, verdict.high) == (*verdict.per_seed, None, None)
+    json.dumps([asdict(verdict) for verdict in found.values()], allow_nan=False)
 
 
 @pytest.mark.parametrize(
@@ -77,25 +81,12 @@ def test_the_rule(outside: list[float], wanted: str) -> None:
     assert (verdict.verdict, verdict.per_seed) == (wanted, outside)
 
 
-def test_one_seed_has_no_interval_and_json_has_no_infinity() -> None:
-    found = verdicts(*runs(1))
-    verdict = found["inhibitory-cross-talk"]
-    assert (verdict.measured, verdict.low, verdict.high) == (*verdict.per_seed, None, None)
-    json.dumps([asdict(verdict) for verdict in found.values()], allow_nan=False)
-
-
 @pytest.mark.parametrize(
-    ("sides", "value"),
-    [
-        ((0.995, -1.0), 0.995),
-        ((-0.995, 0.992), 0.992),
-        ((0.995, 0.999), -0.995),
-        ((-1.0, -0.9), -0.9),
-        ((1.0, 0.0), 0.0),
-    ],
+    ("cipher", "arithmetic", "value"),
+    [(0.995, -1.0, 0.995), (-0.995, 0.992, 0.992), (0.995, 0.999, -0.995), (-1.0, -0.9, -0.9), (1.0, 0.0, 0.0)],
 )
-def test_separation_with_equal_signs_counts_against(sides: tuple[float, float], value: float) -> None:
-    changes = {of("D_sep", "cipher"): sides[0], of("D_sep", "arithmetic"): sides[1]}
+def test_separation_with_equal_signs_counts_against(cipher: float, arithmetic: float, value: float) -> None:
+    changes = {of("D_sep", "cipher"): cipher, of("D_sep", "arithmetic"): arithmetic}
     verdict = verdicts(run("inhibitory", 0, changes))["inhibitory-separation"]
     assert verdict.per_seed == [value]
 
@@ -106,14 +97,10 @@ def test_the_ratio_is_paired_by_seed_and_its_interval_is_on_logarithms() -> None
     own = seeds_of("inhibitory", *({LOSS: (0.5 + s) / ratio} for s, ratio in enumerate(ratios)))
     verdict = verdicts(*base, *own)["inhibitory-cipher-ratio"]
     assert verdict.per_seed == pytest.approx(ratios)
-    assert verdict.measured == pytest.approx(200.0)
-    assert verdict.low is not None
-    assert verdict.high is not None
-    assert verdict.low * verdict.high == pytest.approx(200.0**2)
-    assert verdict.verdict == "undecided"
+    assert (verdict.measured, verdict.verdict) == (pytest.approx(200.0), "undecided")
+    assert (verdict.low or 0.0) * (verdict.high or 0.0) == pytest.approx(200.0**2)
     # Only seeds that both arms have make a ratio.
-    records = [run("no-memory", s) for s in (0, 1, 2, 3)]
-    records += [run("inhibitory", s) for s in (1, 2, 3, 4)]
+    records = [run(arm, s) for arm, seeds in (("no-memory", (0, 1, 2, 3)), ("inhibitory", (1, 2, 3, 4))) for s in seeds]
     assert verdicts(*records)["inhibitory-cipher-ratio"].seeds == [1, 2, 3]
 
 
@@ -121,10 +108,8 @@ def test_the_ratio_is_paired_by_seed_and_its_interval_is_on_logarithms() -> None
     ("name", "changes", "met"),
     [
         # The baseline is held to chance, and arithmetic to be equal, in both directions.
-        ("baseline-at-chance", {"no-memory": {LOSS: CHANCE}}, True),
-        ("baseline-at-chance", {"no-memory": {LOSS: 1.009 * CHANCE}}, True),
-        ("baseline-at-chance", {"no-memory": {LOSS: 0.98 * CHANCE}}, False),
-        ("baseline-at-chance", {"no-memory": {LOSS: 1.02 * CHANCE}}, False),
+        *(("baseline-at-chance", {"no-memory": {LOSS: x * CHANCE}}, True) for x in (1.0, 1.009)),
+        *(("baseline-at-chance", {"no-memory": {LOSS: x * CHANCE}}, False) for x in (0.98, 1.02)),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.041}}, True),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.03}}, False),
         ("inhibitory-arithmetic", {"no-memory": {RULE: 0.05}, "inhibitory": {RULE: 0.07}}, False),
@@ -151,22 +136,17 @@ def test_limits(name: str, changes: dict[str, dict[Quantity, float]], met: bool)
 def test_who_learned_nothing_neither_keeps_nor_loses_it(arm: str, name: str, last: float) -> None:
     changes = {of("recall", after=0): 0.125, of("recall", after=1000): last}
     verdict = verdicts(*seeds_of(arm, *[changes] * 3))[name]
-    assert (verdict.per_seed, verdict.measured) == ([None] * 3, None)
-    assert verdict.verdict == "not reproduced"
-
-
-@pytest.mark.parametrize("gone", [{of("recall", after=0): None}, SHORT], ids=["first", "rest"])
-def test_what_was_not_measured_is_no_evidence(gone: dict[Quantity, None]) -> None:
-    verdict = verdicts(*seeds_of("inhibitory", *[gone] * 3))["inhibitory-retention"]
-    assert (verdict.seeds, verdict.verdict) == ([], "undecided")
+    assert (verdict.per_seed, verdict.measured, verdict.verdict) == ([None] * 3, None, "not reproduced")
+    # What was not measured is no evidence.
+    for gone in ({of("recall", after=0): None}, SHORT):
+        verdict = verdicts(*seeds_of(arm, *[gone] * 3))[name]
+        assert (verdict.seeds, verdict.verdict) == ([], "undecided")
 
 
 def test_a_measure_that_is_no_number_counts_as_a_failure() -> None:
     records = seeds_of("inhibitory", {}, {P_CT: math.nan}, {P_CT: math.inf})
     verdict = verdicts(*records)["inhibitory-cross-talk"]
-    assert verdict.seeds == [0, 1, 2]
-    assert verdict.per_seed[1:] == [None, None]
-    assert verdict.verdict == "undecided"
+    assert (verdict.seeds, verdict.per_seed[1:], verdict.verdict) == ([0, 1, 2], [None, None], "undecided")
     # Losses that are infinite or zero give no error, and what is not above zero is no ratio.
     pairs = [(0.0, 0.0), (0.0, 1.0), (math.inf, 1.0), (1.0, math.inf), (math.nan, 1.0)]
     base = seeds_of("no-memory", *({LOSS: loss} for _, loss in pairs))
@@ -202,31 +182,3 @@ def test_claims_are_read_from_rows_and_mistakes_are_named() -> None:
     for wrong in (ROW | {"least": 1.0}, {k: v for k, v in ROW.items() if k != "arms"}, ROW | {"quantity": {"on": "x"}}):
         with pytest.raises(ValueError, match="claim 'x': "):
             read_claims([wrong])
-
-
-FACTS = of("accuracy", "facts", "memory")
-KEPT = {name: of("kept share of recall", condition=name) for name in ("rules", "chatter")}
-
-
-@pytest.mark.parametrize("cell", ["GPT-2", "Llama"])
-@pytest.mark.parametrize(
-    ("name", "quantity", "met", "missed"),
-    [
-        ("recall", FACTS, 0.95, 0.949),
-        ("reset", of("above chance", "facts", "reset"), 0.05, 0.051),
-        ("others", of("above chance", "facts", "another user's"), 0.05, 0.051),
-        ("rules", of("rule change"), -0.01, -0.011),
-        ("banks", of("own-bank share"), 0.95, 0.949),
-        ("retention", KEPT["rules"], 0.95, 0.949),
-        ("chatter", KEPT["chatter"], 0.95, 0.949),
-    ],
-)
-def test_a_claim_of_the_persona_study_turns_on_its_own_number(
-    cell: str, name: str, quantity: Quantity, met: float, missed: float
-) -> None:
-    claims = {claim.id: claim for claim in layout_of("persona").claims}
-    claim = claims[f"persona-{cell.lower()}-{name}"]
-    assert (claim.arms, claim.quantity) == ((cell,), quantity)
-    assert claim.meets(met)
-    assert not claim.meets(missed)
-    assert not claim.meets(math.nan)

@@ -1,6 +1,7 @@
 """Pictures: labels that make room for each other, marks of few or no numbers, the same bytes every time."""
 
 from collections.abc import Iterator
+from itertools import product
 from typing import Any
 
 import numpy as np
@@ -13,21 +14,7 @@ from tests.lab.synthetic import run, runs, study
 from callosal.lab.report import plots
 from callosal.lab.report.curves import curve, eigenvalues, has_curve
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Bars, Dots, Heat, Line, Mark, Points
-from callosal.lab.report.plots import (
-    CEILING,
-    FLOOR,
-    Axis,
-    Key,
-    Panel,
-    Reference,
-    counts,
-    draw,
-    percent,
-    spread,
-    style,
-    to_png,
-    words,
-)
+from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw, style, to_png
 from callosal.lab.report.records import ARMS
 from callosal.lab.studies.benchmark import recipe
 
@@ -43,19 +30,23 @@ def styled(monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
 
 @given(st.lists(st.floats(-0.5, 1.5), min_size=1, max_size=12), st.floats(0.01, 0.2))
 def test_labels_make_room_keep_their_order_and_stay_inside_where_they_fit(heights: list[float], gap: float) -> None:
-    moved = spread(heights, gap)
+    moved = plots.spread(heights, gap)
     order = np.argsort(heights, kind="stable")
     placed = np.array(moved)[order]
     assert (np.diff(placed) >= gap - 1e-9).all()
-    if gap * (len(heights) - 1) <= CEILING - FLOOR:
-        assert placed[0] >= FLOOR - 1e-9
-        assert placed[-1] <= CEILING + 1e-9
+    if gap * (len(heights) - 1) <= plots.CEILING - plots.FLOOR:
+        assert placed[0] >= plots.FLOOR - 1e-9
+        assert placed[-1] <= plots.CEILING + 1e-9
     # Who has room already and is inside is left alone.
     inside = np.array(heights)[order]
-    if (np.diff(inside) >= gap).all() and inside[0] >= FLOOR and inside[-1] <= CEILING:
+    if (np.diff(inside) >= gap).all() and inside[0] >= plots.FLOOR and inside[-1] <= plots.CEILING:
         assert placed == pytest.approx(inside, abs=1e-9)
 
 
+REFERENCES = [
+    Reference(at=0.5, text="a", is_vertical=vertical, is_above=above, on_right=right)
+    for vertical, above, right in product((False, True), repeat=3)
+]
 ONE, SEEDS, LOST = np.array([[1.0, 2.0]]), np.array([[1.0, 2.0], [2.0, 3.0]]), np.full((2, 2), NAN)
 
 
@@ -90,26 +81,18 @@ def test_a_mark_of_few_numbers_or_none_is_drawn_the_same_every_time(mark: Mark) 
     assert one.startswith(b"\x89PNG")
 
 
-@pytest.mark.parametrize(
-    ("seeds", "mean", "end"),
-    [
-        (SEEDS, "linear", 2.5),
-        (np.array([[1.0], [4.0]]), "geometric", 2.0),
-        (np.array([[1.0], [NAN]]), "linear", 1.0),
-        (np.array([[1.0], [np.inf]]), "linear", 1.0),
-        (LOST, "linear", NAN),
-    ],
-)
-def test_a_line_ends_where_its_seeds_that_end_do(seeds: np.ndarray, mean, end: float) -> None:
-    assert Line(x=[0, 1], seeds=seeds, mean=mean).end == pytest.approx(end, nan_ok=True)
+def test_a_line_ends_where_its_seeds_that_end_do() -> None:
+    ends = [Line(x=[0, 1], seeds=np.array(s)).end for s in (SEEDS, [[1.0], [NAN]], [[1.0], [np.inf]], LOST)]
+    assert ends == pytest.approx([2.5, 1.0, 1.0, NAN], nan_ok=True)
+    assert Line(x=[0, 1], seeds=np.array([[1.0], [4.0]]), mean="geometric").end == pytest.approx(2.0)
 
 
 def test_panels_legends_axes_and_references_of_every_kind() -> None:
     lines = [Line(x=[0, 1, 10], seeds=np.array([[0.1, 0.2, 0.3]]), name="a")] * 2
     panels = [
         [
-            Panel(marks=lines, x=counts("n", 10), y=percent("%"), is_labelled=True),
-            Panel(marks=lines, y=Axis(scale="log", has_grid=True), x=words("ab", angle=30)),
+            Panel(marks=lines, x=plots.counts("n", 10), y=plots.percent("%"), is_labelled=True),
+            Panel(marks=lines, y=Axis(scale="log", has_grid=True), x=plots.words("ab", angle=30)),
         ],
         [None, Panel(marks=[Points(x=[1], y=[1])], references=REFERENCES)],
     ]
@@ -123,14 +106,6 @@ def test_panels_legends_axes_and_references_of_every_kind() -> None:
     heights = [text.get_position()[1] for text in first.texts]
     assert abs(heights[0] - heights[1]) >= plots.LABEL_GAP - 1e-9
     assert to_png(figure)
-
-
-REFERENCES = [
-    Reference(at=0.5, text="a", is_vertical=vertical, is_above=above, on_right=right)
-    for vertical in (False, True)
-    for above in (False, True)
-    for right in (False, True)
-]
 
 
 def test_modes_of_the_coupling_are_its_eigenvalues() -> None:

@@ -1,9 +1,10 @@
 """The persona study: hosts taught once and frozen, runs that go on where they stopped, complete records."""
 
 import json
+from collections.abc import Iterator
 from dataclasses import replace
 from pathlib import Path
-from typing import Any
+from typing import Any, NamedTuple
 
 import pytest
 import torch
@@ -23,7 +24,7 @@ from callosal.lab.tasks.persona import CHANCE, PersonaConfig
 from callosal.lab.tasks.words import ATTRIBUTES, SPELLED
 from callosal.memory.config import describe
 from callosal.training.loop import TrainingConfig
-from callosal.training.stateful import StatefulConfig
+from callosal.training.stateful import StatefulConfig, train_stateful
 
 TOKENIZER = persona_tokenizer()
 
@@ -49,10 +50,38 @@ def tiny_run(kind: Host = "Llama", **changes: Any) -> PersonaRun:
     return PersonaRun(**(fields | changes))
 
 
-@pytest.fixture(autouse=True)
-def small(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(persona_run, "RECALLED_CONVERSATIONS", 2)
-    monkeypatch.setattr(persona_run, "TEXT", PersonaConfig(num_facts=2, num_examples=1))
+class Run(NamedTuple):
+    """A finished run: its folder and record, what it said, and the model before and after its memories learned."""
+
+    folder: Path
+    record: RunRecord
+    said: list[str]
+    models: list[dict[str, Tensor]]
+
+
+def run(folder: Path, config: PersonaRun) -> Run:
+    said, models = [], []
+
+    def watched(memories: Any, *args: Any, **kwargs: Any) -> Any:
+        models.append({name: value.clone() for name, value in memories.model.state_dict().items()})
+        curve = train_stateful(memories, *args, **kwargs)
+        models.append(memories.model.state_dict())
+        return curve
+
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(persona_run, "train_stateful", watched)
+        record = persona_run.run(config, folder, lambda name, share, text: said.append(text))
+    return Run(folder, record, said, models)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
+    """A whole run with Llama. Here every run is small, and the tokenizer is made once."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(persona_run, "RECALLED_CONVERSATIONS", 2)
+        patch.setattr(persona_run, "TEXT", PersonaConfig(num_facts=2, num_examples=1))
+        patch.setattr(persona_run, "persona_tokenizer", lambda: TOKENIZER)
+        yield run(tmp_path_factory.mktemp("whole"), tiny_run())
 
 
 def numbers(record: RunRecord) -> tuple[Any, ...]:
@@ -62,10 +91,9 @@ def numbers(record: RunRecord) -> tuple[Any, ...]:
 
 
 @pytest.mark.parametrize("kind", HOSTS)
-def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Path) -> None:
-    told: list[str] = []
+def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, whole: Run, tmp_path: Path) -> None:
     config = tiny_run(kind)
-    record = persona_run.run(config, tmp_path, lambda name, share, text: told.append(text))
+    folder, record, said, _ = whole if kind == "Llama" else run(tmp_path, config)
     assert (record.recipe, record.arm, record.seed) == ("persona", MAIN[kind], 0)
     assert record.fingerprint == fingerprint(config)
     assert record.config == json.loads(json.dumps(describe(config)))
@@ -84,63 +112,38 @@ def test_a_run_is_recorded_with_all_that_a_report_needs(kind: Host, tmp_path: Pa
     assert len(record.rows("share")) == 4
     for curve in (record.curve, record.extras["pretraining"]):
         assert [point["step"] for point in curve] == [1, 2]
-    assert json.loads((tmp_path / "runs" / config.name / "config.json").read_text())["seed"] == 0
-    assert told[0].startswith("host")
-    assert told[-1] == "chatter, 1 of 1 turns"
+    assert json.loads((folder / "runs" / config.name / "config.json").read_text())["seed"] == 0
+    assert said[0].startswith("host")
+    assert said[-1] == "chatter, 1 of 1 turns"
     # The file takes it, and a report is made of it.
     append_record(tmp_path, record)
     assert read_records(tmp_path) == [record]
     assert {verdict.verdict for verdict in read_report(tmp_path).verdicts} >= {"undecided"}
 
 
-class StoppedError(Exception):
-    """Somebody stopped it."""
-
-
-def test_a_run_that_was_stopped_goes_on_to_the_digit(tmp_path: Path) -> None:
-    whole = persona_run.run(tiny_run(), tmp_path / "whole")
-
-    def stop_at(where: str) -> Any:
-        def report(name: str, share: float, text: str) -> None:  # noqa: ARG001
-            if text.startswith(where):
-                raise StoppedError
-
-        return report
-
+def test_a_run_that_was_stopped_goes_on_to_the_digit(whole: Run, tmp_path: Path) -> None:
     for where in ("host", "loss", "asking"):
-        with pytest.raises(StoppedError):
-            persona_run.run(tiny_run(), tmp_path / "parts", stop_at(where))
-    assert numbers(persona_run.run(tiny_run(), tmp_path / "parts")) == numbers(whole)
+
+        def stop(name: str, share: float, text: str, where: str = where) -> None:  # noqa: ARG001
+            if text.startswith(where):
+                raise KeyboardInterrupt
+
+        with pytest.raises(KeyboardInterrupt):
+            persona_run.run(tiny_run(), tmp_path, stop)
+    assert numbers(persona_run.run(tiny_run(), tmp_path)) == numbers(whole.record)
 
 
-def test_cells_share_a_host_and_training_the_memories_moves_nothing_of_it(
-    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
-) -> None:
-    seen: dict[str, dict[str, Tensor]] = {}
-    train = persona_run.train_stateful
-
-    def watched(memories: Any, *args: Any, **kwargs: Any) -> Any:
-        def state() -> dict[str, Tensor]:
-            return {n: v.clone() for n, v in memories.model.state_dict().items()}
-
-        seen["before"] = state()
-        curve = train(memories, *args, **kwargs)
-        seen["after"] = state()
-        return curve
-
-    monkeypatch.setattr(persona_run, "train_stateful", watched)
-    persona_run.run(tiny_run(), tmp_path)
-    moved = {n for n, v in seen["after"].items() if not torch.equal(v, seen["before"][n])}
+def test_cells_share_a_host_and_training_the_memories_moves_nothing_of_it(whole: Run) -> None:
+    before, after = whole.models
+    moved = {name for name, value in after.items() if not torch.equal(value, before[name])}
     assert moved
     assert all(name.startswith("callosal.") for name in moved)
-    (kept,) = (tmp_path / "hosts").glob("*.pt")
-    before = kept.read_bytes()
-    other = tiny_run(arm="Llama, layer 0", layers=(0,))
-    told: list[str] = []
-    persona_run.run(other, tmp_path, lambda name, share, text: told.append(text))
-    assert not any(text.startswith("host") for text in told)
-    assert kept.read_bytes() == before
-    assert len(list((tmp_path / "hosts").glob("*.pt"))) == 1
+    (kept,) = (whole.folder / "hosts").glob("*.pt")
+    written = kept.read_bytes()
+    other = run(whole.folder, tiny_run(arm="Llama, layer 0", layers=(0,)))
+    assert not any(text.startswith("host") for text in other.said)
+    assert kept.read_bytes() == written
+    assert list((whole.folder / "hosts").glob("*.pt")) == [kept]
 
 
 def test_conversations_to_train_on_are_a_function_of_their_number() -> None:
@@ -157,18 +160,18 @@ def test_a_host_starts_from_its_seed_alone(kind: Host) -> None:
     one, same, other = (build_host(config, TOKENIZER, seed).state_dict() for seed in (0, 0, 1))
     assert all(torch.equal(one[name], same[name]) for name in one)
     assert any(not torch.equal(one[name], other[name]) for name in one)
+    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
+        HostConfig(kind=kind, width=30)
 
 
-def test_the_tokenizer_is_the_same_every_time_and_keeps_answers_whole() -> None:
+def test_the_tokenizer_is_the_same_every_time_and_keeps_answers_whole(monkeypatch: pytest.MonkeyPatch) -> None:
     assert persona_tokenizer().get_vocab() == TOKENIZER.get_vocab()
     values = {value for attribute in ATTRIBUTES.values() for value in attribute.values}
     assert all(len(encode(value)) == 1 for value in values | set(SPELLED))
     assert len({encode(value)[0] for value in values}) == len(values)
     # Spelled letter by letter, or there would be nothing to spell.
     assert len(encode("r e v i r")) == 5
-
-
-def test_an_answer_in_pieces_is_refused(monkeypatch: pytest.MonkeyPatch) -> None:
+    # An answer in pieces is refused.
     monkeypatch.setattr(hosts, "TOKENIZER_TEXTS", 1)
     with pytest.raises(ValueError, match="the tokenizer cuts answers in pieces: "):
         persona_tokenizer()
@@ -182,8 +185,3 @@ def test_every_reading_gives_a_loss_and_is_drawn_from_the_step_alone(step: int) 
     assert loss.item() == again.item()
     point = make_point()
     assert point["text_loss"] + point["answer_loss"] == pytest.approx(loss.item())
-
-
-def test_a_host_that_cannot_be_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"num_heads is 4; it must divide the width \(30\)"):
-        HostConfig(kind="Llama", width=30)

@@ -83,11 +83,8 @@ def test_domains_come_in_turn_and_are_scored_apart(config: EpisodeConfig, seed: 
     expected = turn * config.num_rounds + distractors + turn * config.num_questions
     assert episodes.domains.tolist() == [[d] * config.segment_length for d in expected]
     assert config.segment_length == 2 * config.pairs_per_segment
-    shape = (3, len(expected), config.segment_length)
-    assert episodes.tokens.shape == episodes.targets.shape == shape
-
-    assert config.vocabulary == config.num_letters + config.modulus + 1
-    assert config.blank == config.vocabulary - 1
+    assert episodes.tokens.shape == episodes.targets.shape == (3, len(expected), config.segment_length)
+    assert config.vocabulary == config.num_letters + config.modulus + 1 == config.blank + 1
     assert int(episodes.tokens.min()) >= 0
     assert int(episodes.tokens.max()) == config.blank
     letters = episodes.tokens[:, episodes.domains[:, 0] == CIPHER]
@@ -144,9 +141,6 @@ def test_without_the_support_every_answer_is_as_likely_as_every_other(
         assert least_loss == pytest.approx(cipher.chance_loss(num_letters), rel=1e-12)
 
 
-# ---------------------------------------------------------------- other domains than the default's
-
-
 def test_every_domain_has_an_alphabet_of_its_own() -> None:
     config = EpisodeConfig(domains=EIGHT, num_distractors=7)
     episodes = draw_episodes(config)
@@ -168,13 +162,16 @@ def test_two_ciphers_of_an_episode_are_two() -> None:
         start, segment = 8 * domain, 6 + domain
         pairs = episodes.tokens[:, domain].reshape(3, -1, 2) - start
         images.append([dict(row.tolist()) for row in pairs])
-        for row, image in enumerate(images[-1]):
-            asked, answers = (episodes.tokens[row, segment, 0::2], episodes.targets[row, segment, 0::2])
-            assert [image[letter] for letter in (asked - start).tolist()] == (answers - start).tolist()
+        asked, answers = (t[:, segment, 0::2] - start for t in (episodes.tokens, episodes.targets))
+        for image, letters, wanted in zip(images[-1], asked.tolist(), answers.tolist(), strict=True):
+            assert [image[letter] for letter in letters] == wanted
     assert any(a != b for a, b in zip(*images, strict=True))
 
 
-def test_one_alphabet_for_all() -> None:
+def test_domains_come_as_often_as_they_are_said_to_and_share_an_alphabet_where_they_are() -> None:
+    config = EpisodeConfig(num_rounds=2, repeats=(1, 9), num_distractors=3)
+    assert draw_episodes(config).domains[:, 0].tolist() == [0, *[1] * 9] * 2 + [1] * 3 + [0, 1]
+    assert config.num_told_segments == 20
     config = EpisodeConfig(num_letters=11, pairs_per_segment=11, shared_alphabet=True)
     assert config.vocabulary == 12
     episodes = draw_episodes(config, num_episodes=200)
@@ -182,13 +179,6 @@ def test_one_alphabet_for_all() -> None:
     for domain in (0, 1):
         tokens = episodes.tokens[:, domain]
         assert all(torch.equal(row.bincount(), torch.full((11,), 2)) for row in tokens)
-
-
-def test_domains_come_as_often_as_they_are_said_to() -> None:
-    config = EpisodeConfig(num_rounds=2, repeats=(1, 9), num_distractors=3)
-    order = draw_episodes(config).domains[:, 0].tolist()
-    assert order == [0, *[1] * 9] * 2 + [1] * 3 + [0, 1]
-    assert config.num_told_segments == 20
 
 
 @pytest.mark.parametrize("mixing", [0.125, 0.25, 0.5])

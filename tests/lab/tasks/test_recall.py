@@ -15,8 +15,7 @@ from callosal.lab.tasks.recall import sample_functions
 def test_the_splits_cannot_meet(seed: int, num_keys: int, half: int) -> None:
     splits: dict[Split, int] = {"training": 0, "evaluation": 1}
     for split, parity in splits.items():
-        generator = Generator().manual_seed(seed)
-        values = sample_functions(20, num_keys, 2 * half, generator, split)
+        values = sample_functions(20, num_keys, 2 * half, Generator().manual_seed(seed), split)
         assert ((values >= 0) & (values < 2 * half)).all()
         assert (values.sum(-1) % 2 == parity).all()
 
