@@ -97,7 +97,7 @@ def test_a_state_is_a_value(name: str) -> None:
     ("shape", "mask", "message"),
     [
         ((2, 4, 5), None, r"\(2, 4, 5\); this memory takes \[batch, time, 6\]"),
-        ((2, 4, 6), torch.ones(2, 4), r"torch.float32; .* pass mask.bool\(\)"),
+        ((2, 4, 6), torch.ones(2, 4), r"torch.float32; .*mask.bool\(\)"),
         ((2, 4, 6), torch.ones(2, 3).bool(), r"a mask of shape \(2, 3\)"),
     ],
 )
