@@ -58,7 +58,7 @@ class LateralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
             raise TypeError(
-                f"LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)), and not {config!r}"
+                f"LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); it was given {config!r}"
             )
         super().__init__()
         self.config = config

@@ -74,7 +74,9 @@ def check_input(hidden: Tensor, mask: Tensor | None, num_rows: int, width: int) 
             f"memory.blank({len(hidden)}) or select rows with state[rows]"
         )
     if mask is not None and mask.dtype != torch.bool:
-        raise ValueError(f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: mask.bool()")
+        raise ValueError(
+            f"a mask of dtype {mask.dtype}; it must be torch.bool, True where a token exists: pass mask.bool()"
+        )
     if mask is not None and mask.shape != hidden.shape[:-1]:
         raise ValueError(
             f"a mask of shape {tuple(mask.shape)} meets hidden states of shape {tuple(hidden.shape)}; it must be of "
