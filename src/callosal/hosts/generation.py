@@ -150,5 +150,6 @@ def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) ->
     if own_stops and several and generation.beams == 1:
         raise ValueError(
             "stop_strings or stopping_criteria in a session of several rows: a memory cannot tell when a row has "
-            "ended, and would read the padding behind it. Generate one row at a time, or stop at tokens with eos_token_id"
+            "ended, and would read the padding behind it. Generate one row at a time, or stop at tokens "
+            "with eos_token_id"
         )

@@ -58,7 +58,8 @@ class LateralMemory(nn.Module):
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
             raise TypeError(
-                f"LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); it was given {config!r}"
+                "LateralMemory takes a MemoryConfig, such as LateralMemory(MemoryConfig(width=8)); it was given "
+                f"{config!r}"
             )
         super().__init__()
         self.config = config
