@@ -11,7 +11,6 @@ from collections.abc import Callable, Sequence
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
-from pkgutil import iter_modules
 from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
@@ -27,7 +26,6 @@ if TYPE_CHECKING:
 # By their names alone, since what carries them out imports torch.
 Recipe = Literal["paper", "quick"]
 Arm = Literal["no-memory", "inhibitory", "uncoupled", "excitatory"]
-STUDIES = tuple(m.name for m in iter_modules(studies.__path__) if m.ispkg and m.name != "benchmark")
 # What the extra "lab" brings.
 _LAB = ("scipy", "matplotlib", "PIL", "rich", "pandas", "jinja2")
 _PNG = b"\x89PNG\r\n\x1a\n"
@@ -131,15 +129,15 @@ def _whole(least: int) -> Callable[[object], int]:
 
 
 def _study(name: str) -> str:
-    if name not in STUDIES:
-        raise typer.BadParameter(f"{name!r} is not one of {', '.join(STUDIES)}")
+    if name not in studies.NAMES:
+        raise typer.BadParameter(f"{name!r} is not one of {', '.join(studies.NAMES)}")
     return name
 
 
 def _questions() -> str:
     """Return what each study asks, which stands beside its code."""
-    asked = (tomllib.loads((files(studies) / name / "study.toml").read_text()) for name in STUDIES)
-    return " ".join(f"{name}: {words['question']}" for name, words in zip(STUDIES, asked, strict=True))
+    asked = (tomllib.loads((files(studies) / name / "study.toml").read_text()) for name in studies.NAMES)
+    return " ".join(f"{name}: {words['question']}" for name, words in zip(studies.NAMES, asked, strict=True))
 
 
 def _source(text: str) -> tuple[str, str]:
@@ -171,7 +169,7 @@ class _ManyBanks(TyperCommand):
 
 
 # Parsers decide on the types that are Any here.
-Study = Annotated[Any, typer.Argument(parser=_study, metavar="|".join(STUDIES), help=_questions())]
+Study = Annotated[Any, typer.Argument(parser=_study, metavar="|".join(studies.NAMES), help=_questions())]
 Seed = Annotated[Any, typer.Option(parser=_whole(0), metavar="N")]
 Seeds = Annotated[Any, typer.Option(parser=parse_seeds, metavar="0-4|101,102,103")]
 Workers = Annotated[Any, typer.Option(parser=_whole(1), metavar="N", help="runs side by side")]

@@ -9,7 +9,7 @@ from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any, Literal, get_args
 
-from callosal.lab.checks import require, require_counts
+from callosal.checks import require, require_counts
 from callosal.lab.models.baselines import BASELINES
 from callosal.lab.models.transformer import Transformer, TransformerConfig
 from callosal.lab.tasks import EpisodeConfig

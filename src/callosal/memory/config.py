@@ -4,6 +4,8 @@ import dataclasses
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal, get_args
 
+from callosal.checks import require, require_counts
+
 Drive = Literal["axis", "gradient", "slots"]
 Context = Literal["segment", "token"]
 WriteRule = Literal["bounded", "additive", "delta"]
@@ -67,30 +69,26 @@ class MemoryConfig:
     balance: float = field(default=0.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        for name in ("width", "num_banks", "num_slots", "num_heads", "num_lags"):
-            self._require(name, getattr(self, name) >= 1, "at least 1")
-        most = f"at most num_lags ({self.num_lags}), since head h starts at lag h"
-        self._require("num_heads", self.num_heads <= self.num_lags, most)
-        self._require("sign", -1.0 <= self.sign <= 1.0, "between -1 and 1")
+        require_counts(self, "width", "num_banks", "num_slots", "num_heads", "num_lags")
+        most = f"it must be at most num_lags ({self.num_lags}), since head h starts at lag h"
+        require(self, "num_heads", self.num_heads <= self.num_lags, most)
+        require(self, "sign", -1.0 <= self.sign <= 1.0, "it must be between -1 and 1")
         for name in ("gain", "temperature", "inertia", "write_scale"):
-            self._require(name, getattr(self, name) > 0.0, "above 0")
-        self._require("plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "between 0 and 1")
-        self._require("momentum", 0.0 <= self.momentum < 1.0, "in [0, 1)")
+            require(self, name, getattr(self, name) > 0.0, "it must be above 0")
+        require(self, "plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "it must be between 0 and 1")
+        require(self, "momentum", 0.0 <= self.momentum < 1.0, "it must be in [0, 1)")
         for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context)):
-            self._require(name, getattr(self, name) in get_args(choices), f"one of {get_args(choices)}")
-        self._require("carry", 0.0 <= self.carry < 1.0, "in [0, 1)")
+            require(self, name, getattr(self, name) in get_args(choices), f"it must be one of {get_args(choices)}")
+        require(self, "carry", 0.0 <= self.carry < 1.0, "it must be in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
-        self._require("carry", self.carry == 0.0 or means, "0 where the drive averages no context")
+        require(self, "carry", self.carry == 0.0 or means, "it must be 0 where the drive averages no context")
         latest = self.context == "token" or self.contrast != 0.0
-        why = 'at least 2 with context="token" or a contrast, which need the latest token kept'
-        self._require("num_lags", self.num_lags > 1 or not latest, why)
+        why = 'it must be at least 2 with context="token" or a contrast, which need the latest token kept'
+        require(self, "num_lags", self.num_lags > 1 or not latest, why)
         for name in ("contrast", "balance"):
-            self._require(name, getattr(self, name) >= 0.0, "at least 0")
-            self._require(name, getattr(self, name) == 0.0 or self.drive == "axis", '0 unless drive is "axis"')
-
-    def _require(self, name: str, condition: bool, allowed: str) -> None:
-        if not condition:
-            raise ValueError(f"MemoryConfig.{name} is {getattr(self, name)!r}; it must be {allowed}")
+            require(self, name, getattr(self, name) >= 0.0, "it must be at least 0")
+            only = getattr(self, name) == 0.0 or self.drive == "axis"
+            require(self, name, only, 'it must be 0 unless drive is "axis"')
 
 
 def describe(config: Any) -> dict[str, Any]:

@@ -210,7 +210,13 @@ class LateralMemory(nn.Module):
         return math.sqrt(self.config.width) * spectral.max().item()
 
     @torch.no_grad()
-    def _adapt(self, signal_sum: Tensor, num_tokens: Tensor, past: Past | None, newest: Tensor) -> None:
+    def _adapt(
+        self,
+        signal_sum: Float[Tensor, "batch seg signal"],
+        num_tokens: Float[Tensor, "batch seg"],
+        past: Past | None,
+        newest: Float[Tensor, "batch kept width"],
+    ) -> None:
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
         group = self.process_group
         # The rows and not the sums over them: they are few numbers.

@@ -9,6 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
+from callosal.checks import require, require_counts
 from callosal.training.checkpoint import load_checkpoint, save_checkpoint
 
 Curve = list[dict[str, Any]]
@@ -48,17 +49,9 @@ class DescentConfig:
     checkpoint_every: int = 100
 
     def __post_init__(self) -> None:
-        self._require_counts("num_steps", "log_every", "checkpoint_every")
+        require_counts(self, "num_steps", "log_every", "checkpoint_every")
         for name in ("learning_rate", "clip_norm"):
-            value = getattr(self, name)
-            if not value > 0.0:
-                raise ValueError(f"{type(self).__name__}.{name} is {value}; it must be above 0")
-
-    def _require_counts(self, *names: str) -> None:
-        for name in names:
-            value = getattr(self, name)
-            if value < 1:
-                raise ValueError(f"{type(self).__name__}.{name} is {value}; it must be at least 1")
+            require(self, name, getattr(self, name) > 0.0, "it must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -76,7 +69,7 @@ class TrainingConfig(DescentConfig):
 
     def __post_init__(self) -> None:
         super().__post_init__()
-        self._require_counts("batch_size", "num_threads")
+        require_counts(self, "batch_size", "num_threads")
 
 
 def learning_rate_at(step: int, config: DescentConfig) -> float:

@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
+from callosal.checks import require_counts
 from callosal.hosts.attach import Memories
 from callosal.hosts.session import Session
 from callosal.training.checkpoint import CheckpointError
@@ -42,7 +43,7 @@ class StatefulConfig(DescentConfig):
     def __post_init__(self) -> None:
         super().__post_init__()
         if self.truncate is not None:
-            self._require_counts("truncate")
+            require_counts(self, "truncate")
 
 
 def train_stateful(

@@ -13,9 +13,9 @@ from callosal.lab.report.claims import OURS, Claim, Verdict, judge, read_claims
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import MIN_SEEDS, Quantity, of
 from callosal.lab.studies.benchmark import LAYOUT
-from callosal.lab.studies.catalog import BENCHMARK, layout_of, names
+from callosal.lab.studies.catalog import BENCHMARK, NAMES, layout_of
 
-EVERY = [claim for name in (*names(), BENCHMARK) for claim in layout_of(name).claims]
+EVERY = [claim for name in (*NAMES, BENCHMARK) for claim in layout_of(name).claims]
 LOSS, RULE, P_CT = of("loss", "episodic"), of("loss", "rule"), of("P_ct")
 
 

@@ -35,7 +35,7 @@ from callosal.lab.studies.rivals.measures import derive as lesions
 from callosal.lab.studies.rivals.recipe import CONTENDERS, LEARNING_RATES, check_contenders
 from callosal.lab.studies.sequel.jumps import Jump, find_jump
 
-NAMES = studies.names()
+NAMES = studies.NAMES
 
 
 @cache
@@ -99,7 +99,7 @@ sys.meta_path.insert(0, NoTorch())
 from callosal.lab.report import plots
 from callosal.lab.studies import catalog as studies
 plots.DOTS_PER_INCH = 20
-assert all(studies.layout_of(name).title for name in (*studies.names(), "benchmark"))
+assert all(studies.layout_of(name).title for name in (*studies.NAMES, "benchmark"))
 studies.read_report(Path({str(tmp_path)!r})).write()
 """
     # A process of its own, because here the rest of the suite has imported torch already.

@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
-from callosal.lab.checks import require_counts, require_heads
+from callosal.checks import require_counts, require_heads
 from callosal.memory import Memory
 
 # Each memory has a state of its own kind.

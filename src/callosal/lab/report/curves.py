@@ -9,7 +9,10 @@ from jaxtyping import Float
 
 from callosal.lab.report.marks import ARM_COLOURS, INK, Line
 from callosal.lab.report.study import Study, of
-from callosal.lab.report.tables import SIGN_LABELS
+from callosal.lab.report.tables import SIGN_LABELS, percentage
+
+# A logarithmic axis has no zero: losses below this are drawn at it.
+LEAST_LOSS = 1e-6
 
 
 def has_curve(study: Study, arm: str, key: str) -> bool:
@@ -51,6 +54,11 @@ def training_lines(
     return lines
 
 
+def drawable(losses: Float[np.ndarray, "*any"]) -> Float[np.ndarray, "*any"]:
+    """Return losses as a logarithmic axis can show them; a ``part`` of :func:`training_lines`."""
+    return np.maximum(losses, LEAST_LOSS)
+
+
 def recall_lines(
     study: Study,
     runs: Mapping[str, pd.DataFrame],
@@ -85,11 +93,10 @@ def recall_lines(
 
 def recall_sentence(study: Study, arms: Sequence[str], chance: float) -> str:
     """Say in one sentence what is recalled after the most further segments, from the means over seeds."""
-    percent = "\N{NO-BREAK SPACE}%"  # a line must not end between a number and its sign
     most = max(study.marks(), default=0)
     found = {arm: study.values(of("recall", after=most), study.where(arm=arm)) for arm in arms}
-    parts = [f"{arm} {100 * np.mean(values):.0f}{percent}" for arm, values in found.items() if values]
-    guess = f"chance {100 * chance:.3g}{percent}"
+    parts = [f"{arm} {percentage(float(np.mean(values)))}" for arm, values in found.items() if values]
+    guess = f"chance {percentage(chance, '.3g')}"
     if not parts:
         return f"Without a memory the cipher is recalled at chance ({guess})"
     listed = f"{', '.join(parts[:-1])} and {parts[-1]}" if len(parts) > 1 else parts[0]

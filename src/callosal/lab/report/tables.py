@@ -65,6 +65,11 @@ def number(value: float | None) -> str:
     return f"{value:.4f}" if abs(value) >= 0.001 else f"{value:.1e}".replace("e-0", "e-")
 
 
+def percentage(share: float, digits: str = ".0f") -> str:
+    """Write a share in per cent, for a sentence: no line ends between the number and its sign."""
+    return f"{100 * share:{digits}}\N{NO-BREAK SPACE}%"
+
+
 def number_range(values: Iterable[float]) -> str:
     """Write the numbers that runs have, from the smallest to the largest.
 
@@ -120,6 +125,11 @@ def each(quantity: Quantity, *, signed: bool = False) -> Cell:
 def count(_: Study, runs: pd.DataFrame) -> str:
     """Write how many runs the row has."""
     return str(len(runs))
+
+
+def num_parameters(study: Study, runs: pd.DataFrame) -> str:
+    """Write how many parameters the row's models train."""
+    return f"{study.records_of(runs)[0].num_parameters:,}"
 
 
 def lateralized(study: Study, runs: pd.DataFrame) -> str:
@@ -288,7 +298,7 @@ def cell_tables(study: Study) -> list[Table]:
     """Return what a study of cells shows: banks, losses and recall by cell, then every seed."""
     smaller = {"smaller |D_sep|": of("smaller |D_sep|")}
     counted: dict[str, Cell] = {"seeds": count}
-    domains = {tuple(d for d in _domains(study, n)) for n in study.runs.index}
+    domains = {tuple(row["domain"] for row in run.rows("D_sep")) for run in study.records}
     # Cells that differ in their domains share no column for one of them.
     own_sides = sides(domains.pop()) if len(domains) == 1 else columns(each, smaller)
     return [
@@ -327,7 +337,3 @@ def cell_tables(study: Study) -> list[Table]:
             "training and measuring the run.",
         ),
     ]
-
-
-def _domains(study: Study, run: int) -> list[str]:
-    return [row["domain"] for row in study.records[run].rows("D_sep")]

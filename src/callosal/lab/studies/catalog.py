@@ -3,22 +3,13 @@
 from collections.abc import Callable, Sequence
 from importlib import import_module
 from pathlib import Path
-from pkgutil import iter_modules
 from types import ModuleType
 from typing import Any
 
 from callosal.lab import studies
 from callosal.lab.report.build import Report
 from callosal.lab.report.layout import Layout
-
-# Every recipe that no folder is named after is the benchmark with its arms.
-BENCHMARK = "benchmark"
-
-
-def names() -> list[str]:
-    """Return the names of the studies that ``callosal study`` runs."""
-    found = sorted(module.name for module in iter_modules(studies.__path__) if module.ispkg)
-    return [name for name in found if name != BENCHMARK]
+from callosal.lab.studies import BENCHMARK, NAMES
 
 
 def study(name: str) -> ModuleType:
@@ -27,27 +18,31 @@ def study(name: str) -> ModuleType:
     Raises:
         ValueError: there is no such study.
     """
-    if name not in (*names(), BENCHMARK):
-        raise ValueError(f"there is no study {name!r}; there are {', '.join(names())}")
+    if name not in (*NAMES, BENCHMARK):
+        raise ValueError(f"there is no study {name!r}; there are {', '.join(NAMES)}")
     return import_module(f"{studies.__name__}.{name}")
 
 
 def configs(name: str, seeds: Sequence[int] | None = None) -> Sequence[Any]:
     """Return the runs of a study, of its own seeds if none are given."""
     seeds = study(name).LAYOUT.seeds if seeds is None else seeds
-    return import_module(f"{studies.__name__}.{name}.recipe").configs(seeds)
+    return _recipe(name).configs(seeds)
 
 
 def run_of(name: str) -> Callable[..., Any] | None:
     """Return what makes a record of a study's configuration; None for the runner's own."""
-    return getattr(import_module(f"{studies.__name__}.{name}.recipe"), "run", None)
+    return getattr(_recipe(name), "run", None)
 
 
 def layout_of(recipe: str) -> Layout:
     """Return the layout of the report on a recipe's or study's runs."""
-    return study(recipe if recipe in names() else BENCHMARK).LAYOUT
+    return study(recipe if recipe in NAMES else BENCHMARK).LAYOUT
 
 
 def read_report(folder: Path) -> Report:
     """Read and judge the runs of a folder; see :meth:`callosal.lab.report.build.Report.read`."""
     return Report.read(folder, layout_of)
+
+
+def _recipe(name: str) -> ModuleType:
+    return import_module(f"{studies.__name__}.{name}.recipe")

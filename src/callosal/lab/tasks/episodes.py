@@ -9,7 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Int
 from torch import Generator, Tensor
 
-from callosal.lab.checks import require
+from callosal.checks import require
 from callosal.lab.tasks import cipher, recall, rules
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.rules import Rule

@@ -9,7 +9,7 @@ from dataclasses import dataclass
 from random import Random
 from typing import Literal
 
-from callosal.lab.checks import require, require_counts
+from callosal.checks import require, require_counts
 from callosal.lab.tasks.cipher import Split
 from callosal.lab.tasks.words import ATTRIBUTES, CHATTER, HIGHEST, SPELLED
 from callosal.training import UNSCORED

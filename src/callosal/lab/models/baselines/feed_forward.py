@@ -5,7 +5,7 @@ from dataclasses import dataclass
 from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.checks import require_counts
+from callosal.checks import require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, feed_forward
 from callosal.memory import RowState
 

@@ -7,7 +7,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.checks import require, require_counts, require_heads
+from callosal.checks import require, require_counts, require_heads
 from callosal.lab.models.baselines.base import AttentionBlock, Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 

@@ -7,7 +7,7 @@ from einops import einsum
 from jaxtyping import Bool, Float
 from torch import Tensor, nn
 
-from callosal.lab.checks import require, require_counts
+from callosal.checks import require, require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, feed_forward
 from callosal.memory import RowState
 from callosal.memory.packing import Packed, check_input

@@ -6,7 +6,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor, nn
 
-from callosal.lab.checks import require_counts, require_heads
+from callosal.checks import require_counts, require_heads
 from callosal.lab.models.baselines.base import AttentionBlock, Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
 

@@ -8,7 +8,7 @@ import torch
 from jaxtyping import Float
 from torch import Tensor
 
-from callosal.lab.checks import require, require_counts
+from callosal.checks import require, require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, Views
 from callosal.memory import RowState
 

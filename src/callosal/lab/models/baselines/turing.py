@@ -8,7 +8,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import softplus
 
-from callosal.lab.checks import require_counts
+from callosal.checks import require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory, windows
 from callosal.memory import RowState
 from callosal.ops.address import unit_norm

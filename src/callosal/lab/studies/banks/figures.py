@@ -8,16 +8,15 @@ from callosal.lab.report.layout import figure, limit_of
 from callosal.lab.report.marks import SHARE, Dots, Heat
 from callosal.lab.report.plots import Axis, Panel, Reference, draw, percent
 from callosal.lab.report.study import Study
+from callosal.lab.report.tables import percentage
 from callosal.lab.report.upgrade import domain_names
 from callosal.lab.studies.banks.tables import OWN, bank_shares, cells_by_shape, first_shape
-
-_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def summary(study: Study) -> str:
     """Say in one sentence what the figure of own banks shows, from the means over seeds."""
     found = {cell: study.values(OWN, study.where(arm=cell)) for cell in cells_by_shape(study)}
-    parts = [f"{cell} {100 * np.mean(v):.0f}{_PERCENT}" for cell, v in found.items() if v]
+    parts = [f"{cell} {percentage(float(np.mean(v)))}" for cell, v in found.items() if v]
     return f"Mean share of a domain's own bank: {'; '.join(parts)}"
 
 

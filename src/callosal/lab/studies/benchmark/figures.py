@@ -8,7 +8,7 @@ from jaxtyping import Float
 from matplotlib.colors import PowerNorm
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import eigenvalues, has_curve, recall_lines, recall_sentence, training_lines
+from callosal.lab.report.curves import drawable, eigenvalues, has_curve, recall_lines, recall_sentence, training_lines
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, BANK_COLOURS, INK, Bars, Heat
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent, words
@@ -17,8 +17,6 @@ from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import SIGN_LABELS
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 
-# Losses below this are drawn at it: a logarithmic axis has no zero.
-LEAST_LOSS = 1e-6
 _STEPS = Axis(label="training step")
 
 
@@ -70,9 +68,7 @@ def losses(study: Study) -> Figure | None:
         is_first = kind == "episodic"
         panels.append(
             Panel(
-                marks=training_lines(
-                    study, study.arms, f"{kind}_loss", lambda found: np.maximum(found, LEAST_LOSS), mean="geometric"
-                ),
+                marks=training_lines(study, study.arms, f"{kind}_loss", drawable, mean="geometric"),
                 title=f"{domain} loss",
                 x=_STEPS,
                 y=Axis(label="cross-entropy, nats", scale="log"),

@@ -8,8 +8,8 @@ from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import SHARE, Heat
 from callosal.lab.report.plots import Axis, Panel, draw
 from callosal.lab.report.study import Quantity, Study, of
+from callosal.lab.report.tables import percentage
 
-_PERCENT = "\N{NO-BREAK SPACE}%"
 AT_ONCE = of("accuracy", "episodic")
 
 
@@ -20,9 +20,7 @@ def summary(study: Study) -> str:
         known = row.dropna()
         if len(known):
             (first, last), (few, many) = known.index[[0, -1]], known.iloc[[0, -1]]
-            parts.append(
-                f"{pairs} pairs, {100 * few:.0f}{_PERCENT} in {first} slots and {100 * many:.0f}{_PERCENT} in {last}"
-            )
+            parts.append(f"{pairs} pairs, {percentage(few)} in {first} slots and {percentage(many)} in {last}")
     return f"Recall of the cipher: {'; '.join(parts)}"
 
 

@@ -7,7 +7,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callosal.lab.checks import require
+from callosal.checks import require
 from callosal.lab.studies.persona.cells import HOSTS, Host
 from callosal.lab.tasks.persona import Encode, PersonaConfig, Turn, sample_conversation, texts, tokenized
 from callosal.lab.tasks.words import ATTRIBUTES

@@ -6,11 +6,12 @@ import numpy as np
 import pandas as pd
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import recall_lines, training_lines
+from callosal.lab.report.curves import drawable, recall_lines, training_lines
 from callosal.lab.report.layout import figure, limit_of
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Dots
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Quantity, Study, of
+from callosal.lab.report.tables import percentage
 from callosal.lab.studies.persona.cells import HOSTS, LAYERS, NUM_LAYERS
 from callosal.lab.studies.persona.measures import BETWEEN, FACTS, chance_of, main_cells, trained_for, variant_cells
 from callosal.lab.studies.persona.tables import ABOUT_FACTS, OF_RULES, P_CT, RECALL
@@ -37,8 +38,6 @@ SHORT = {"facts and questions apart": "apart"}
 # Between two base models in one row.
 APART = 0.3
 KNOWN = limit_of(__package__ or "", "persona-{lower}-recall")
-LEAST_LOSS = 1e-6
-_PERCENT = "\N{NO-BREAK SPACE}%"
 
 
 def summary(study: Study) -> str:
@@ -46,13 +45,11 @@ def summary(study: Study) -> str:
     parts = []
     for host, runs in main_cells(study).items():
         both = [study.values(of("accuracy", FACTS, how), runs) for how in ("memory", "reset")]
-        known, reset = (100 * float(np.mean(values)) if values else np.nan for values in both)
+        known, reset = (float(np.mean(values)) if values else np.nan for values in both)
         if np.isfinite(known) and np.isfinite(reset):
-            parts.append(
-                f"{host} answers {known:.0f}{_PERCENT} rightly, and {reset:.0f}{_PERCENT} with its memory reset"
-            )
+            parts.append(f"{host} answers {percentage(known)} rightly, and {percentage(reset)} with its memory reset")
     guess = chance_of(study)
-    behind = "" if guess is None else f" (chance {100 * guess:.3g}{_PERCENT})"
+    behind = "" if guess is None else f" (chance {percentage(guess, '.3g')})"
     asked = "Asked in a later session what their users said"
     return f"{asked}: {'; '.join(parts)}{behind}" if parts else f"{asked}{behind}"
 
@@ -162,7 +159,7 @@ def learning(study: Study) -> Figure | None:
         for name, runs in cells.items():
             look = {"name": SHORT.get(name, name), "colour": COLOURS[SHORT.get(name, name)], "mean": "geometric"}
             arms = runs["arm"].unique().tolist()
-            lines += training_lines(study, arms, "loss", lambda f: np.maximum(f, LEAST_LOSS), **look)
+            lines += training_lines(study, arms, "loss", drawable, **look)
         if lines:
             panels.append(
                 Panel(

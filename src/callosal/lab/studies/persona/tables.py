@@ -13,8 +13,10 @@ from callosal.lab.report.tables import (
     every_run,
     grid,
     mean,
+    num_parameters,
     number_range,
     recall_columns,
+    sides,
     transposed,
 )
 from callosal.lab.report.upgrade import TURNS
@@ -52,6 +54,8 @@ P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 RUN_COLUMNS = columns(each, {"recall": RECALL, **LATE, "P_ct": P_CT, "rule change": RULE_CHANGE})
 # After how many turns the short table of what is kept gives recall.
 _KEPT_MARKS = (0, 10, 30, 100)
+# What turns are called in the headers.
+_TURN_NAMES = dict(zip(("stating", "asking", "rules"), TURNS, strict=True))
 
 
 def tables(study: Study) -> list[Table]:
@@ -150,10 +154,7 @@ def _layers(study: Study) -> Table:
 def _variants(study: Study) -> Table:
     """Give what becomes of Llama's memory without inhibition, with one bank, or apart."""
     cells = variant_cells(study)
-    shares = {
-        f"share {name}": of("stating bank's share", turn)
-        for name, turn in zip(("stating", "asking", "rules"), TURNS, strict=True)
-    }
+    shares = {f"share {name}": of("stating bank's share", turn) for name, turn in _TURN_NAMES.items()}
     return grid(
         study,
         "Variants",
@@ -176,19 +177,15 @@ def _base_models(study: Study) -> Table:
             "vocabulary": _counted(of("vocabulary")),
             "facts in context": mean(ABOUT_FACTS["facts in context"]),
             "rules": mean(OF_RULES["no memory"]),
-            "memory parameters": lambda s, runs: f"{s.records_of(runs)[0].num_parameters:,}",
+            "memory parameters": num_parameters,
             "state floats": _counted(of("state_floats")),
         },
     )
 
 
 def _bank_columns() -> dict[str, Cell]:
-    sides = {f"D_sep {d}": each(of("D_sep", d), signed=True) for d in (FACTS, RULES)}
-    left = {
-        f"left {name}": each(of("left share", turn))
-        for name, turn in zip(("stating", "asking", "rules"), TURNS, strict=True)
-    }
-    return {**sides, "P_ct": each(P_CT), **left, "W_s": each(of("differential mode"))}
+    left = {f"left {name}": each(of("left share", turn)) for name, turn in _TURN_NAMES.items()}
+    return {**sides((FACTS, RULES)), "P_ct": each(P_CT), **left, "W_s": each(of("differential mode"))}
 
 
 def _seeds(study: Study, what: str, shown: dict[str, Cell], asked: Quantity | None = None) -> Table:

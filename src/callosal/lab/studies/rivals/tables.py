@@ -15,6 +15,7 @@ from callosal.lab.report.tables import (
     every_run,
     grid,
     mean,
+    num_parameters,
     recall_columns,
     retention_table,
 )
@@ -88,7 +89,7 @@ def tables(study: Study) -> list[Table]:
             "The memories: size, arithmetic, banks",
             ["memory"],
             by_arm(study, arms),
-            {"parameters": _parameters, "learning rate": _rate}
+            {"parameters": num_parameters, "learning rate": _rate}
             | columns(
                 mean,
                 {
@@ -163,10 +164,6 @@ def _by_lesion(
 def _time(study: Study, runs: pd.DataFrame) -> str:
     ratio = time_ratio(study, runs)
     return NOTHING if ratio is None else f"{ratio:.1f}x"
-
-
-def _parameters(study: Study, runs: pd.DataFrame) -> str:
-    return f"{study.records_of(runs)[0].num_parameters:,}"
 
 
 def _rate(_: Study, runs: pd.DataFrame) -> str:

@@ -1,4 +1,4 @@
-"""Checks that the configurations of tasks, models and runs share."""
+"""Checks that all configurations share: of memories, of training, and of the laboratory."""
 
 from typing import Any
 
