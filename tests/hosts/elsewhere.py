@@ -2,9 +2,11 @@
 
 import sys
 import warnings
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
+import pytest
 import torch
 from safetensors.torch import load_file
 from tests.hosts.hosts import CONFIG, MODELS, DictStore, make, prompts, trained
@@ -25,6 +27,14 @@ def go_on(folder: Path) -> None:
             store.entries[path.stem] = MemoryState(trace=load_file(path)["trace"])
         with attach_pretrained(model, folder / name).session("ada", store):
             torch.save(model(prompts(rows=1)).logits, folder / name / "logits.pt")
+
+
+def refuse_users() -> None:
+    """Refuse users that are no strings; annotations are not checked here, as they are not for users."""
+    memories: Any = attach(make(), [0], CONFIG)
+    for users in (7, b"ada", ["1", 1], [None]):
+        with pytest.raises(TypeError, match=r"str\(id\)"):
+            memories.session(users)
 
 
 def compile_layer() -> None:
@@ -61,6 +71,15 @@ def compile_model() -> None:
 
     for plain, traced in zip(turns(model), turns(compiled), strict=True):
         same(traced, plain)
+    # Who is in no session is told apart where a compiled call can tell, and refused where it cannot.
+    with memories.session() as session, ThreadPoolExecutor(1) as pool:
+        given = {"attention_mask": mask, "use_cache": False}
+        error = pool.submit(compiled, tokens[0], **given).exception()
+        assert "session.bind(function)" in str(error), error
+        plain, expected = compiled(tokens[0], **given).logits, pool.submit(model, tokens[0], **given).result().logits
+        same(expected, base)
+        session.replace({})
+        same(pool.submit(session.bind(compiled), tokens[0], **given).result().logits, plain)
     # Another session, longer or shorter, is another value and no other graph.
     stats = torch._dynamo.utils.counters["stats"]
     graphs = stats["unique_graphs"]
@@ -92,6 +111,8 @@ if __name__ == "__main__":
     torch.set_num_threads(1)
     go_on(Path(sys.argv[1]))
     print("memories went on", flush=True)  # noqa: T201
+    refuse_users()
+    print("users refused", flush=True)  # noqa: T201
     compile_layer()
     print("layer compiled", flush=True)  # noqa: T201
     compile_model()

@@ -40,6 +40,11 @@ def test_a_memory_saved_here_is_used_in_another_process(elsewhere: tuple[Done, A
         assert_near(torch.load(path), expected, SINGLE)
 
 
+def test_users_that_are_no_strings_are_refused_by_value(elsewhere: tuple[Done, Answers]) -> None:
+    done, _ = elsewhere
+    assert "users refused" in done.stdout, done.stderr
+
+
 @pytest.mark.parametrize("what", ["layer", "model"])
 def test_a_memory_and_a_model_with_memories_compile_to_one_graph(what: str, elsewhere: tuple[Done, Answers]) -> None:
     done, _ = elsewhere

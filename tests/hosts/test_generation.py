@@ -1,15 +1,18 @@
 """Generation in a session: token by token as at once, padding, beams, and rows that never leak."""
 
 import copy
+import pickle
 from typing import Any, cast
 
 import pytest
 import torch
 from tests.hosts import hosts
-from tests.hosts.hosts import ALL, USERS, DictStore, assert_same_states, prompts, remembering, same_bits
+from tests.hosts.hosts import ALL, USERS, DictStore, assert_same_states, make, prompts, remembering, same_bits
 from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor
+from transformers import GenerationConfig
+from transformers.generation.stopping_criteria import StoppingCriteriaList
 
 from callosal import Memories
 from callosal.hosts.session import entry
@@ -226,15 +229,20 @@ def test_beams_do_not_leak_either() -> None:
     assert len(stores[0].entries) == 4 * len(memories)
 
 
-def test_caches_get_their_methods_back() -> None:
+def test_caches_get_their_methods_back_and_copies_of_them_move_nobody() -> None:
     model, memories = remembering(warn_outside_session=False)
     cache = model(prompts()).past_key_values
-    with memories.session():
+    methods = {"reorder_cache", "batch_select_indices", "crop"}
+    with memories.session() as session:
         model.generate(prompts(), max_new_tokens=2, past_key_values=(mine := type(cache)()))
-        assert "reorder_cache" in vars(mine)
-        twin = copy.deepcopy(mine)
-        assert twin.reorder_cache.__self__ is twin
-    assert not {"reorder_cache", "batch_select_indices", "crop"} & vars(mine).keys()
+        assert methods <= vars(mine).keys()
+        states = session.states
+        for twin in (copy.deepcopy(mine), pickle.loads(pickle.dumps(mine))):  # noqa: S301
+            twin.reorder_cache(torch.tensor([2, 2, 2]))
+            twin.crop(-1)
+            assert same_bits(session.states, states)
+            assert torch.equal(twin.layers[0].keys[0], mine.layers[0].keys[2, :, :-1])
+    assert not methods & vars(mine).keys()
 
 
 def test_a_search_of_one_s_own_reorders_the_memory_with_its_cache() -> None:
@@ -255,18 +263,45 @@ def test_a_search_of_one_s_own_reorders_the_memory_with_its_cache() -> None:
 
 def test_what_would_be_wrong_is_refused() -> None:
     (model, memories), tokens = remembering(), prompts()
-    with memories.session(USERS):
-        cache = model(tokens).past_key_values
+    with memories.session(USERS) as session:
+        cache, before = model(tokens).past_key_values, session.states
         for settings, message in (
             ({"use_cache": False}, "use_cache=True"),
             ({"stopping_criteria": [lambda *_: False]}, "stop at tokens with eos_token_id"),
             ({"past_key_values": cache, "num_beams": 2}, "or use num_beams=1"),
+            ({"pixel_values": torch.ones(3, 1), "num_beams": 2}, "num_beams=2 with pixel_values"),
+            ({"assistant_model": make("gpt2")}, "tokens are taken back"),
+            ({"prompt_lookup_num_tokens": 3}, r"prompt_lookup_num_tokens=3\) in a session"),
+            ({"guidance_scale": 1.5}, "reads other texts beside"),
+            ({"penalty_alpha": 0.6, "top_k": 4}, "own search"),
+            ({"custom_generate": lambda *_: None}, "own search"),
+            ({"cache_implementation": "paged"}, "continuous batching"),
         ):
             with pytest.raises(ValueError, match=message):
                 model.generate(tokens, max_new_tokens=2, **settings)
         with pytest.raises(ValueError, match="is cropped"):
             cache.crop(-1)
-    # Assisted generation takes tokens back that the memory has read.
-    guessed = torch.tensor([[5, 6, 7, 5, 6, 7, 5, 6]])
-    with memories.session(), pytest.raises(ValueError, match="is cropped"):
-        model.generate(guessed, prompt_lookup_num_tokens=3, max_new_tokens=6, **GREEDY)
+        with pytest.raises(ValueError, match="whose they are"):
+            model.generate_batch(tokens.tolist())
+        assert same_bits(session.states, before)
+        model.generate(tokens, max_new_tokens=2, guidance_scale=1.0, num_beam_groups=1, use_mtp=False)
+
+
+@pytest.mark.parametrize("kind", ["greedy", "beams", "stops"])
+def test_arguments_by_position_are_those_by_name(kind: str) -> None:
+    (model, memories), tokens = remembering(), prompts(rows=12)
+    end, _ = ending(memories, tokens)
+    config = GenerationConfig(max_new_tokens=8, do_sample=False, pad_token_id=hosts.PAD)
+    config.update(**{"greedy": {"eos_token_id": end}, "beams": {"num_beams": 3}, "stops": {}}[kind])
+
+    def run(*args: Any, **kwargs: Any) -> Any:
+        with memories.session() as session:
+            model.generate(tokens, *args, **kwargs)
+            return session.states
+
+    if kind == "stops":
+        stops = StoppingCriteriaList([lambda ids, *_, **__: torch.ones(len(ids), dtype=torch.bool)])
+        with pytest.raises(ValueError, match="stop at tokens"):
+            run(config, None, stops)
+    else:
+        assert same_bits(run(config), run(generation_config=config))

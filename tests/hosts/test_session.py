@@ -21,7 +21,7 @@ def fail(*_: object) -> None:
 
 
 def test_a_session_shows_what_a_user_calls_and_nothing_else() -> None:
-    methods = "turn one_turn save switch replace lesion select stop_gradient detach"
+    methods = "bind close turn one_turn save switch replace lesion select stop_gradient detach"
     shown = {"users", "states", "lesioned", *methods.split()}
     _, memories = remembering()
     assert {name for name in dir(memories.session()) if not name.startswith("_")} == shown
@@ -74,7 +74,7 @@ def test_after_an_error_nothing_is_saved_and_the_model_is_free() -> None:
     with pytest.raises(ZeroDivisionError), memories.session("ada", store):
         fail(model(tokens))
     assert not store.entries
-    assert "generate" not in vars(model)
+    assert not memories.in_use
     assert torch.equal(model(tokens).logits, base)
     with memories.session("ada", store):
         model(tokens)
@@ -86,16 +86,39 @@ def test_a_call_that_fails_half_way_leaves_all_layers_as_they_were() -> None:
     with memories.session() as session:
         model(tokens)
         before = session.states
-        for call in (lambda: model(tokens), lambda: model.generate(tokens, max_new_tokens=2)):
-            handle = memories["model.layers.1"].register_forward_pre_hook(fail)
-            with pytest.raises(ZeroDivisionError):
-                call()
-            handle.remove()
-            assert same_bits(session.states, before)
+        for part in (memories["model.layers.1"], model.lm_head):
+            for call in (lambda: model(tokens), lambda: model.generate(tokens, max_new_tokens=2)):
+                handle = part.register_forward_pre_hook(fail)
+                with pytest.raises(ZeroDivisionError):
+                    call()
+                handle.remove()
+                assert same_bits(session.states, before)
+        with pytest.raises(ValueError, match="batch_size"):
+            model(tokens, labels=tokens[:1])
+        assert same_bits(session.states, before)
         after = model(tokens).logits
     with memories.session():
         model(tokens)
         assert torch.equal(model(tokens).logits, after)
+
+
+def test_in_training_a_call_that_fails_leaves_the_buffers_too() -> None:
+    answers = []
+    for fails in (False, True):
+        model, memories = remembering()
+        model.train()
+        with memories.session() as session:
+            model(prompts())
+            if fails:
+                handle = model.lm_head.register_forward_pre_hook(fail)
+                with pytest.raises(ZeroDivisionError):
+                    model(prompts(seed=3))
+                handle.remove()
+            model(prompts(seed=3))
+            session.turn()
+            answers.append(session.states | dict(memories.named_buffers()))
+    assert all(b.any() for n, b in answers[0].items() if "slow" in n)
+    assert same_bits(*answers)
 
 
 def test_a_switch_saves_and_loads_and_after_an_error_the_users_stay(monkeypatch: pytest.MonkeyPatch) -> None:

@@ -55,8 +55,14 @@ class Memories(nn.Module):
 
     @property
     def active(self) -> Session | None:
-        """The session under way, which holds all state; None between sessions."""
-        return self._hooks.session
+        """The session that the calling code is in, which holds all state; None in no session of this model."""
+        reader = self._hooks.reader
+        return None if reader is None else reader.session
+
+    @property
+    def in_use(self) -> bool:
+        """Whether a session of this model is under way in any thread or task."""
+        return bool(self._hooks.under_way)
 
     @property
     def warn_outside_session(self) -> bool:
@@ -109,7 +115,7 @@ class Memories(nn.Module):
         names = named(users)
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")
-        return Session(self._hooks, Reader(self.model, dict(self.items())), names, store)
+        return Session(Reader(self.model, dict(self.items()), self._hooks), names, store)
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the memories' weights: ``callosal_memory.safetensors`` and ``callosal_config.json``.
@@ -218,8 +224,8 @@ def unload(model: nn.Module) -> nn.Module:
         raise ValueError(  # noqa: TRY004
             f"{type(model).__name__} has no memories attached; unload the model that attach() was given"
         )
-    if memories.active is not None:
-        raise RuntimeError("unload() was called inside a session; end the session first")
+    if memories.in_use:
+        raise RuntimeError("unload() was called inside a session, or while another thread is in one; end it first")
     memories.disconnect()
     delattr(model, PLACE)
     return model

@@ -1,61 +1,62 @@
 """Key-value caches in a session: how long one is, and how its rows change places."""
 
-import types
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
-from torch import Tensor
+from callosal.hosts.shadow import PassingShadow
+
+# Under which a model takes what it keeps of the past.
+_NAMES = ("past_key_values", "cache_params")
 
 
 class CacheWatch:
     """Follows the rows of the key-value cache that a turn of a session hands on.
 
-    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one object, bound to
-    it so that a copy of the cache moves nobody else's rows, and given back at the end. Whenever its rows change places,
-    ``select`` is called with those that go on.
+    ``generate`` tells a cache, and nobody else, which beams go on. Its methods are shadowed on the one object, and
+    given back at the end; a copy of the cache moves nobody else's rows. Whenever its rows change places, ``select`` is
+    called with those that go on.
     """
 
     def __init__(self, select: Callable[[Any], None]) -> None:
         self._select = select
-        self._caches: list[Any] = []
+        self._caches: list[tuple[Any, list[PassingShadow]]] = []
         self._current: Any = None
 
     def watch(self, cache: Any) -> None:
         """Follow this cache from now on; those of earlier turns may change as they like."""
         self._current = cache
-        if any(cache is seen for seen in self._caches):
+        if any(cache is seen for seen, _ in self._caches) or not hasattr(cache, "__dict__"):
             return
-        self._caches.append(cache)
 
-        def reorder_cache(this: Any, beam_idx: Tensor) -> None:
-            type(this).reorder_cache(this, beam_idx)
-            if this is self._current:
-                self._select(beam_idx)
+        def moved(inner: Any, rows: Any) -> None:
+            inner(rows)
+            if cache is self._current:
+                self._select(rows)
 
-        def batch_select_indices(this: Any, indices: Tensor) -> None:
-            type(this).batch_select_indices(this, indices)
-            if this is self._current:
-                self._select(indices)
-
-        def crop(this: Any, *args: Any, **kwargs: Any) -> None:
-            if this is self._current:
+        def cropped(inner: Any, *args: Any, **kwargs: Any) -> None:
+            if cache is self._current:
                 raise ValueError(
                     "a key-value cache is cropped in a session: tokens are taken back (assisted or speculative "
                     "generation) that the memory has read; generate without an assistant"
                 )
-            type(this).crop(this, *args, **kwargs)
+            inner(*args, **kwargs)
 
-        for method in (reorder_cache, batch_select_indices, crop):
-            if hasattr(type(cache), method.__name__):
-                setattr(cache, method.__name__, types.MethodType(method, cache))
+        around = {"reorder_cache": moved, "batch_select_indices": moved, "crop": cropped}
+        shadows = [PassingShadow(cache, name, f) for name, f in around.items() if hasattr(type(cache), name)]
+        self._caches.append((cache, shadows))
 
     def release(self) -> None:
         """Give the methods back."""
-        for cache in self._caches:
-            for name in ("reorder_cache", "batch_select_indices", "crop"):
-                cache.__dict__.pop(name, None)
+        for _, shadows in self._caches:
+            for shadow in shadows:
+                shadow.remove()
         self._caches.clear()
         self._current = None
+
+
+def cache_in(arguments: Mapping[str, Any]) -> Any:
+    """Return the cache among the arguments of a model's call, None without one."""
+    return next((arguments[name] for name in _NAMES if arguments.get(name) is not None), None)
 
 
 def cache_length(cache: Any) -> int | None:

@@ -1,10 +1,31 @@
 """One call of ``generate``: its settings, which tokens are replies, which rows are beams, what ended."""
 
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from inspect import signature
 from typing import Any, Self
 
 import torch
 from torch import Tensor, nn
+
+# Arguments of generate under which a memory would be wrong, what of them is harmless, and why.
+_TAKES_BACK = "tokens are taken back that the memory has read; generate without"
+_READS_MORE = "the model reads other texts beside, which the memory would take for the user's; leave it out"
+_UNKNOWN = "how it calls the model is not known here; use generate()'s own search"
+_REFUSED: dict[str, tuple[tuple[Any, ...], str]] = {
+    "assistant_model": ((), _TAKES_BACK),
+    "prompt_lookup_num_tokens": ((), _TAKES_BACK),
+    "assistant_early_exit": ((), _TAKES_BACK),
+    "use_mtp": ((False,), _TAKES_BACK),
+    "guidance_scale": ((1, 1.0), _READS_MORE),
+    "negative_prompt_ids": ((), _READS_MORE),
+    "penalty_alpha": ((0, 0.0), _UNKNOWN),
+    "dola_layers": ((), _UNKNOWN),
+    "constraints": ((), _UNKNOWN),
+    "force_words_ids": ((), _UNKNOWN),
+    "num_beam_groups": ((1,), _UNKNOWN),
+    "custom_generate": ((), _UNKNOWN),
+}
 
 
 @dataclass
@@ -16,17 +37,21 @@ class Generation:
     and whatever follows them, count as absent.
 
     Attributes:
+        given: the arguments by name, however they were passed.
+        two: whether the model has an encoder too; the text is then its decoder's.
         beams: of the search; 1 without one.
         returned: replies per row of the prompt.
         ends: the tokens that end a reply.
         prompt: token ids [rows, time], None if only embeddings were given.
-        prompt_time: length of the prompt, in tokens.
-        mask: the mask that the caller gave.
+        prompt_time: length of what the decoder is given to start from, in tokens.
+        mask: the mask of the prompt, as given or as ``generate`` makes it of padding; None where all of it exists.
         first_mask: the two-dimensional mask of the first call of the model.
         finished: rows that have ended.
         begun: whether the model was called yet.
     """
 
+    given: Mapping[str, Any]
+    two: bool
     beams: int
     returned: int
     ends: tuple[int, ...]
@@ -38,34 +63,50 @@ class Generation:
     begun: bool = False
 
     @classmethod
-    def of(cls, model: nn.Module, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
+    def of(cls, model: nn.Module, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
         """Read a call's settings from its arguments, its configuration, and the model's own.
 
         Raises:
-            ValueError: beams without token ids or with a past, or stopping rules of your own on several rows.
+            ValueError: a way of decoding in which a memory would be wrong.
         """
-        configs = [kwargs.get("generation_config"), getattr(model, "generation_config", None)]
+        given = _by_name(inner, args, kwargs)
+        configs = [given.get("generation_config"), getattr(model, "generation_config", None)]
 
         def find(name: str) -> Any:
-            if name in kwargs:
-                return kwargs[name]
+            if name in given:
+                return given[name]
             found = (getattr(config, name, None) for config in configs)
             return next((value for value in found if value is not None), None)
 
-        given = args[0] if args else kwargs.get("inputs")
-        prompt = kwargs.get("input_ids") if given is None else given
-        lengths = [t.shape[1] for t in (prompt, kwargs.get("inputs_embeds")) if t is not None]
-        ends = find("eos_token_id")
+        two = bool(getattr(getattr(model, "config", None), "is_encoder_decoder", False))
+        prefix = "decoder_" if two else ""
+        prompt = given.get("decoder_input_ids") if two else _first(given.get("inputs"), given.get("input_ids"))
+        lengths = [t.shape[1] for t in (prompt, given.get(f"{prefix}inputs_embeds")) if t is not None]
+        ends, mask, pad = find("eos_token_id"), given.get(f"{prefix}attention_mask"), find("pad_token_id")
+        ends = () if ends is None else tuple(torch.as_tensor(ends).reshape(-1).tolist())
+        if mask is None and prompt is not None and pad is not None and pad not in ends and not two:
+            # As generate() does; the masks that it makes for some caches do not show it.
+            mask = (prompt != pad) if bool((prompt == pad).any()) else None
         generation = cls(
+            given=given,
+            two=two,
             beams=int(find("num_beams") or 1),
             returned=int(find("num_return_sequences") or 1),
-            ends=() if ends is None else tuple(torch.as_tensor(ends).reshape(-1).tolist()),
+            ends=ends,
             prompt=prompt,
             prompt_time=max(lengths, default=0),
-            mask=kwargs.get("attention_mask"),
+            mask=mask,
         )
-        own_stops = find("stop_strings") is not None or bool(kwargs.get("stopping_criteria"))
-        _require_possible(generation, kwargs.get("past_key_values"), own_stops=own_stops)
+        for name, (harmless, why) in _REFUSED.items():
+            value = find(name)
+            if value is not None and not any(value is h or value == h for h in harmless):
+                raise ValueError(f"generate({name}={_short(value)}) in a session: {why}")
+        if find("cache_implementation") == "paged":
+            raise ValueError(
+                "generate(cache_implementation='paged') in a session is continuous batching, in which a memory cannot "
+                "tell whose tokens it reads; use another cache"
+            )
+        generation._require_possible(own_stops=find("stop_strings") is not None or bool(find("stopping_criteria")))
         return generation
 
     @property
@@ -78,45 +119,57 @@ class Generation:
         if self.finished is not None:
             self.finished = self.finished[rows]
 
-    def before(self, mask: Any, tokens: Tensor | None, past: int | None) -> Any:
-        """Return the mask of a call of the model, without the tokens that come after an end."""
+    def before(self, mask: Any, tokens: Tensor | None, past: int | None, time: int) -> Any:
+        """Return the mask of a call of the model, without the tokens that come after an end.
+
+        Args:
+            mask: of that call; it may come prepared for attention.
+            tokens: that the decoder reads in it, if it is given tokens.
+            past: how many it has read; None without a cache.
+            time: how many it reads now.
+        """
         if past is None:
             raise ValueError(
                 "generate() without a key-value cache reads the whole text again for every token, and a memory would "
                 "count it again; leave use_cache=True"
             )
-        time = 0 if tokens is None else tokens.shape[1]
         two = isinstance(mask, Tensor) and mask.ndim == 2
         if not self.begun:
             self.begun = True
             self.prompt_time = max(self.prompt_time, past + time)
             self.first_mask = mask if two else self._given(0, self.prompt_time)
         if mask is not None and not two:
-            # Static caches: the mask comes prepared for attention.
-            if self.mask is None:
-                return mask
+            # Static caches, and models whose layers differ: the mask comes prepared for attention.
             mask = self._given(past, past + time)
         if tokens is None or not self.ends:
             return mask
         return self._alive(mask, tokens, past)
 
-    def texts(self, answer: Any) -> list[Tensor]:
-        """Return each row's prompt and its first reply, without padding and without the reply's last token.
+    def texts(self, answer: Any) -> list[dict[str, Any]]:
+        """Return what each row's model reads again, alone: its prompt and its first reply, without padding.
 
-        That token is never fed to a model by ``generate``, with or without beams.
+        And without the reply's last token, which is never fed to a model by ``generate``, with or without beams.
         """
-        assert self.prompt is not None
         sequences = answer if isinstance(answer, Tensor) else answer.sequences
         ends = torch.tensor(self.ends, dtype=torch.long, device=sequences.device)
-        texts = []
-        for row, prompt in enumerate(self.prompt):
-            reply = sequences[row * self.returned, len(prompt) :]
+        texts, start = [], self.prompt_time
+        for row in range(len(sequences) // self.returned):
+            prompt, reply = sequences[row * self.returned].tensor_split([start])
             last = torch.isin(reply, ends).nonzero()
             reply = reply[: int(last[0]) if len(last) else -1]
             if self.first_mask is not None:
-                prompt = prompt[self.first_mask[row * self.expand].bool()]  # noqa: PLW2901
-            texts.append(torch.cat([prompt, reply]))
+                prompt = prompt[self.first_mask[row * self.expand, :start].bool()]
+            text = torch.cat([prompt, reply])[None]
+            texts.append(self._beside(row) | {"decoder_input_ids": text} if self.two else {"input_ids": text})
         return texts
+
+    def _beside(self, row: int) -> dict[str, Any]:
+        """Return what the encoder of a row reads."""
+        source = _first(self.given.get("inputs"), self.given.get("input_ids"), self.given.get("input_features"))
+        beside = {"attention_mask": self.given.get("attention_mask")}
+        if source is not None:
+            beside["input_features" if source.is_floating_point() else "input_ids"] = source
+        return {name: value[row : row + 1] for name, value in beside.items() if value is not None}
 
     def _alive(self, mask: Tensor | None, tokens: Tensor, past: int) -> Tensor | None:
         time = tokens.shape[1]
@@ -139,17 +192,52 @@ class Generation:
         later = mask.new_ones(len(mask), max(0, stop - mask.shape[1]))
         return torch.cat([mask, later], 1)[:, start:stop]
 
+    def _require_possible(self, *, own_stops: bool) -> None:
+        cache = self.given.get("past_key_values")
+        if self.beams > 1:
+            again = self.prompt is not None or self.two
+            if not again or (cache is not None and int(cache.get_seq_length())):
+                raise ValueError(
+                    f"num_beams={self.beams} in a session needs the prompt as input_ids and no past_key_values, since "
+                    "the text that wins is read again; or use num_beams=1"
+                )
+            beside = sorted(n for n, v in self.given.items() if isinstance(v, Tensor) and n not in _READ_AGAIN)
+            if beside:
+                raise ValueError(
+                    f"num_beams={self.beams} with {', '.join(beside)} in a session: the text that wins is read again, "
+                    "row by row, and which part of these belongs to a row is not known; use num_beams=1"
+                )
+        several = (self.prompt is None and not self.two) or self.returned > 1 or self._num_rows > 1
+        if own_stops and several and self.beams == 1:
+            raise ValueError(
+                "stop_strings or stopping_criteria in a session of several rows: a memory cannot tell when a row has "
+                "ended, and would read the padding behind it. Generate one row at a time, or stop at tokens "
+                "with eos_token_id"
+            )
 
-def _require_possible(generation: Generation, cache: Any, *, own_stops: bool) -> None:
-    if generation.beams > 1 and (generation.prompt is None or (cache is not None and int(cache.get_seq_length()))):
-        raise ValueError(
-            f"num_beams={generation.beams} in a session needs the prompt as input_ids and no past_key_values, since "
-            "the text that wins is read again; or use num_beams=1"
-        )
-    several = generation.prompt is None or len(generation.prompt) > 1 or generation.returned > 1
-    if own_stops and several and generation.beams == 1:
-        raise ValueError(
-            "stop_strings or stopping_criteria in a session of several rows: a memory cannot tell when a row has "
-            "ended, and would read the padding behind it. Generate one row at a time, or stop at tokens "
-            "with eos_token_id"
-        )
+    @property
+    def _num_rows(self) -> int:
+        tensors = [v for n, v in self.given.items() if n in _READ_AGAIN and isinstance(v, Tensor) and v.ndim > 1]
+        return max((len(t) for t in tensors), default=1)
+
+
+_READ_AGAIN = ("inputs", "input_ids", "attention_mask", "decoder_input_ids", "decoder_attention_mask", "input_features")
+_READ_AGAIN += ("eos_token_id", "pad_token_id", "bos_token_id")
+
+
+def _by_name(inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> dict[str, Any]:
+    """Return the arguments of a call by name; those that are None count as not given."""
+    bound = signature(inner).bind_partial(*args, **kwargs)
+    named = {}
+    for name, value in bound.arguments.items():
+        named |= value if bound.signature.parameters[name].kind.name == "VAR_KEYWORD" else {name: value}
+    return {name: value for name, value in named.items() if value is not None}
+
+
+def _first(*values: Any) -> Any:
+    return next((value for value in values if value is not None), None)
+
+
+def _short(value: Any) -> str:
+    text = repr(value) if isinstance(value, int | float | str | bool) else f"<{type(value).__name__}>"
+    return text if len(text) <= 60 else f"{text[:60]}..."

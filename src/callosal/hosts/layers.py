@@ -1,7 +1,6 @@
 """Finding the layers of a model that somebody else wrote."""
 
 from collections.abc import Iterable
-from inspect import signature
 from typing import Any
 
 from torch import nn
@@ -76,27 +75,6 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
     if len(set(found)) < len(found):
         raise ValueError(f"layers {wanted} mean {_some(found)}: name each layer once")
     return found
-
-
-def calling_module(model: nn.Module, names: list[str]) -> nn.Module:
-    """Return the innermost module around these layers whose call is told which tokens exist.
-
-    Not simply the model: wrappers such as PEFT's call its ``forward`` past its hooks.
-    """
-    around = [name.split(".")[:-1] for name in names]
-    shared = 0
-    while all(len(p) > shared and p[shared] == around[0][shared] for p in around):
-        shared += 1
-    for depth in range(shared, 0, -1):
-        module = model.get_submodule(".".join(around[0][:depth]))
-        if not isinstance(module, nn.ModuleList) and "attention_mask" in arguments_of(module):
-            return module
-    return model
-
-
-def arguments_of(module: nn.Module) -> list[str]:
-    """Return the names of what a module's ``forward`` takes, in order."""
-    return list(signature(module.forward).parameters)
 
 
 def hidden_width(model: nn.Module) -> int | None:

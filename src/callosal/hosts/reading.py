@@ -1,7 +1,7 @@
 """How a session's states go through the calls of a model: hooks report the calls, a reader moves the states."""
 
-import types
-from collections.abc import Iterator, Mapping, Sequence
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from typing import Any
@@ -10,8 +10,10 @@ import torch
 from jaxtyping import Bool
 from torch import Tensor, nn
 
-from callosal.hosts.caches import CacheWatch, cache_length
+from callosal.hosts.arguments import Arguments
+from callosal.hosts.caches import CacheWatch, cache_in, cache_length
 from callosal.hosts.generation import Generation
+from callosal.hosts.hooks import NOWHERE, Hooks
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import blanked
 
@@ -24,62 +26,83 @@ class _Call:
 
     states: States
     mask: Bool[Tensor, "batch seen"] | None
+    shape: tuple[int, int] | None
     read: set[str] = field(default_factory=set)
 
 
 class Reader:
     """Reads and writes the memories of one session while the model is called.
 
-    A session owns one; the hooks on the model call :meth:`before`, :meth:`behind` and :meth:`after`.
+    A session owns one; what stands on the model calls :meth:`call`, :meth:`generate` and :meth:`behind`. A call counts
+    only when it is whole: after an error anywhere in it states and buffers are what they were.
 
     Args:
         model: that the memories are attached to.
         memories: by the names of their layers.
+        hooks: that stand on the model.
 
     Attributes:
+        session: that owns this one, once it does.
         states: of each memory by the name of its layer, the open turn included.
         unread: numbers of the banks that are not read, for each layer.
+        open: whether the session is under way.
+        flow: the thread and the task that it was begun in.
     """
 
-    def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
-        self.memories = memories
+    def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory], hooks: Hooks) -> None:
+        self.memories, self.hooks = memories, hooks
+        self.session: Any = None
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
+        self.open, self.flow = False, NOWHERE
         self._model = model
+        self._arguments = Arguments.of(model)
         self._call: _Call | None = None
         self._generation: Generation | None = None
-        self._shadowed: dict[str, Any] | None = None
         # Within one_turn(): whether it was called yet. None outside.
         self._stretched: bool | None = None
         self._watch = CacheWatch(self.select)
+        # Held by the thread that calls the model, for the whole of a generation.
+        self._busy, self._holder = threading.RLock(), 0
+        self._abandoned: set[int] = set()
+        self._start = self.states
 
     def begin(self) -> None:
-        """Follow calls of ``model.generate`` from now on.
+        """Take part in the calls of the model from now on, in this context.
 
-        The method is shadowed on this one object meanwhile: the model's calls alone do not tell beams and ended rows.
+        Raises:
+            RuntimeError: another session of this model is under way here, or an abandoned thread still generates.
         """
-        inner = getattr(self._model, "generate", None)
-        if callable(inner):
-            own = vars(self._model)
-            self._shadowed = {"generate": own["generate"]} if "generate" in own else {}
+        with self._alone():
+            self.hooks.enter(self)
 
-            def generate(_: nn.Module, *args: Any, **kwargs: Any) -> Any:
-                return self._generate(inner, args, kwargs)
+    def end(self, *, wait: bool) -> None:
+        """Take no more part, and leave nothing behind in caches or of a call that failed.
 
-            own["generate"] = types.MethodType(generate, self._model)
-
-    def end(self) -> None:
-        """Leave nothing behind in the model, its caches, or of a call that failed."""
-        if self._shadowed is not None:
-            vars(self._model).pop("generate", None)
-            vars(self._model).update(self._shadowed)
-            self._shadowed = None
+        A thread that still calls the model is waited for, or else (``wait=False``) stopped at its next token: its call
+        then counts as not made.
+        """
+        if wait:
+            self._busy.acquire()
+            self._busy.release()
+        self.hooks.leave(self)
+        if self._holder not in (0, threading.get_ident()):
+            self._abandoned.add(self._holder)
+            self.states = self._start
         self._watch.release()
         self._call = self._generation = None
 
+    def require_not_abandoned(self) -> None:
+        """RuntimeError where this thread still calls the model for a session that has ended since."""
+        if threading.get_ident() in self._abandoned:
+            raise RuntimeError(
+                "the session ended while this thread called the model in it; nothing of the call is kept"
+            )
+
     def commit(self) -> None:
         """End the turn: write what was retrieved in it into the memories. Without an open one, nothing."""
-        self.states = self._committed()
+        with self._alone():
+            self.states = self._committed()
 
     @contextmanager
     def one_turn(self) -> Iterator[None]:
@@ -95,36 +118,56 @@ class Reader:
 
     def select(self, rows: Any) -> None:
         """Take these batch rows in this order."""
-        self.states = {name: state[rows] for name, state in self.states.items()}
-        if self._generation is not None:
-            self._generation.select(rows)
+        with self._alone():
+            self.states = {name: state[rows] for name, state in self.states.items()}
+            if self._generation is not None:
+                self._generation.select(rows)
 
-    def before(self, arguments: Mapping[str, Any]) -> None:
-        """Begin a call of the model, given its arguments by name."""
-        cache = arguments.get("past_key_values")
-        if cache is None:
-            cache = arguments.get("cache_params")
-        past = cache_length(cache)
+    def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
+        """Return the function as one whose calls of the model belong to this session, whatever thread makes them."""
+
+        def bound(*args: Any, **kwargs: Any) -> Any:
+            if not self.open:
+                raise RuntimeError("the session that this function was bound to has ended; bind it in another")
+            with self.hooks.inside(self):
+                return function(*args, **kwargs)
+
+        return bound
+
+    def call(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Make a call of the model: only at its end does what it wrote count, in all layers or in none."""
         if torch.compiler.is_compiling():
-            if self._generation is not None and self._generation.expand > 1:
-                # Where graphs may break, the call is then made uncompiled and all is well.
-                raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
-        elif cache is not None:
-            self._watch.watch(cache)
-        goes_on = bool(self._stretched) or bool(past)
-        if self._stretched is not None:
-            self._stretched = True
-        mask = arguments.get("attention_mask")
-        if self._generation is not None:
-            mask = self._generation.before(mask, arguments.get("input_ids"), past)
-        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
-            kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
-            raise ValueError(
-                f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass one of shape "
-                "[batch, time], to generate() too"
-            )
-        states = self.states if goes_on else self._committed()
-        self._call = _Call(states=dict(states), mask=None if mask is None else mask.bool())
+            # What a graph changes it changes at its end too.
+            self._call = call = self._begun(self._arguments.by_name(args, kwargs))
+            output = inner(*args, **kwargs)
+            self.states, self._call = call.states, None
+            return output
+        with self._alone(), self._whole():
+            if self._call is not None:
+                raise RuntimeError("the model was called inside a call of itself; a memory counts every token once")
+            self._call = call = self._begun(self._arguments.by_name(args, kwargs))
+            output = inner(*args, **kwargs)
+            self.require_not_abandoned()
+            cache = getattr(output, "past_key_values", None)
+            if cache is not None:
+                self._watch.watch(cache)
+            self.states, self._call = call.states, None
+            return output
+
+    def generate(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
+        """Call the model's own ``generate``; of each row's replies the memory keeps the first."""
+        with self._alone(), self._whole() as undo:
+            self._generation = generation = Generation.of(self._model, inner, args, kwargs)
+            answer = inner(*args, **kwargs)
+            self.require_not_abandoned()
+            self._generation = None
+            if generation.beams > 1:
+                # The beams that are left at the end need not hold the text that won, so it is read again.
+                undo()
+                self._read_alone(generation.texts(answer))
+            elif generation.expand > 1:
+                self.select(slice(None, None, generation.expand))
+            return answer
 
     def behind(self, name: str, hidden: Tensor) -> Tensor:
         """Read and write behind a layer; what is read is to be added to its output."""
@@ -141,6 +184,12 @@ class Reader:
                 "behind a layer that runs once"
             )
         call.read.add(name)
+        if hidden.ndim != 3 or (call.shape is not None and tuple(hidden.shape[:2]) != call.shape):
+            raise ValueError(
+                f"hidden states of shape {tuple(hidden.shape)} behind layer {name!r}, where a memory takes [batch, "
+                f"time, width]{'' if call.shape is None else f' of {list(call.shape)} tokens'}; attach it behind a "
+                "layer that returns such"
+            )
         memory = self.memories[name]
         state = call.states.get(name)
         if state is None:
@@ -159,45 +208,78 @@ class Reader:
                 y, _ = memory(hidden.to(dtype), lesioned, mask, commit=False)
         return y.to(hidden.dtype)
 
-    def after(self, output: Any) -> None:
-        """End a call of the model: only now does what it wrote count, in all layers or in none."""
-        cache = getattr(output, "past_key_values", None)
-        if cache is not None and not torch.compiler.is_compiling():
-            self._watch.watch(cache)
-        if self._call is not None:
-            self.states, self._call = self._call.states, None
-
-    def _generate(self, inner: Any, args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
-        """Call the model's own ``generate``; of each row's replies the memory keeps the first."""
-        generation = Generation.of(self._model, args, kwargs)
-        start, self._generation = self.states, generation
+    @contextmanager
+    def _alone(self) -> Iterator[None]:
+        """Let one thread at a time use the session; RuntimeError where another does."""
+        if not self._busy.acquire(blocking=False):
+            raise RuntimeError(
+                "another thread is calling the model in this session; the text of a user is one sequence: make one "
+                "call after another, or begin a session for other users"
+            )
+        before, self._holder = self._holder, threading.get_ident()
         try:
-            answer = inner(*args, **kwargs)
-        except BaseException:
+            yield
+        finally:
+            self._holder = before
+            self._busy.release()
+
+    @contextmanager
+    def _whole(self) -> Iterator[Callable[[], None]]:
+        """After an error inside, let states and, in training mode, buffers be what they were; gives what does so."""
+        start, outermost = self.states, self._generation is None
+        buffers = [(b, b.clone()) for m in self.memories.values() if m.training for b in m.buffers()]
+
+        def undo() -> None:
             self.states, self._call = start, None
+            for buffer, before in buffers:
+                buffer.copy_(before)
+
+        if outermost:
+            self._start = start
+        try:
+            yield undo
+        except BaseException:
+            undo()
             raise
         finally:
-            self._generation = None
-        if generation.beams > 1:
-            # The beams that are left at the end need not hold the text that won, so it is read again.
-            self.states, self._call = start, None
-            self._read_alone(generation.texts(answer))
-        elif generation.expand > 1:
-            self.select(slice(None, None, generation.expand))
-        return answer
+            if outermost:
+                self._generation = None
+                self._abandoned.discard(threading.get_ident())
 
-    def _read_alone(self, texts: Sequence[Tensor]) -> None:
+    def _begun(self, arguments: Mapping[str, Any]) -> _Call:
+        """Begin a call of the model, given its arguments by name."""
+        cache = cache_in(arguments)
+        past = cache_length(cache)
+        if torch.compiler.is_compiling():
+            if self._generation is not None and self._generation.expand > 1:
+                # Where graphs may break, the call is then made uncompiled and all is well.
+                raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
+        elif cache is not None:
+            self._watch.watch(cache)
+        goes_on = bool(self._stretched) or bool(past)
+        if self._stretched is not None:
+            self._stretched = True
+        mask, shape = self._arguments.mask(arguments), self._arguments.shape(arguments)
+        if self._generation is not None:
+            time = 0 if shape is None else shape[1]
+            mask = self._generation.before(mask, self._arguments.tokens(arguments), past, time)
+        if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
+            kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
+            raise ValueError(
+                f"an attention_mask {kind}, from which a memory cannot tell which tokens exist; pass one of shape "
+                "[batch, time], to generate() too"
+            )
+        states = self.states if goes_on else self._committed()
+        return _Call(states=dict(states), mask=None if mask is None else mask.bool(), shape=shape)
+
+    def _read_alone(self, texts: Sequence[Mapping[str, Any]]) -> None:
         """Let each row read a text of its own, by itself: its bits then owe nothing to the other rows."""
         self.commit()
         before, after = self.states, []
-        try:
-            for row, text in enumerate(texts):
-                self.states = {name: state[row] for name, state in before.items()}
-                self._model(input_ids=text[None], use_cache=False)
-                after.append(self.states)
-        except BaseException:
-            self.states = before
-            raise
+        for row, text in enumerate(texts):
+            self.states = {name: state[row] for name, state in before.items()}
+            self._model(**text, use_cache=False)
+            after.append(self.states)
         self.states = {name: MemoryState.stack([rows[name] for rows in after]) for name in after[0]}
 
     def _committed(self) -> States:

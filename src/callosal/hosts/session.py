@@ -1,14 +1,16 @@
 """A session: the memories of some users while a model that memories are attached to reads and writes."""
 
 import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
-from typing import Any, Protocol, Self, runtime_checkable
+from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
-from callosal.hosts.hooks import Hooks
 from callosal.hosts.reading import Reader, States
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import Bank, bank_name, bank_number
+
+Given = ParamSpec("Given")
+Result = TypeVar("Result")
 
 
 @runtime_checkable
@@ -32,40 +34,66 @@ class Session(AbstractContextManager["Session"]):
     by token. Within a turn tokens read the memory as it stood when the turn began. :meth:`turn` ends it early,
     :meth:`one_turn` stretches it over calls that hand on no cache.
 
-    States live here and not on the modules, so that ending the session leaves nothing behind in the model.
+    A session is of the code inside its ``with``, not of the model: calls from another thread or task are none of its
+    (:meth:`bind` hands it on), and other sessions of the same model may be under way there. A call counts when it is
+    whole; one that fails or is interrupted leaves the memories as they were. States live here and not on the modules,
+    so that ending the session leaves nothing behind in the model.
 
     Attributes:
         users: names of the batch rows, or None for rows that are forgotten at the end.
         lesioned: names of the banks that are not read; :meth:`lesion` sets them.
     """
 
-    def __init__(self, hooks: Hooks, reader: Reader, users: tuple[str, ...] | None, store: Store | None) -> None:
+    def __init__(self, reader: Reader, users: tuple[str, ...] | None, store: Store | None) -> None:
         self.users = users
         self.lesioned: tuple[str, ...] = ()
-        self._hooks = hooks
         self._reader = reader
+        reader.session = self
         self._store = store
 
     def __enter__(self) -> Self:
         """Load the users' memories.
 
         Raises:
-            RuntimeError: another session of this model is under way.
+            RuntimeError: another session of this model is under way in the same thread or task.
         """
-        if self._hooks.session is not None:
-            raise RuntimeError("a session inside a session of the same model; end the first, or name all users in one")
-        if self.users is not None and (self._store is not None or not self._reader.states):
-            self._reader.states = self._loaded(self.users)
         self._reader.begin()
-        self._hooks.session, self._hooks.reader = self, self._reader
+        try:
+            if self.users is not None and (self._store is not None or not self._reader.states):
+                self._reader.states = self._loaded(self.users)
+        except BaseException:
+            self._reader.end(wait=False)
+            raise
         return self
 
     def __exit__(self, kind: type[BaseException] | None, *_: object) -> None:
-        """Commit the last turn and save; after an error nothing is saved."""
-        self._hooks.session = self._hooks.reader = None
-        self._reader.end()
+        """Commit the last turn and save; after an error nothing is saved.
+
+        A thread that still calls the model in this session is waited for; after an error it is stopped.
+        """
+        try:
+            self._reader.end(wait=kind is None)
+        except BaseException:
+            self._reader.end(wait=False)
+            raise
         if kind is None:
             self.save()
+
+    def close(self) -> None:
+        """End the session without saving: for one whose block was interrupted before it could end."""
+        self._reader.end(wait=False)
+
+    def bind(self, function: Callable[Given, Result]) -> Callable[Given, Result]:
+        """Return the function as one whose calls of the model belong to this session, whatever thread makes them.
+
+        A new thread is in no session (a server's other requests must not be in Ada's): hand the session on, as in
+        ``Thread(target=session.bind(model.generate), kwargs={"streamer": streamer, ...})``. Tasks of asyncio and
+        ``asyncio.to_thread`` hand it on by themselves.
+
+        Raises:
+            RuntimeError: when it is called, the session has ended.
+        """
+        return self._reader.bind(function)
 
     @property
     def states(self) -> States:
@@ -178,9 +206,23 @@ class Session(AbstractContextManager["Session"]):
 
 
 def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
-    """Return who the rows belong to, None if to nobody; ValueError where a user is named twice, or none is."""
-    names = (users,) if isinstance(users, str) else None if users is None else tuple(users)
-    if names is not None and (not names or len(set(names)) < len(names)):
+    """Return who the rows belong to, None if to nobody.
+
+    Raises:
+        TypeError: a user is no string.
+        ValueError: a user is named twice, or none is.
+    """
+    if users is None:
+        return None
+    one = isinstance(users, str | bytes | bytearray) or not isinstance(users, Iterable)
+    names: tuple[Any, ...] = (users,) if one else tuple(users)
+    for name in names:
+        if not isinstance(name, str):
+            raise TypeError(
+                f"a user {name!r} of type {type(name).__name__}; a user is named by a string, such as str(id), or the "
+                "number 1 and the text '1' would share a memory"
+            )
+    if not names or len(set(names)) < len(names):
         raise ValueError(f"users {names}; name at least one user, and each only once")
     return names
 
