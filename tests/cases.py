@@ -55,6 +55,10 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     plastic = drawn["drive"] == "axis" and looks_back
     perhaps("contrast", plastic, 0.0, 3.0)
     perhaps("balance", plastic, 0.0, 0.2)
+    drawn.setdefault("observe", draw(st.booleans()))
+    drawn.setdefault("salience", draw(st.sampled_from(["even", "learned", "retrieved"])))
+    drawn.setdefault("inner_width", draw(st.sampled_from([None, 2])))
+    drawn.setdefault("calibrated", draw(st.booleans()))
     return MemoryConfig(**drawn)
 
 
@@ -78,10 +82,16 @@ def build_memory(
     with torch.no_grad():
         for parameter in memory.parameters():
             parameter.add_(0.3 * noise(parameter))
+        if memory.config.calibrated:
+            memory.hidden_mean.add_(0.3 * noise(memory.hidden_mean))
+            memory.hidden_whitening.add_(0.3 * noise(memory.hidden_whitening))
         if trained:
             memory.slow_weight.fill_(0.4)
             memory.slow_mean.copy_(0.1 * noise(memory.slow_mean))
             memory.slow_norm.fill_(0.3)
+            if memory.slow_retrieved is not None:
+                # So that some tokens retrieve more than is usual, and some less.
+                memory.slow_retrieved.fill_(0.4 * 1.2 * memory.config.slot_width**0.5)
             if memory.slow_scatter is not None:
                 root = noise(memory.slow_scatter)
                 memory.slow_scatter.copy_(0.1 * root @ root.T)

@@ -25,8 +25,10 @@ class Faulty(LateralMemory):
         super().__init__(CONFIG)
         self.fault, self.steps = fault, 0
 
-    def forward(self, hidden: Tensor, state: Any = None, mask: Any = None, *, commit: bool = True) -> Any:
-        return self.fault(Call(self, hidden, state, mask, commit))
+    def forward(
+        self, hidden: Tensor, state: Any = None, mask: Any = None, *, salience: Any = None, commit: bool = True
+    ) -> Any:
+        return self.fault(Call(self, hidden, state, mask, salience, commit))
 
 
 @dataclass
@@ -35,11 +37,12 @@ class Call:
     hidden: Tensor
     state: Any
     mask: Any
+    salience: Any
     commit: bool
 
     def honest(self, **other: Any) -> tuple[Tensor, Any]:
-        given = {"hidden": self.hidden, "state": self.state, "mask": self.mask} | other
-        return LateralMemory.forward(self.memory, **given, commit=self.commit)
+        given = {name: getattr(self, name) for name in ("hidden", "state", "mask", "salience", "commit")}
+        return LateralMemory.forward(self.memory, **given | other)
 
     def case(self) -> set[str]:
         """Return the names of what this call is a case of."""
@@ -127,6 +130,7 @@ PADDING = {ABSENT, ABSENT_OVER, "shares: masked is absent"}
 REFERENCE, AT_ONCE, THROUGH = "reference", "segments at once", "gradient through the state"
 PIECES = {"pieces equal whole", "pieces anywhere"}
 LOOK, LOOK_OVER, SAVED = "no look-ahead", "no look-ahead over segments", "save and load"
+QUIET = "quiet tokens"
 STAY, ROWS, SHAPE = "calls agree", "rows do not leak", "shape and dtype"
 DETACH = {"detach cuts", "detach cuts open segments"}
 
@@ -139,7 +143,7 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
     "writes into its input": (writes_into_its_input, {STAY, ROWS, SAVED}),
     "looks ahead": (
         output("plain", lambda call, y: y + call.ahead),
-        {LOOK, AT_ONCE, "pieces equal whole", ABSENT, ABSENT_OVER},
+        {LOOK, AT_ONCE, "pieces equal whole", ABSENT, ABSENT_OVER, QUIET},
     ),
     "looks ahead over segments": (output("many", lambda call, y: y + call.ahead), {LOOK_OVER, AT_ONCE}),
     "fades if many": (state("many", lambda _, after: MemoryState(trace=0.999 * after.trace)), {AT_ONCE}),
@@ -155,7 +159,8 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
     ),
     "moves without a token": (state("empty", lambda _, after: MemoryState(trace=after.trace * (1.0 + 1e-12))), PADDING),
     "ignores the mask if many": (ignores_the_mask_if_many, {ABSENT_OVER}),
-    "reads open segments twice": (output("open", lambda _, y: 2 * y), PIECES),
+    "reads open segments twice": (output("open", lambda _, y: 2 * y), {QUIET} | PIECES),
+    "hears quiet tokens": (lambda call: call.honest(salience=None), {QUIET}),
     "passes a detach": (state("always", lambda _, after: Sticky(**vars(after))), DETACH),
     "anneals beside the state_dict": (output("always", anneals_beside_the_state_dict), {SAVED}),
     "never writes": (
@@ -172,9 +177,13 @@ INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {
     "queries of the next token": (
         (address, "lagged_queries"),
         lambda queries, hidden, *rest: queries(hidden.roll(-1, dims=-2), *rest),
-        {REFERENCE, LOOK} | PIECES | PADDING,
+        {REFERENCE, LOOK, QUIET} | PIECES | PADDING,
     ),
-    "no mask": ((Packed, "pack"), lambda pack, hidden, _: pack(hidden.nan_to_num(), None), {REFERENCE} | PADDING),
+    "no mask": (
+        (Packed, "pack"),
+        lambda pack, hidden, *_: pack(hidden.nan_to_num(), None),
+        {REFERENCE, QUIET} | PADDING,
+    ),
     "a favoured bank": (
         (crosstalk, "bank_shares"),
         lambda shares, drive, *rest: shares(drive + torch.tensor([0.01, 0.0]), *rest),
@@ -185,17 +194,21 @@ INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {
     "a write in place": (
         WRITE,
         lambda write, trace, *rest: write(trace.data.mul_(1 + 1e-12), *rest),
-        {STAY, ROWS, SAVED, REFERENCE} | PADDING,
+        {STAY, ROWS, SAVED, REFERENCE, QUIET} | PADDING,
     ),
-    "a mean that starts over in each piece": (MEAN, lambda mean, x, *past: mean(x, *(0 * p for p in past)), PIECES),
+    "a mean that starts over in each piece": (
+        MEAN,
+        lambda mean, x, total, count, *place: mean(x, 0 * total, 0 * count, *place),
+        {QUIET} | PIECES,
+    ),
     "a mean of the whole segment": (
         MEAN,
         lambda mean, hidden, *past: mean(hidden, *past)[..., -1:, :].expand_as(hidden),
-        {LOOK, "shares: no look-ahead", REFERENCE} | PIECES | PADDING,
+        {LOOK, "shares: no look-ahead", REFERENCE, QUIET} | PIECES | PADDING,
     ),
     "one consolidation too many": (
         (gram, "consolidate"),
-        lambda consolidate, weights, v: consolidate(weights, consolidate(weights, v)),
+        lambda consolidate, weights, v, *rest: consolidate(weights, consolidate(weights, v, *rest), *rest),
         {REFERENCE, "norms stay bounded"} | PIECES,
     ),
     "values cut off from the trace": (

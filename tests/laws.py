@@ -56,27 +56,31 @@ class Shares(nn.Module):
         return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
-def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any) -> None:
+def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any, salience: Any = None) -> None:
     """Layer and reference give the same read-out, memory and shares, and the same gradients of all."""
+    how = {} if salience is None else {"salience": salience}
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
     leaves = [leaf for leaf in (hidden, trace, *memory.parameters()) if leaf.requires_grad]
     before, config, context = replace(state, trace=trace), memory.config, state.context
-    y, after = memory(hidden, before, mask)
-    fast = (y, after.trace, memory.bank_share(hidden, before, mask))
+    y, after = memory(hidden, before, mask, **how)
+    fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance")
+    parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
     slow = reference.segment(
         hidden,
         trace,
         mask,
-        dict(memory.named_parameters()) | dict(memory.named_buffers()),
+        parameters,
         carried=None if context is None else (context.signal_sum, context.num_tokens),
+        salience=salience,
         **{name: getattr(config, name) for name in names},
     )
     if context and after.context:
-        for row, present in enumerate(mask):
+        for row, present in enumerate(mask if salience is None else mask & (salience > 0)):
             carried = context.signal_sum[row], context.num_tokens[row]
             if present.any():
-                carried = reference.carry(*carried, hidden[row][present], config.carry)
+                seen = torch.stack([reference.led_in(token, parameters) for token in hidden[row][present]])
+                carried = reference.carry(*carried, seen, config.carry)
             assert_near(after.context.signal_sum[row], carried[0])
             assert_near(after.context.num_tokens[row], carried[1])
     for one, other in zip(fast, slow, strict=True):
@@ -111,6 +115,30 @@ def pieces_equal_one_call(memory: Any, hidden: Tensor, state: Any, mask: Any, cu
         assert_same_state(after, expected)
     # A second commit has nothing to write.
     assert_same_bits(memory.commit(committed).trace, committed.trace)
+
+
+def quiet_tokens_leave_no_trace(memory: Any, hidden: Tensor, state: Any, mask: Any) -> None:
+    """A token of salience 0 reads as if it were the last so far, and is absent to all else, to the bit."""
+    salience = torch.where(mask, torch.linspace(0.25, 1.0, mask.shape[-1]).to(hidden).expand(mask.shape), 0.0)
+    y, after = memory(hidden, state, salience=salience)
+    expected, absent = memory(hidden, state, mask, salience=salience)
+    assert_near(y[mask], expected[mask])
+    assert_same_state(after, absent)
+    changed = torch.where(mask[..., None], hidden, -hidden)
+    for commit in (True, False):
+        one, other = (memory(x, state, salience=salience, commit=commit)[1] for x in (hidden, changed))
+        assert_same_bits_of(other, one)
+    for time in range(hidden.shape[-2]):
+        before = memory(hidden[:, :time], state, mask[:, :time], salience=salience[:, :time], commit=False)[1]
+        alone = memory(hidden[:, time : time + 1], before, commit=False)[0]
+        assert_near(y[:, time][~mask[:, time]], alone[:, 0][~mask[:, time]])
+    opened = memory(hidden, state, mask, commit=False)[1]
+    nothing = memory(hidden, opened, salience=torch.zeros_like(salience), commit=False)[1]
+    assert_same_bits_of(nothing, opened)
+    assert_same_bits(memory.commit(nothing).trace, memory.commit(opened).trace)
+    shares = memory.bank_share(hidden, state, salience=salience)
+    assert_near(shares[mask], memory.bank_share(hidden, state, mask)[mask])
+    assert_near(shares.sum(-1), torch.ones_like(salience))
 
 
 def shares_do_not_look_ahead(memory: Any, hidden: Tensor, state: Any, mask: Any = None) -> None:
@@ -178,6 +206,7 @@ def _own(name: str, check: Any, *needs: Any) -> Law:
 OWN = (
     _own("reference", matches_reference, "mask"),
     _own("pieces anywhere", pieces_equal_one_call, "mask", "pieces"),
+    _own("quiet tokens", quiet_tokens_leave_no_trace, "mask", "pieces"),
     _own("shares: no look-ahead", shares_do_not_look_ahead),
     _own("shares: masked is absent", masked_shares_are_absent, "mask"),
     _own("detach cuts open segments", open_segments_detach, "pieces"),

@@ -45,6 +45,12 @@ def found(memory: nn.Module, **how: Any) -> dict[str, str]:
         {"context": "token"},
         {"write": "delta"},
         {"carry": 0.8},
+        {"observe": True},
+        {"salience": "learned"},
+        {"salience": "retrieved", "drive": "slots"},
+        {"inner_width": 2, "carry": 0.8},
+        {"calibrated": True},
+        {"calibrated": True, "inner_width": 3, "observe": True, "salience": "retrieved", "write": "delta"},
     ],
     ids=str,
 )
@@ -57,6 +63,9 @@ def test_the_lateral_memory_keeps_every_law(fixed: dict[str, Any]) -> None:
 def test_it_keeps_them_in_float32_too_and_its_own_as_well() -> None:
     assert found(build_memory(), dtype=torch.float32, laws=QUICK) == {}
     assert found(build_memory(), laws=OWN) == {}
+    grown = build_memory(calibrated=True, inner_width=3, observe=True, salience="retrieved")
+    assert found(grown, dtype=torch.float32, laws=QUICK) == {}
+    assert found(grown, laws=OWN) == {}
 
 
 def test_a_write_that_overflows_is_reported_and_breaks_nothing() -> None:

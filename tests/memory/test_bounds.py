@@ -26,8 +26,9 @@ def slack(dtype: torch.dtype) -> float:
 
 
 @DTYPES
-def test_norms_stay_in_bounds_over_10_000_segments(dtype: torch.dtype) -> None:
-    memory = build("bounded", dtype)
+@pytest.mark.parametrize("fields", [{}, {"observe": True, "inner_width": 8, "salience": "learned"}], ids=str)
+def test_norms_stay_in_bounds_over_10_000_segments(dtype: torch.dtype, fields: dict[str, Any]) -> None:
+    memory = build("bounded", dtype, **fields)
     assert 0.0 < largest_norm_over(memory, 10_000) <= memory.max_slot_norm * (1 + slack(dtype))
 
 
@@ -50,7 +51,24 @@ def test_the_bound_is_reached_and_not_passed(dtype: torch.dtype) -> None:
     assert 1 - slack(dtype) <= share <= 1 + slack(dtype)
 
 
+@DTYPES
+def test_the_bound_of_what_is_observed_is_reached_and_not_passed(dtype: torch.dtype) -> None:
+    """The same where every token is what the slots hold, so that payload and prototype pull alike."""
+    memory = build("bounded", dtype, num_slots=4, num_banks=1, observe=True)
+    with torch.no_grad():
+        memory.prototypes.fill_(1.0)
+        memory.maps.copy_(4.0 * torch.eye(16)[None])
+        _, state = memory(torch.ones(1, 1000, 4, 16, dtype=dtype))
+    share = state.trace.float().norm(dim=-1).max().item() / memory.max_slot_norm
+    assert 1 - slack(dtype) <= share <= 1 + slack(dtype)
+
+
 def test_the_bound_is_the_one_in_the_equation() -> None:
     memory = build("bounded", torch.float32)
     norms = [torch.linalg.svdvals(one).max().item() for one in memory.maps.detach()]
     assert memory.max_slot_norm == pytest.approx(math.sqrt(16) * max(norms), rel=1e-5)
+    observing = build("bounded", torch.float32, observe=True, inner_width=9)
+    with torch.no_grad():
+        observing.observation.mul_(3.0)  # of the identity  # pyright: ignore[reportOptionalMemberAccess]
+    norms = [torch.linalg.svdvals(one).max().item() for one in observing.maps.detach()]
+    assert observing.max_slot_norm == pytest.approx(math.sqrt(9) * max(norms) * (1 + 3), rel=1e-5)

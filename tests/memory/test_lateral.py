@@ -40,6 +40,16 @@ def test_fast_equals_slow_twin_in_every_variant(
     laws.matches_reference(*case)
 
 
+@pytest.mark.parametrize("salience", ["even", "learned", "retrieved"])
+@pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
+@given(data=st.data())
+@settings(max_examples=6)
+def test_fast_equals_slow_twin_with_salience_from_outside(salience: Any, write: Write, data: st.DataObject) -> None:
+    case = data.draw(cases(salience=salience, write=write))
+    given_salience = torch.rand(case.mask.shape, generator=torch.Generator().manual_seed(1)).double()
+    laws.matches_reference(*case, salience=given_salience * (given_salience > 0.3))
+
+
 @BANKS
 @given(data=st.data())
 @settings(max_examples=12)
@@ -60,6 +70,7 @@ def no_look_ahead_when_open(memory: Any, *rest: Any) -> None:
         (owed.no_look_ahead, [None, 3]),
         (no_look_ahead_when_open, [None]),
         (laws.shares_do_not_look_ahead, [None]),
+        (laws.quiet_tokens_leave_no_trace, [None]),
         (owed.masked_is_absent, [None, 3]),
         (laws.masked_shares_are_absent, [None, 3]),
         (owed.rows_do_not_leak, [None, 2]),
@@ -200,7 +211,7 @@ def test_dtype_is_kept_everywhere(dtype: torch.dtype, config: MemoryConfig) -> N
         tensors = [y, memory.commit(opened).trace, memory.bank_share(x), opened.trace]
         assert opened.segment is not None
         # All but the count of tokens, which half precision could not hold.
-        parts = {n: part for n, part in vars(opened.segment).items() if n != "num_tokens"}
+        parts = {n: part for n, part in vars(opened.segment).items() if n != "num_tokens" and part is not None}
         tensors += [*parts.values(), *memory.state_dict().values()]
         assert {tensor.dtype for tensor in tensors} == {dtype}
 

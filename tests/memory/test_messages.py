@@ -28,6 +28,8 @@ NAN = float("nan")
         ("drive", ("slot",), ".*'axis'.*'slots'"),
         ("write", ("boundless",), ".*'bounded'.*'additive'"),
         ("context", ("book",), ".*'segment'.*'token'"),
+        ("salience", ("loud",), ".*'even'.*'learned'.*'retrieved'"),
+        ("inner_width", (0, 9), r"None or from 1 to width \(8\)"),
     ],
 )
 def test_a_setting_out_of_range_is_named(field: str, values: tuple[Any], allowed: str) -> None:
@@ -107,6 +109,9 @@ OPEN = MEMORY(torch.zeros(2, 1, 4).double(), BLANK, commit=False)[1]
         ((2, 2, 3, 4), {"state": OPEN}, r"open segment; .*memory\.commit\(state\)"),
         ((2, 3, 4), {"mask": torch.ones(2, 3).long()}, r"dtype torch.int64; .*mask\.bool\(\)"),
         ((2, 3, 4), {"mask": torch.ones(2, 3)}, r"dtype torch.float32; .*mask\.bool\(\)"),
+        ((2, 3, 4), {"salience": torch.ones(2, 4)}, r"salience of shape \(2, 4\) .* of shape \(2, 3\)"),
+        ((2, 3, 4), {"salience": torch.full((2, 3), 1.5)}, r"a salience of 1\.5; it must be from 0 to 1"),
+        ((2, 3, 4), {"salience": torch.full((2, 3), NAN)}, r"a salience of nan; it must be from 0 to 1"),
     ],
 )
 def test_a_shape_that_does_not_fit_is_named(sizes: tuple[int, ...], how: dict[str, Any], message: str) -> None:

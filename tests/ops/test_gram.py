@@ -46,6 +46,20 @@ def test_both_orders_equal_the_twin_with_gradients(seed: int, num_tokens: int, n
     assert_near(gram.co_activation(weights), reference.co_activation(weights))
 
 
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
+def test_salience_and_observations_equal_the_twin_in_both_orders(
+    seed: int, num_tokens: int, num_slots: int, width: int
+) -> None:
+    weights = attention(seed, num_tokens, num_slots)
+    values, observed = normal(seed, num_slots, width), normal(seed + 1, num_tokens, width)
+    salience = normal(seed, num_tokens).sigmoid()
+    assert_near(gram.co_activation(weights, salience), reference.co_activation(weights, salience))
+    for rest in [(observed, None), (None, salience), (observed, salience)]:
+        for gram_first in (True, False, None):
+            actual = gram.consolidate(weights, values, *rest, gram_first=gram_first)
+            assert_near(actual, reference.consolidate(weights, values, *rest))
+
+
 @given(num_tokens=SIZES, num_slots=SIZES, width=SIZES)
 def test_the_chosen_order_is_the_one_with_fewer_multiplications(num_tokens: int, num_slots: int, width: int) -> None:
     gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)
@@ -80,6 +94,10 @@ def test_the_delta_write_equals_its_twin(seed: int, num_tokens: int, num_slots: 
     correction = gram.consolidate(weights, values @ maps - trace)
     fast = gram.delta_write(trace, correction, weights.sum(0), inertia)
     assert_near(fast, reference.delta_write(trace, weights, values, maps, inertia))
+    observed, salience = normal(seed + 3, num_tokens, width), normal(seed, num_tokens).sigmoid()
+    correction = gram.consolidate(weights, values @ maps - trace, observed @ maps, salience)
+    fast = gram.delta_write(trace, correction, (weights * salience[:, None]).sum(0), inertia)
+    assert_near(fast, reference.delta_write(trace, weights, values, maps, inertia, observed, salience))
 
 
 @given(seed=SEEDS, num_slots=SIZES)

@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 from callosal.memory.config import MemoryConfig
@@ -47,7 +47,7 @@ class Competition:
     @classmethod
     def initial(cls, config: MemoryConfig) -> Self:
         """Return the competition of a new memory: random axes, and nothing seen yet."""
-        banks, width = config.num_banks, config.width
+        banks, width = config.num_banks, config.slot_width
         return cls(
             config=config,
             coupling=crosstalk.coupling_matrix(banks, config.sign),
@@ -69,7 +69,7 @@ class Competition:
     @property
     def scale(self) -> Float[Tensor, ""]:
         """The mean norm of a segment's context; before any was seen, the largest possible."""
-        largest = math.sqrt(self.config.width)
+        largest = math.sqrt(self.config.slot_width)
         seen = self.slow_norm / self.slow_weight.clamp_min(1e-12)
         # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
         return torch.where(seen > 1e-6 * largest, seen, largest)
@@ -87,11 +87,12 @@ class Competition:
         logits: Float[Tensor, "batch seg time head bank slot"] | None,
         opened: OpenSegment,
         past: Past | None,
+        place: Int[Tensor, "batch seg time"] | None = None,
     ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:
         """Return what homeostasis averages, and the banks' shares of each token.
 
-        Of the normalised hidden states ``seen``; ``opened`` is what came of their segment before, and the slots'
-        ``logits`` are needed where the slots drive the banks.
+        Of the normalised hidden states ``seen``; ``opened`` is what came of their segment before, the slots' ``logits``
+        are needed where the slots drive the banks, and ``place`` says how many tokens that count stand before each.
         """
         if self.config.drive == "slots":
             assert logits is not None
@@ -103,7 +104,7 @@ class Competition:
                 sums, counts = opened.signal_sum[:, None], opened.num_tokens[:, None]
                 if past is not None:
                     sums, counts = sums + past[0], counts + past[1]
-                so_far = context.causal_mean(seen, sums, counts)
+                so_far = context.causal_mean(seen, sums, counts, place)
             drive = self._drive(so_far - self.centre, self.scale)
         return signal, crosstalk.bank_shares(drive, self.coupling, self.config.gain)
 
@@ -114,7 +115,7 @@ class Competition:
         new = self.slow_mean.new_zeros
         # Counts fit into no half precision.
         counts = torch.promote_types(self.slow_mean.dtype, torch.float32)
-        return CarriedContext(signal_sum=new(num_rows, self.config.width), num_tokens=new(num_rows, dtype=counts))
+        return CarriedContext(signal_sum=new(num_rows, self.config.slot_width), num_tokens=new(num_rows, dtype=counts))
 
     def faded(
         self, start: CarriedContext | None, sums: Float[Tensor, "batch seg signal"], counts: Float[Tensor, "batch seg"]

@@ -9,6 +9,7 @@ from callosal.checks import require, require_counts
 Drive = Literal["axis", "gradient", "slots"]
 Context = Literal["segment", "token"]
 WriteRule = Literal["bounded", "additive", "delta"]
+Salience = Literal["even", "learned", "retrieved"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
@@ -21,7 +22,7 @@ class MemoryConfig:
     """Sizes and dynamics of a :class:`LateralMemory`.
 
     Attributes:
-        width: width of the hidden states, and of a slot.
+        width: width of the hidden states, and of a slot unless ``inner_width`` says otherwise.
         num_banks: 2 is left and right; 1 is a memory without cross-talk.
         num_slots: slots per bank.
         num_heads: head h starts out looking at the token h steps back.
@@ -45,6 +46,15 @@ class MemoryConfig:
         contrast: kappa, at least 0: how much less axes look where tokens differ in a segment; 10 for over two banks.
         balance: rho, at least 0, per training step: how fast a bank that wins less than its even share becomes more
             excitable. For as many banks as domains of equal frequency; 0.1 there.
+        observe: write what the tokens are beside what they retrieved, C = A^T (A V + X U) W. Without it, the paper's
+            form, no content of a token is written: only which slots it touched.
+        salience: how much each token weighs in what is written, C = A^T diag(s) (...), n = A^T s: "even", all one;
+            "learned", a gate on the token's hidden state, 0.9 at the start; or "retrieved", the norm of what the token
+            retrieved over its running mean, at most 1, after the amygdala of arXiv 2603.07217.
+        inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
+            output map leads out. None is the hidden states' own.
+        calibrated: take the mean away from the hidden states and whiten them, by statistics that are measured once
+            (:meth:`LateralMemory.calibrate` sets this, ``Memories.calibrate`` measures). For pretrained models.
     """
 
     width: int
@@ -67,6 +77,10 @@ class MemoryConfig:
     carry: float = field(default=0.0, metadata=ADDED)
     contrast: float = field(default=0.0, metadata=ADDED)
     balance: float = field(default=0.0, metadata=ADDED)
+    observe: bool = field(default=False, metadata=ADDED)
+    salience: Salience = field(default="even", metadata=ADDED)
+    inner_width: int | None = field(default=None, metadata=ADDED)
+    calibrated: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_banks", "num_slots", "num_heads", "num_lags")
@@ -77,7 +91,7 @@ class MemoryConfig:
             require(self, name, getattr(self, name) > 0.0, "it must be above 0")
         require(self, "plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "it must be between 0 and 1")
         require(self, "momentum", 0.0 <= self.momentum < 1.0, "it must be in [0, 1)")
-        for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context)):
+        for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context), ("salience", Salience)):
             require(self, name, getattr(self, name) in get_args(choices), f"it must be one of {get_args(choices)}")
         require(self, "carry", 0.0 <= self.carry < 1.0, "it must be in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
@@ -89,6 +103,13 @@ class MemoryConfig:
             require(self, name, getattr(self, name) >= 0.0, "it must be at least 0")
             only = getattr(self, name) == 0.0 or self.drive == "axis"
             require(self, name, only, 'it must be 0 unless drive is "axis"')
+        within = self.inner_width is None or 1 <= self.inner_width <= self.width
+        require(self, "inner_width", within, f"it must be None or from 1 to width ({self.width})")
+
+    @property
+    def slot_width(self) -> int:
+        """Width of a slot."""
+        return self.inner_width or self.width
 
 
 def describe(config: Any) -> dict[str, Any]:

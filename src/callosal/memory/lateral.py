@@ -1,10 +1,13 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
+from collections.abc import Iterable
+from dataclasses import replace
+from itertools import repeat
 
 import torch
 from einops import rearrange
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed, nn
 
 from callosal.memory.competition import Competition, Past
@@ -12,19 +15,23 @@ from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
 from callosal.memory.processes import gathered
 from callosal.memory.state import MemoryState, OpenSegment
-from callosal.ops import address, gram
+from callosal.ops import address, context, gram
+from callosal.ops import salience as gating
 
 # What of the competition is always a buffer and moves with commits in training mode.
 _SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability")
+# Salience that is learned starts at this for every token: open, and with a slope.
+OPEN = 0.9
 
 
 class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
-    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top A_k V_k W_k)$, where A is the attention of the segment's
-    tokens over the slots times the banks' shares, and V what the slots hold. Source: arXiv 2603.03355 for the update,
-    the two banks and the sign of their cross-talk; the addressing, the context drive, the plasticity and the bounded
-    write are ours (``docs/paper-to-code.md`` says which line is which).
+    Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top \mathrm{diag}(s) (A_k V_k + X U) W_k)$, where A is the
+    attention of the segment's tokens over the slots times the banks' shares, and V what the slots hold. What the tokens
+    are, X U, and how much each weighs, s, are options: without them it is the paper's $A_k^\top A_k V_k W_k$. Source:
+    arXiv 2603.03355 for the update, the two banks and the sign of their cross-talk; the options, the addressing, the
+    context drive, the plasticity and the bounded write are ours (``docs/paper-to-code.md`` says which line is which).
 
     Tokens read the memory as it stood when their segment began; the segment's write happens once, when it is committed.
     In training mode a commit also moves the running mean and the banks' axes (buffers, like those of a batch norm),
@@ -53,6 +60,9 @@ class LateralMemory(nn.Module):
     slow_weight: Tensor
     slow_scatter: Tensor | None
     excitability: Tensor | None
+    slow_retrieved: Tensor | None
+    hidden_mean: Tensor
+    hidden_whitening: Tensor
     process_group: "distributed.ProcessGroup | None" = None
 
     def __init__(self, config: MemoryConfig) -> None:
@@ -63,7 +73,7 @@ class LateralMemory(nn.Module):
             )
         super().__init__()
         self.config = config
-        banks, slots, width = config.num_banks, config.num_slots, config.width
+        banks, slots, width = config.num_banks, config.num_slots, config.slot_width
         heads, lags = config.num_heads, config.num_lags
 
         self.addresses = nn.Parameter(torch.randn(banks, slots, width))
@@ -76,7 +86,7 @@ class LateralMemory(nn.Module):
         self.filters = nn.Parameter(torch.eye(heads, lags)[..., None].repeat(1, 1, width))
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.output = nn.Linear(heads * width, width, bias=False)
+        self.output = nn.Linear(heads * width, config.width, bias=False)
 
         initial = Competition.initial(config)
         self.coupling = nn.Parameter(initial.coupling, requires_grad=config.learn_crosstalk)
@@ -86,6 +96,21 @@ class LateralMemory(nn.Module):
             self.register_buffer("axes", initial.axes)
         for name in _SLOW:
             self.register_buffer(name, getattr(initial, name))
+
+        # The options last, so that all else starts as without them.
+        narrow = config.inner_width is not None
+        self.inner_map = nn.Parameter(nn.init.orthogonal_(torch.empty(width, config.width))) if narrow else None
+        # As wide as what was retrieved, and unturned: W, a random rotation, comes behind it.
+        self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
+        self.salience_gate = None
+        if config.salience == "learned":
+            self.salience_gate = nn.Linear(width, 1)
+            nn.init.zeros_(self.salience_gate.weight)
+            nn.init.constant_(self.salience_gate.bias, math.log(OPEN / (1.0 - OPEN)))
+        self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
+        if config.calibrated:
+            self.register_buffer("hidden_mean", torch.zeros(config.width))
+            self.register_buffer("hidden_whitening", torch.eye(config.width))
 
     @property
     def competition(self) -> Competition:
@@ -104,6 +129,7 @@ class LateralMemory(nn.Module):
         state: MemoryState | None = None,
         mask: Bool[Tensor, "batch *segment time"] | None = None,
         *,
+        salience: Shaped[Tensor, "batch *segment time"] | None = None,
         commit: bool = True,
     ) -> tuple[Float[Tensor, "batch *segment time width"], MemoryState]:
         """Read the memory for every token, then write what the segment retrieved.
@@ -113,6 +139,8 @@ class LateralMemory(nn.Module):
                 after another, which gives what calls one by one give (but in training mode buffers move once per call).
             state: the memory before the segment; None starts from a blank one.
             mask: True where a token exists. A masked one neither reads, writes nor counts, and its output is zero.
+            salience: from 0 to 1, how much each token weighs in what is written, times what the memory itself gives it.
+                One of 0 reads, but it changes no bit of the state and no other token's output.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -122,39 +150,53 @@ class LateralMemory(nn.Module):
             ValueError: a shape does not fit, or several segments meet an open one or ``commit=False``.
         """
         state = self.blank(len(hidden)) if state is None else state
-        self._check(hidden, state, mask, one_segment=not commit)
-        packed = Packed.pack(hidden, mask)
+        self._check(hidden, state, mask, salience, one_segment=not commit)
+        packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
         competition = self.competition
 
-        seen = address.rms_norm(packed.hidden)
-        logits = self._logits(seen, opened)
-        past, carried = competition.faded(state.context, seen.sum(-2), packed.count)
-        signal, shares = competition.compete(seen, logits, opened, past)
+        seen = self._seen(packed.hidden)
+        logits = self._logits(seen, opened, packed.place)
+        past, carried = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
+        signal, shares = competition.compete(seen, logits, opened, past, packed.place)
+        signal = packed.counted(signal)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         touch = rearrange(weights.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
         if packed.present is not None:
-            signal = signal * packed.present[..., None]
             touch = touch * packed.present[:, :, None, :, None]
-        usage = touch.sum(-2)
+        observed = None if self.observation is None else seen @ self.observation
+        weighs = packed.salience
+        if self.salience_gate is not None:
+            own = gating.gate(seen, self.salience_gate.weight[0], self.salience_gate.bias[0])
+            weighs = own if weighs is None else weighs * own
+        usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
 
-        trace, held = state.trace, []
-        # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
-        for touched, used in zip(touch.unbind(1), usage.unbind(1), strict=True):
+        trace, held, sizes = state.trace, [], []
+        looks = weights if self.slow_retrieved is not None else None
+        parts = zip(touch.unbind(1), usage.unbind(1), *map(_by_segment, (observed, weighs, looks)), strict=False)
+        for touched, used, own, weigh, look in parts:
             held.append(self.values(trace))
-            consolidated = gram.consolidate(touched, self._payload(trace, held[-1]))
+            if look is not None:
+                prominence, size = gating.prominence(gram.read(look, held[-1]), self._usual_size)
+                weigh = prominence if weigh is None else weigh * prominence  # noqa: PLW2901
+                used = (touched * weigh[:, None, :, None]).sum(-2)  # noqa: PLW2901
+                sizes.append(size)
+            consolidated = self._consolidated(trace, held[-1], touched, own, weigh)
             if state.segment is None and commit:
                 trace = self._write(trace, consolidated, used)
             else:
                 opened = self._extend(opened, packed, seen, signal, consolidated, used)
         y = self._read_out(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0])
+        retrieved = packed.counted(torch.stack(sizes, 1)[..., None]).sum((-2, -1)) if sizes else None
 
         if state.segment is None and commit:
             if self.training:
                 last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
                 newest = seen.take_along_dim(last, dim=-2).squeeze(-2)
-                self._adapt(signal.sum(-2), packed.count, past, newest)
+                self._adapt(signal.sum(-2), packed.count, past, newest, retrieved)
             return packed.restore(y), MemoryState(trace=trace, context=carried)
+        if retrieved is not None and opened.retrieved is not None:
+            opened = replace(opened, retrieved=opened.retrieved + retrieved[:, 0])
         state = MemoryState(trace=trace, segment=opened, context=state.context)
         return packed.restore(y), self.commit(state) if commit else state
 
@@ -166,7 +208,8 @@ class LateralMemory(nn.Module):
         sums, counts = segment.signal_sum[:, None], segment.num_tokens[:, None]
         past, carried = self.competition.faded(state.context, sums, counts)
         if self.training:
-            self._adapt(sums, counts, past, segment.tail[:, -1:])
+            retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
+            self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
         trace = self._write(state.trace, segment.consolidated, segment.usage)
         return MemoryState(trace=trace, context=carried)
 
@@ -175,19 +218,20 @@ class LateralMemory(nn.Module):
         hidden: Float[Tensor, "batch *segment time width"],
         state: MemoryState | None = None,
         mask: Bool[Tensor, "batch *segment time"] | None = None,
+        salience: Shaped[Tensor, "batch *segment time"] | None = None,
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token, without reading or writing.
 
         In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment.
         """
         state = self.blank(len(hidden)) if state is None else state
-        self._check(hidden, state, mask, one_segment=False)
-        packed = Packed.pack(hidden, mask)
+        self._check(hidden, state, mask, salience, one_segment=False)
+        packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
-        seen = address.rms_norm(packed.hidden)
-        logits = self._logits(seen, opened) if self.config.drive == "slots" else None
-        past, _ = self.competition.faded(state.context, seen.sum(-2), packed.count)
-        return packed.restore(self.competition.compete(seen, logits, opened, past)[1])
+        seen = self._seen(packed.hidden)
+        logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
+        past, _ = self.competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
+        return packed.restore(self.competition.compete(seen, logits, opened, past, packed.place)[1])
 
     def values(self, trace: Float[Tensor, "batch bank slot width"]) -> Float[Tensor, "batch bank slot width"]:
         """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
@@ -200,14 +244,16 @@ class LateralMemory(nn.Module):
     @property
     def state_floats(self) -> int:
         """Number of floats that a row's committed state holds."""
-        carried = self.config.width + 1 if self.config.carry > 0.0 else 0
+        carried = self.config.slot_width + 1 if self.config.carry > 0.0 else 0
         return self.prototypes.numel() + carried
 
     @property
     def max_slot_norm(self) -> float:
-        """The norm that no slot of the bounded rule exceeds: sqrt(width) * largest ||W||_2."""
-        spectral = torch.linalg.matrix_norm(self.maps.detach().float(), ord=2)
-        return math.sqrt(self.config.width) * spectral.max().item()
+        """The norm that no slot of the bounded rule exceeds: sqrt(width) ||W||_2, (1 + ||U||_2) times with U."""
+        largest = _spectral_norm(self.maps)
+        if self.observation is not None:
+            largest *= 1.0 + _spectral_norm(self.observation)
+        return math.sqrt(self.config.slot_width) * largest
 
     @torch.no_grad()
     def _adapt(
@@ -216,6 +262,7 @@ class LateralMemory(nn.Module):
         num_tokens: Float[Tensor, "batch seg"],
         past: Past | None,
         newest: Float[Tensor, "batch kept width"],
+        retrieved: Float[Tensor, "batch seg"] | None,
     ) -> None:
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
         group = self.process_group
@@ -224,10 +271,17 @@ class LateralMemory(nn.Module):
         past = past and (gathered(past[0], group), gathered(past[1], group))
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
         for name, buffer in self.named_buffers():
-            buffer.copy_(getattr(adapted, name))
+            if hasattr(adapted, name):
+                buffer.copy_(getattr(adapted, name))
+        present = num_tokens > 0
+        if retrieved is not None and self.slow_retrieved is not None and present.any():
+            usual = (gathered(retrieved, group)[present] / num_tokens[present]).mean().to(retrieved.dtype)
+            self.slow_retrieved.copy_(context.running_mean(self.slow_retrieved, usual, self.config.momentum))
 
-    def _check(self, hidden: Tensor, state: MemoryState, mask: Tensor | None, *, one_segment: bool) -> None:
-        check_input(hidden, mask, len(state), self.config.width)
+    def _check(
+        self, hidden: Tensor, state: MemoryState, mask: Tensor | None, salience: Tensor | None, *, one_segment: bool
+    ) -> None:
+        check_input(hidden, mask, len(state), self.config.width, salience)
         if hidden.ndim == 4 and (one_segment or state.segment is not None):
             raise ValueError(
                 "several segments at once meet an open segment; feed its pieces as [batch, time, width], and call "
@@ -243,20 +297,51 @@ class LateralMemory(nn.Module):
             num_tokens=new(num_rows),
             consolidated=new(num_rows, banks, slots, width),
             usage=new(num_rows, banks, slots),
+            retrieved=None if self.slow_retrieved is None else new(num_rows),
         )
 
+    def _seen(self, hidden: Float[Tensor, "batch seg time width"]) -> Float[Tensor, "batch seg time inner"]:
+        """Return what the memory works with: hidden states whitened if calibrated, led in, at mean square one."""
+        if self.config.calibrated:
+            hidden = (hidden - self.hidden_mean) @ self.hidden_whitening
+        if self.inner_map is not None:
+            hidden = hidden @ self.inner_map.T
+        return address.rms_norm(hidden)
+
     def _logits(
-        self, seen: Float[Tensor, "batch seg time width"], opened: OpenSegment
+        self,
+        seen: Float[Tensor, "batch seg time width"],
+        opened: OpenSegment,
+        place: Int[Tensor, "batch seg time"] | None,
     ) -> Float[Tensor, "batch seg time head bank slot"]:
         tail = opened.tail[:, None].expand(-1, seen.shape[1], -1, -1)
-        queries = address.lagged_queries(seen, tail, self.filters, self.query_map)
+        queries = address.lagged_queries(seen, tail, self.filters, self.query_map, place)
         return address.slot_logits(queries, self.addresses, self.log_temperature.exp())
 
-    def _payload(self, trace: Tensor, values: Tensor) -> Tensor:
-        """Return what A^T A is applied to: the values, or for the delta rule their error."""
+    @property
+    def _usual_size(self) -> Float[Tensor, ""]:
+        """Running mean of the norm of what a token retrieves; 0 before any was seen."""
+        assert self.slow_retrieved is not None
+        return self.slow_retrieved / self.slow_weight.clamp_min(1e-12)
+
+    def _consolidated(
+        self,
+        trace: Float[Tensor, "batch bank slot width"],
+        values: Float[Tensor, "batch bank slot width"],
+        touch: Float[Tensor, "batch bank time slot"],
+        observed: Float[Tensor, "batch time width"] | None,
+        salience: Float[Tensor, "batch time"] | None,
+    ) -> Float[Tensor, "batch bank slot width"]:
+        """Return what the tokens send to the slots; for the delta rule transformed, and less what they read there."""
+        if salience is not None:
+            salience = salience[:, None]
+        if observed is not None:
+            observed = observed[:, None]
         if self.config.write == "delta":
-            return gram.transform(values, self.maps) - trace
-        return values
+            values = gram.transform(values, self.maps) - trace
+            if observed is not None:
+                observed = gram.transform(observed.expand(-1, len(self.maps), -1, -1), self.maps)
+        return gram.consolidate(touch, values, observed, salience)
 
     def _write(self, trace: Tensor, consolidated: Tensor, usage: Tensor) -> Tensor:
         if self.config.write == "delta":
@@ -288,7 +373,16 @@ class LateralMemory(nn.Module):
 
     def _read_out(
         self, weights: Float[Tensor, "batch seg time head bank slot"], held: Float[Tensor, "batch seg bank slot width"]
-    ) -> Float[Tensor, "batch seg time width"]:
+    ) -> Float[Tensor, "batch seg time out"]:
         retrieved = gram.read(weights, held)
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
         return self.output(address.rms_norm(joined))
+
+
+def _by_segment(tensor: Tensor | None) -> Iterable[Tensor | None]:
+    # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
+    return repeat(None) if tensor is None else tensor.unbind(1)
+
+
+def _spectral_norm(maps: Tensor) -> float:
+    return torch.linalg.matrix_norm(maps.detach().float(), ord=2).max().item()

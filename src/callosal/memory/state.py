@@ -92,8 +92,9 @@ class OpenSegment(RowState):
         tail: the last hidden states, oldest first, for the lagged heads.
         signal_sum: sum of what homeostasis averages (normalised hidden states, or slot drives).
         num_tokens: number of tokens so far, as a float.
-        consolidated: A^T A V so far (for the delta rule, what the write adds).
-        usage: column sums of A so far.
+        consolidated: A^T diag(s) (A V + X U) so far (for the delta rule, what the write adds).
+        usage: column sums of diag(s) A so far.
+        retrieved: sum of the norms of what the tokens retrieved; None unless that is their salience.
     """
 
     tail: Float[Tensor, "batch tail width"]
@@ -101,6 +102,7 @@ class OpenSegment(RowState):
     num_tokens: Float[Tensor, "batch"]
     consolidated: Float[Tensor, "batch bank slot width"]
     usage: Float[Tensor, "batch bank slot"]
+    retrieved: Float[Tensor, "batch"] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -2,7 +2,7 @@
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
 
 # Below any norm that a trained query reaches; it only keeps the gradient finite at a zero query.
@@ -24,6 +24,7 @@ def lagged_queries(
     tail: Float[Tensor, "*batch tail width"],
     filters: Float[Tensor, "head lag width"],
     query_map: Float[Tensor, "query width"],
+    place: Int[Tensor, "*batch time"] | None = None,
 ) -> Float[Tensor, "*batch time head query"]:
     r"""Give head h the token h steps back, so that one token touches two slots at once.
 
@@ -34,6 +35,8 @@ def lagged_queries(
         tail: the ``lag - 1`` hidden states that came before them, oldest first.
         filters: one causal depthwise filter per head; ``filters[h, l]`` weighs the token l back.
         query_map: one linear map shared by all heads.
+        place: how many of ``hidden`` stand before each token, where that is not its index: a token that only reads is
+            behind those that others see, and no other sees it. None takes the index.
 
     Returns:
         One query of length one per token and head.
@@ -44,7 +47,11 @@ def lagged_queries(
     mixed = torch.zeros((), dtype=hidden.dtype, device=hidden.device)
     for lag in range(num_lags):
         start = num_lags - 1 - lag
-        mixed = mixed + history[..., start : start + num_tokens, None, :] * filters[:, lag]
+        if place is None:
+            back = history[..., start : start + num_tokens, :]
+        else:
+            back = hidden if lag == 0 else history.take_along_dim((place + start)[..., None], dim=-2)
+        mixed = mixed + back[..., None, :] * filters[:, lag]
     return unit_norm(mixed @ query_map.T)
 
 

@@ -1,26 +1,33 @@
 """What a segment has been about so far, and the slow mean that homeostasis takes away from it."""
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+from torch.nn.functional import pad
 
 
 def causal_mean(
     hidden: Float[Tensor, "*batch time width"],
     past_sum: Float[Tensor, "*#batch width"],
     past_tokens: Float[Tensor, "*#batch"],
+    place: Int[Tensor, "*batch time"] | None = None,
 ) -> Float[Tensor, "*batch time width"]:
     r"""Average all tokens of the segment up to and with each token.
 
     $$m_t = \frac{\sum_{i \le t} x_i}{t}$$   Ours.
 
-    ``past_sum`` and ``past_tokens`` carry the pieces of the segment that came in earlier calls.
+    ``past_sum`` and ``past_tokens`` carry the pieces of the segment that came in earlier calls; ``place`` says how many
+    of ``hidden`` stand before each token, where that is not its index.
     """
     # Neither a count nor a long sum fits into half precision.
     dtype = torch.promote_types(hidden.dtype, torch.float32)
     steps = torch.arange(1, hidden.shape[-2] + 1, dtype=dtype, device=hidden.device)
+    so_far = hidden.cumsum(-2, dtype=dtype)
+    if place is not None:
+        steps = place + 1
+        so_far = pad(so_far, (0, 0, 1, 0)).take_along_dim(place[..., None], dim=-2) + hidden
     count = past_tokens[..., None] + steps
-    total = hidden.cumsum(-2, dtype=dtype) + past_sum[..., None, :]
+    total = so_far + past_sum[..., None, :]
     return (total / count[..., None]).to(hidden.dtype)
 
 

@@ -121,10 +121,23 @@ def read(
     return _tensor(lambda t, h: sum([weights[t, h, k, j] * values[k, j] for k, j in places]), num_tokens, num_heads)
 
 
-def co_activation(weights: Float[Tensor, "time slot"]) -> Float[Tensor, "slot slot"]:
-    r"""Say which slots went together: $G_{ij} = \sum_t A_{ti} A_{tj}$. arXiv 2603.03355."""
-    num_slots = weights.shape[1]
-    return _tensor(lambda i, j: (weights[:, i] * weights[:, j]).sum(), num_slots, num_slots)
+def gate(hidden: Float[Tensor, "width"], weight: Float[Tensor, "width"], bias: Float[Tensor, ""]) -> Tensor:
+    r"""Weigh a token: $s = 1 / (1 + e^{-\langle w, x \rangle - b})$. Ours."""
+    return 1.0 / (1.0 + (-(weight @ hidden) - bias).exp())
+
+
+def prominence(retrieved: Float[Tensor, "head width"], usual: Float[Tensor, ""]) -> tuple[Tensor, Tensor]:
+    r"""Weigh a token: $s = \min(1, \lVert A V \rVert / \bar r)$. After arXiv 2603.07217."""
+    size = torch.sqrt((retrieved * retrieved).sum())
+    return (size / usual if usual > 0 and size < usual else torch.ones_like(size)), size
+
+
+def co_activation(
+    weights: Float[Tensor, "time slot"], salience: Float[Tensor, "time"] | None = None
+) -> Float[Tensor, "slot slot"]:
+    r"""Say which slots went together: $G_{ij} = \sum_t s_t A_{ti} A_{tj}$. arXiv 2603.03355; s: ours."""
+    num_slots, s = weights.shape[1], torch.ones_like(weights[:, 0]) if salience is None else salience
+    return _tensor(lambda i, j: (s * weights[:, i] * weights[:, j]).sum(), num_slots, num_slots)
 
 
 def count_multiplications(num_tokens: int, num_slots: int, width: int) -> tuple[int, int]:
@@ -136,15 +149,20 @@ def count_multiplications(num_tokens: int, num_slots: int, width: int) -> tuple[
 
 
 def consolidate(
-    weights: Float[Tensor, "time slot"], values: Float[Tensor, "slot width"]
+    weights: Float[Tensor, "time slot"],
+    values: Float[Tensor, "slot width"],
+    observed: Float[Tensor, "time width"] | None = None,
+    salience: Float[Tensor, "time"] | None = None,
 ) -> Float[Tensor, "slot width"]:
-    r"""Write back what was read: $C_i = \sum_t A_{ti} \sum_j A_{tj} V_j$. arXiv 2603.03355."""
+    r"""Write back: $C_i = \sum_t s_t A_{ti} (\sum_j A_{tj} V_j + o_t)$. arXiv 2603.03355; s and o: ours."""
     num_tokens, num_slots = weights.shape
 
-    def retrieved(t: int) -> Tensor:
-        return (weights[t][:, None] * values).sum(0)
+    def payload(t: int) -> Tensor:
+        retrieved = (weights[t][:, None] * values).sum(0)
+        seen = retrieved if observed is None else retrieved + observed[t]
+        return seen if salience is None else salience[t] * seen
 
-    return _tensor(lambda i: sum([weights[t, i] * retrieved(t) for t in range(num_tokens)]), num_slots)
+    return _tensor(lambda i: sum([weights[t, i] * payload(t) for t in range(num_tokens)]), num_slots)
 
 
 def transform(
@@ -164,24 +182,35 @@ def additive_write(trace: Tensor, update: Tensor) -> Tensor:
     return trace + update
 
 
-def delta_write(trace: Tensor, weights: Tensor, values: Tensor, maps: Tensor, inertia: Tensor) -> Tensor:
-    r"""Step each slot by its tokens' errors: $M_i + \sum_t A_{ti} (A_t V W - A_t M)/(n_i + \kappa)$. Ours."""
+def delta_write(
+    trace: Tensor,
+    weights: Tensor,
+    values: Tensor,
+    maps: Tensor,
+    inertia: Tensor,
+    observed: Tensor | None = None,
+    salience: Tensor | None = None,
+) -> Tensor:
+    r"""Step each slot by errors: $M_i + \sum_t s_t A_{ti} ((A_t V + o_t) W - A_t M)/(n_i + \kappa)$. Ours."""
+    s = torch.ones_like(weights[:, 0]) if salience is None else salience
 
     def error(t: int) -> Tensor:
-        wanted = (weights[t][:, None] * values).sum(0) @ maps
+        seen = (weights[t][:, None] * values).sum(0)
+        wanted = (seen if observed is None else seen + observed[t]) @ maps
         return wanted - (weights[t][:, None] * trace).sum(0)
 
     tokens = range(len(weights))
     return _tensor(
-        lambda i: trace[i] + sum([weights[t, i] * error(t) for t in tokens]) / (weights[:, i].sum() + inertia),
+        lambda i: (
+            trace[i] + sum([s[t] * weights[t, i] * error(t) for t in tokens]) / ((s * weights[:, i]).sum() + inertia)
+        ),
         len(trace),
     )
 
 
-def carry(total: Tensor, count: Tensor, hidden: Float[Tensor, "time width"], rate: float) -> tuple[Tensor, Tensor]:
+def carry(total: Tensor, count: Tensor, seen: Float[Tensor, "time width"], rate: float) -> tuple[Tensor, Tensor]:
     r"""Hand the context on: $(S, N) \leftarrow \lambda (S + \sum_t x_t,\; N + T)$. Ours."""
-    x = [rms_norm(token) for token in hidden]
-    return rate * (total + sum(x)), rate * (count + len(x))
+    return rate * (total + sum(seen)), rate * (count + len(seen))
 
 
 def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> Float[Tensor, "width width"]:
@@ -194,27 +223,37 @@ def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> F
     return torch.linalg.solve(against, torch.eye(width, dtype=scatter.dtype))
 
 
+def led_in(hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor]) -> Float[Tensor, "inner"]:
+    r"""Whiten, narrow and scale: $x = \mathrm{rms}(W_{in} (h - \mu) \Omega)$, each where there is one. Ours."""
+    p = parameters
+    if "hidden_mean" in p:
+        hidden = (hidden - p["hidden_mean"]) @ p["hidden_whitening"]
+    return rms_norm(p["inner_map"] @ hidden if "inner_map" in p else hidden)
+
+
 def segment(
     hidden: Float[Tensor, "batch time width"],
-    trace: Float[Tensor, "batch bank slot width"],
+    trace: Float[Tensor, "batch bank slot inner"],
     mask: Bool[Tensor, "batch time"],
     parameters: Mapping[str, Tensor],
     *,
     carried: tuple[Tensor, Tensor] | None = None,
+    salience: Float[Tensor, "batch time"] | None = None,
     **scalars: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first.
 
-    ``carried`` is the context of earlier segments, its sum [batch, width] and count [batch].
+    ``carried`` is the context of earlier segments, its sum [batch, inner] and count [batch].
     """
     outputs, traces, shares = [], [], []
-    nothing = torch.zeros_like(hidden[:, 0]), torch.zeros_like(hidden[:, 0, 0])
-    rows = zip(hidden, trace, mask, *(carried or nothing), strict=True)
-    for x, before, present, total, count in rows:
+    nothing = torch.zeros_like(trace[:, 0, 0]), torch.zeros_like(hidden[:, 0, 0])
+    given = torch.ones_like(hidden[..., 0]) if salience is None else salience
+    rows = zip(hidden, trace, mask, given, *(carried or nothing), strict=True)
+    for x, before, present, s, total, count in rows:
         y, after, p = [], before, []
         if present.any():
             past = total, count
-            y, after, p = segment_of_row(x[present], before, parameters, past, **scalars)
+            y, after, p = segment_of_row(x[present], before, s[present], parameters, past, **scalars)
         outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
         shares.append(_spread(p, present, x.new_zeros(len(before))))
         traces.append(after)
@@ -223,7 +262,8 @@ def segment(
 
 def segment_of_row(
     hidden: Float[Tensor, "time width"],
-    trace: Float[Tensor, "bank slot width"],
+    trace: Float[Tensor, "bank slot inner"],
+    salience: Float[Tensor, "time"],
     parameters: Mapping[str, Tensor],
     past: tuple[Tensor, Tensor],
     *,
@@ -237,16 +277,17 @@ def segment_of_row(
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
-    # 1, 2: query and address
-    x = _tensor(lambda t: rms_norm(hidden[t]), len(hidden))
-    queries = lagged_queries(x, p["start"], p["filters"], p["query_map"])
+    # 1, 2: query and address. A token of salience 0 is seen by none that come after it
+    x = _tensor(lambda t: led_in(hidden[t], p), len(hidden))
+    streams = [x[[*(i for i in range(t) if salience[i] > 0), t]] for t in times]
+    queries = [lagged_queries(stream, p["start"], p["filters"], p["query_map"])[-1] for stream in streams]
     logits = [slot_logits(queries[t], p["addresses"], p["log_temperature"].exp()) for t in times]
     # 3: context and drive
     living = bool(p["slow_weight"] > 0)
     centre = p["slow_mean"] / p["slow_weight"] if homeostasis and living else 0 * p["slow_mean"]
-    norm, largest = p["slow_norm"] / p["slow_weight"], math.sqrt(hidden.shape[-1])
+    norm, largest = p["slow_norm"] / p["slow_weight"], math.sqrt(x.shape[-1])
     scale = norm if living and norm > 1e-6 * largest else largest
-    seen = causal_mean(x, *past) if context == "segment" else x
+    seen = [causal_mean(stream, *past)[-1] for stream in streams] if context == "segment" else x
     by_slots = drive == "slots"
     metric = contrast_metric(p["slow_scatter"], contrast) if contrast > 0 else torch.eye(len(x[0]))
     bias = p["excitability"] if balance > 0 else torch.zeros(())
@@ -268,12 +309,19 @@ def segment_of_row(
     y = _tensor(lambda t: p["output.weight"] @ rms_norm(retrieved[t].flatten()), len(x))
     # 6: write
     touch = a.sum(1) / len(p["filters"])
-    c = torch.stack([consolidate(touch[:, k], values[k]) for k in banks])
-    update, usage, inertia = transform(c, p["maps"]), touch.sum(0), p["log_inertia"].exp()
+    observed = x @ p["observation"] if "observation" in p else None
+    s = salience
+    if "salience_gate.weight" in p:
+        s = s * _tensor(lambda t: gate(x[t], p["salience_gate.weight"][0], p["salience_gate.bias"][0]), len(x))
+    if "slow_retrieved" in p:
+        usual = p["slow_retrieved"] / p["slow_weight"] if living else torch.zeros(())
+        s = s * _tensor(lambda t: prominence(retrieved[t], usual)[0], len(x))
+    c = torch.stack([consolidate(touch[:, k], values[k], observed, s) for k in banks])
+    update, usage, inertia = transform(c, p["maps"]), (s[:, None, None] * touch).sum(0), p["log_inertia"].exp()
     if write == "additive":
         return y, additive_write(trace, update), shares
     if write == "delta":
-        by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia) for k in banks]
+        by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia, observed, s) for k in banks]
         return y, torch.stack([delta_write(*bank) for bank in by_bank]), shares
     written = [bounded_write(trace[k], update[k], usage[k], inertia) for k in banks]
     return y, torch.stack(written), shares
