@@ -1,18 +1,20 @@
 """Memories put into a model that exists already, and taken out again."""
 
+import copy
 import re
 import warnings
-from collections.abc import ItemsView, Iterable, Iterator, Mapping
-from itertools import chain
+from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from pathlib import Path
-from typing import Any
+from typing import Any, Self
 
 import torch
-from torch import nn
+from torch import Tensor, nn
 
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
 from callosal.hosts.hooks import Hooks
 from callosal.hosts.layers import Layers, hidden_width, named_layers
+from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
 from callosal.memory import LateralMemory, MemoryConfig
@@ -27,7 +29,7 @@ class Memories(nn.Module):
     """The memories that are attached to a model, by the names of the layers they stand behind.
 
     They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises the model does so
-    to them. They act in a session only: outside one the model computes what it did before, bit for bit, since there is
+    to them; but no cast makes them narrower than float32, and neither PEFT nor Accelerate takes them over. They act in a session only: outside one the model computes what it did before, bit for bit, since there is
     no user whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
     """
 
@@ -73,6 +75,11 @@ class Memories(nn.Module):
     def warn_outside_session(self, warn: bool) -> None:
         self._hooks.warn_outside_session = warn
 
+    @property
+    def acting(self) -> Self:
+        """These; PEFT's ``modules_to_save`` hands the question on to the copy that it trains, or to the original."""
+        return self
+
     def __iter__(self) -> Iterator[str]:
         """Go through the names of the layers."""
         return (key.replace("/", ".") for key in self.layers)
@@ -82,8 +89,10 @@ class Memories(nn.Module):
         return len(self.layers)
 
     def __getitem__(self, name: str) -> LateralMemory:
-        """Return the memory behind a layer, by the layer's dotted name."""
-        memory = dict(self.layers.items()).get(name.replace(".", "/"))
+        """Return the memory that acts behind a layer, by the layer's dotted name."""
+        acting = attached(self.model) or self
+        take_back(acting, acting.layers.values())
+        memory = dict(acting.layers.items()).get(name.replace(".", "/"))
         if memory is None:
             raise KeyError(f"no memory behind {name!r}; there are some behind {list(self)}")
         assert isinstance(memory, LateralMemory)
@@ -144,6 +153,41 @@ class Memories(nn.Module):
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
 
+    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+        """Go through the modules, as all that lists, freezes or optimises parameters does."""
+        memories = self.layers.values()
+        take_back(self, memories)
+        with kept_from_peft([p for memory in memories for p in memory.parameters()]):
+            yield from super().named_modules(*args, **kwargs)
+
+    def requires_grad_(self, requires_grad: bool = True) -> Self:
+        """Freeze the memories, or let them learn. Said of them and not of a whole model, it holds for PEFT too."""
+        for memory in self.layers.values():
+            memory.requires_grad_(requires_grad)
+        return self
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and cast as the model is (``model.to``, ``half``, ``to_empty``), but stay whole and in float32."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            like = fn(tensor)
+            if like is tensor or tensor.is_meta:
+                return like
+            device = tensor.device if like.is_meta else like.device
+            return tensor.to(device, torch.promote_types(like.dtype, torch.float32))
+
+        return super()._apply(moved, recurse)
+
+    def __deepcopy__(self, memo: dict[int, Any]) -> Self:
+        """Copy the memories; without their model they are copies that belong to the same one."""
+        shared = [] if id(self.model) in memo else [self.model, self._hooks]
+        memo |= {id(one): one for one in shared}
+        twin = memo[id(self)] = type(self).__new__(type(self))
+        vars(twin).update(copy.deepcopy(vars(self), memo))
+        for one in shared:
+            del memo[id(one)]
+        return twin
+
     def disconnect(self) -> None:
         """Take the hooks off the model."""
         self._hooks.disconnect()
@@ -163,8 +207,9 @@ def attach(
     Output maps start at zero, so that the model's answers do not change by a bit until the memories are trained. No
     weight is frozen or thawed: ``model.requires_grad_(False)`` *before* attaching leaves the memories alone trainable.
 
-    The memories stay in float32 (float64 in a model of that) whatever the model computes in, and cast what they read
-    and give: a state is a sum over thousands of tokens. Compile a model after attaching.
+    The memories stay in float32 (float64 in a model of that) whatever the model computes in or is cast to, and cast
+    what they read and give: a state is a sum over thousands of tokens. Compile a model after attaching. Into a PEFT
+    model they go where they would without it: into its base model.
 
     Args:
         model: the model.
@@ -187,15 +232,16 @@ def attach(
     >>> unload(model) is model
     True
     """
+    require_uncompiled(model)
+    model = base_of(model)
     kind = type(model).__name__
     if hasattr(model, PLACE):
         raise ValueError(
             f"{kind} has memories attached (or something else named {PLACE!r}); call callosal.unload(model) first, and "
             "name all layers in one call"
         )
-    if hasattr(model, "_orig_mod") or getattr(model, "_compiled_call_impl", None) is not None:
-        raise ValueError("the model is compiled, and compiled code does not see new hooks; attach first, then compile")
     names = named_layers(model, layers)
+    require_uncompiled(model, names)
     width = hidden_width(model)
     if config is None:
         if width is None:
@@ -212,6 +258,12 @@ def attach(
     return memories
 
 
+def attached(model: nn.Module) -> Memories | None:
+    """Return the memories that act in a model; None if none are attached."""
+    acting = getattr(getattr(model, PLACE, None), "acting", None)
+    return acting if isinstance(acting, Memories) else None
+
+
 def unload(model: nn.Module) -> nn.Module:
     """Take the memories out of a model and give it back as it was before ``attach``.
 
@@ -219,15 +271,13 @@ def unload(model: nn.Module) -> nn.Module:
         ValueError: none are attached.
         RuntimeError: a session is under way.
     """
-    memories = getattr(model, PLACE, None)
-    if not isinstance(memories, Memories):
-        raise ValueError(  # noqa: TRY004
-            f"{type(model).__name__} has no memories attached; unload the model that attach() was given"
-        )
+    memories = attached(model)
+    if memories is None:
+        raise ValueError(f"{type(model).__name__} has no memories attached; unload the model that attach() was given")
     if memories.in_use:
         raise RuntimeError("unload() was called inside a session, or while another thread is in one; end it first")
     memories.disconnect()
-    delattr(model, PLACE)
+    delattr(base_of(model), PLACE)
     return model
 
 
@@ -270,8 +320,20 @@ def attach_pretrained(
 
 
 def _new(model: nn.Module, name: str, config: MemoryConfig) -> LateralMemory:
-    memory = LateralMemory(config)
+    # Whatever scripts set as defaults, such as bfloat16 or the device "meta".
+    with torch.device("cpu"), _default_dtype(torch.float32):
+        memory = LateralMemory(config)
+    if memory.addresses.is_meta:
+        raise ValueError("attach() inside accelerate.init_empty_weights(), which takes all weights; attach after it")
     nn.init.zeros_(memory.output.weight)
-    layer = model.get_submodule(name)
-    like = next((t for t in chain(layer.parameters(), model.parameters())), torch.empty(()))
-    return memory.to(like.device, torch.promote_types(like.dtype, torch.float32))
+    return memory.to(*place_for(model.get_submodule(name), model))
+
+
+@contextmanager
+def _default_dtype(dtype: torch.dtype) -> Iterator[None]:
+    before = torch.get_default_dtype()
+    torch.set_default_dtype(dtype)
+    try:
+        yield
+    finally:
+        torch.set_default_dtype(before)

@@ -24,6 +24,33 @@ _SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability"
 OPEN = 0.9
 
 
+class Projection(nn.Module):
+    """A linear map that is no ``nn.Linear``, so that what replaces a model's linear layers leaves a memory alone.
+
+    LoRA on "all-linear" and quantisation (torchao, bitsandbytes) go by the type. Starts as an ``nn.Linear`` does, with
+    the same draws.
+
+    Args:
+        num_inputs: width of what comes.
+        num_outputs: width of what goes.
+        bias: what each output starts with; None is without a bias.
+    """
+
+    def __init__(self, num_inputs: int, num_outputs: int, bias: float | None = None) -> None:
+        super().__init__()
+        self.weight = nn.Parameter(torch.empty(num_outputs, num_inputs))
+        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5.0))
+        self.bias = None if bias is None else nn.Parameter(torch.full((num_outputs,), bias))
+
+    def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
+        """Return x W^T, plus the bias."""
+        return nn.functional.linear(x, self.weight, self.bias)
+
+    def extra_repr(self) -> str:
+        """Say how wide it is."""
+        return " -> ".join(map(str, reversed(self.weight.shape)))
+
+
 class LateralMemory(nn.Module):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
@@ -78,7 +105,7 @@ class LateralMemory(nn.Module):
 
         self.addresses = nn.Parameter(torch.randn(banks, slots, width))
         self.prototypes = nn.Parameter(torch.randn(banks, slots, width))
-        maps = [nn.init.orthogonal_(torch.empty(width, width)) for _ in range(banks)]
+        maps = [_orthogonal(width, width) for _ in range(banks)]
         self.maps = nn.Parameter(config.write_scale * torch.stack(maps))
         self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
 
@@ -86,7 +113,7 @@ class LateralMemory(nn.Module):
         self.filters = nn.Parameter(torch.eye(heads, lags)[..., None].repeat(1, 1, width))
         self.query_map = nn.Parameter(torch.randn(width, width) / math.sqrt(width))
         self.log_temperature = nn.Parameter(torch.tensor(math.log(config.temperature)))
-        self.output = nn.Linear(heads * width, config.width, bias=False)
+        self.output = Projection(heads * width, config.width)
 
         initial = Competition.initial(config)
         self.coupling = nn.Parameter(initial.coupling, requires_grad=config.learn_crosstalk)
@@ -99,14 +126,13 @@ class LateralMemory(nn.Module):
 
         # The options last, so that all else starts as without them.
         narrow = config.inner_width is not None
-        self.inner_map = nn.Parameter(nn.init.orthogonal_(torch.empty(width, config.width))) if narrow else None
+        self.inner_map = nn.Parameter(_orthogonal(width, config.width)) if narrow else None
         # As wide as what was retrieved, and unturned: W, a random rotation, comes behind it.
         self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
         self.salience_gate = None
         if config.salience == "learned":
-            self.salience_gate = nn.Linear(width, 1)
+            self.salience_gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
             nn.init.zeros_(self.salience_gate.weight)
-            nn.init.constant_(self.salience_gate.bias, math.log(OPEN / (1.0 - OPEN)))
         self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
         if config.calibrated:
             self.register_buffer("hidden_mean", torch.zeros(config.width))
@@ -116,7 +142,9 @@ class LateralMemory(nn.Module):
     def competition(self) -> Competition:
         """How the banks compete for tokens now: a view of the parameters and buffers it takes."""
         slow = {name: getattr(self, name) for name in _SLOW}
-        return Competition(config=self.config, coupling=self.coupling, axes=self.axes, **slow)
+        # Whoever lets all parameters of a model learn means those that may.
+        coupling = self.coupling if self.config.learn_crosstalk else self.coupling.detach()
+        return Competition(config=self.config, coupling=coupling, axes=self.axes, **slow)
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
@@ -382,6 +410,13 @@ class LateralMemory(nn.Module):
 def _by_segment(tensor: Tensor | None) -> Iterable[Tensor | None]:
     # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
     return repeat(None) if tensor is None else tensor.unbind(1)
+
+
+def _orthogonal(num_rows: int, num_columns: int) -> Tensor:
+    # No QR decomposition exists in half precision.
+    default = torch.get_default_dtype()
+    exact = torch.empty(num_rows, num_columns, dtype=torch.promote_types(default, torch.float32))
+    return nn.init.orthogonal_(exact).to(default)
 
 
 def _spectral_norm(maps: Tensor) -> float:

@@ -6,7 +6,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy, pad
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.attach import Memories, attached
 from callosal.hosts.session import Session
 from callosal.memory.processes import everyone, pooled
 from callosal.training import UNSCORED
@@ -105,8 +105,8 @@ class Conversations(nn.Module):
     @property
     def memories(self) -> Memories:
         """The memories that are attached to the model."""
-        memories = self.model.callosal
-        assert isinstance(memories, Memories)
+        memories = attached(self.model)
+        assert memories is not None
         return memories
 
     def forward(self, turns: Batch, session: Session | None = None, scored: int | None = None) -> dict[str, Tensor]:
