@@ -3,7 +3,7 @@
 import copy
 import re
 import warnings
-from collections.abc import Callable, ItemsView, Iterable, Iterator, Mapping
+from collections.abc import Callable, Generator, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
 from typing import Any, Self
@@ -29,8 +29,10 @@ class Memories(nn.Module):
     """The memories that are attached to a model, by the names of the layers they stand behind.
 
     They are a part of the model (``model.callosal``), so that what moves, trains, shards or optimises the model does so
-    to them; but no cast makes them narrower than float32, and neither PEFT nor Accelerate takes them over. They act in a session only: outside one the model computes what it did before, bit for bit, since there is
-    no user whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
+    to them; but no cast makes them narrower than float32, and neither PEFT nor Accelerate takes them over.
+
+    They act in a session only: outside one the model computes what it did before, bit for bit, since there is no user
+    whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
     """
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
@@ -153,7 +155,7 @@ class Memories(nn.Module):
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
 
-    def named_modules(self, *args: Any, **kwargs: Any) -> Iterator[tuple[str, nn.Module]]:
+    def named_modules(self, *args: Any, **kwargs: Any) -> Generator[tuple[str, nn.Module]]:
         """Go through the modules, as all that lists, freezes or optimises parameters does."""
         memories = self.layers.values()
         take_back(self, memories)

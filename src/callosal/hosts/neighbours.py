@@ -20,20 +20,21 @@ def base_of(model: nn.Module) -> nn.Module:
 
     Its layers have the same names without PEFT, and it is what ``merge_and_unload`` gives back.
     """
-    base = getattr(model, "get_base_model", None)
-    return base() if callable(base) and hasattr(model, "peft_config") else model
+    wrapped: Any = model
+    return wrapped.get_base_model() if hasattr(model, "get_base_model") and hasattr(model, "peft_config") else model
 
 
 def require_uncompiled(model: nn.Module, names: Iterable[str] = ()) -> None:
-    """Check that neither the model nor what stands around these layers is compiled; inside and beside is no matter.
+    """Check that neither the model nor a module around these layers is compiled.
+
+    Their own hooks are seen, and what lies inside them or beside is no matter.
 
     Raises:
-        ValueError: a module is; compiled code does not see new hooks.
+        ValueError: one is; code that was compiled around a layer does not see the layer's new hooks.
     """
-    paths = chain([""], *(accumulate(name.split("."), "{}.{}".format) for name in names))
-    for path in paths:
+    for path in chain([""], *(list(accumulate(name.split("."), "{}.{}".format))[:-1] for name in names)):
         if _is_compiled(model.get_submodule(path)):
-            what = f"module {path!r}, which a memory would stand behind or in," if path else "the model"
+            what = f"module {path!r} of the model" if path else "the model"
             raise ValueError(
                 f"{what} is compiled, and compiled code does not see new hooks; attach first, then compile"
             )

@@ -40,7 +40,10 @@ class Projection(nn.Module):
         super().__init__()
         self.weight = nn.Parameter(torch.empty(num_outputs, num_inputs))
         nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5.0))
-        self.bias = None if bias is None else nn.Parameter(torch.full((num_outputs,), bias))
+        if bias is None:
+            self.register_parameter("bias", None)
+        else:
+            self.bias = nn.Parameter(torch.full((num_outputs,), bias))
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Return x W^T, plus the bias."""
