@@ -27,6 +27,7 @@ import time
 import warnings
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from functools import partial
 from http.client import HTTPConnection, HTTPException
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
@@ -155,7 +156,7 @@ def serve(port: int, address: str, journal: Path) -> None:
             for token in tokens:
                 self.wfile.write(f"{token} ".encode())
                 self.wfile.flush()
-                time.sleep(0.001)
+                time.sleep(0.003)
 
         def log_message(self, format: str, *args: Any) -> None:  # noqa: A002
             pass
@@ -174,11 +175,15 @@ def ask(port: int, kind: str, user: str, seed: int) -> str:
     """Make a request as a client does, and say how it ended."""
     connection = HTTPConnection("127.0.0.1", port, timeout=60)
     try:
+        connection.connect()
+        if kind == "left":
+            # Closed without a good-bye, so that what the server writes next fails.
+            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")
         connection.request("GET", f"/?kind={kind}&user={user}&seed={seed}")
         answer = connection.getresponse()
-        if kind == "left":
+        if kind == "left" and answer.status == 200:
             answer.read(3)
-            connection.sock.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, b"\1\0\0\0\0\0\0\0")  # type: ignore[union-attr]
+            answer.close()
             return "left"
         body = answer.read().decode()
     except (OSError, HTTPException):
@@ -186,8 +191,8 @@ def ask(port: int, kind: str, user: str, seed: int) -> str:
     finally:
         connection.close()
     if kind == "base":
-        return body if answer.status == 200 else f"error {body}"
-    return {200: "answered", 409: "refused as a conflict"}.get(answer.status, f"error {body}")
+        return body if answer.status == 200 else body.partition(":")[0]
+    return {200: "answered", 409: "refused as a conflict"}.get(answer.status, body.partition(":")[0])
 
 
 def start(port: int, address: str, journal: Path) -> "subprocess.Popen[bytes]":
@@ -235,9 +240,8 @@ def run(address: str, folder: Path, seconds: float) -> dict[str, Any]:
                     base_leaks.append(outcome)
                 ended[f"{kind}: {outcome if kind != 'base' or outcome == 'no answer' else 'answered'}"] += 1
 
-    clients = [threading.Thread(target=client, args=(n,)) for n in range(CLIENTS)]
-    for thread in clients:
-        thread.start()
+    pool = ThreadPoolExecutor(CLIENTS)
+    clients = [pool.submit(client, number) for number in range(CLIENTS)]
     begun, kills, held, chance = time.monotonic(), 0, [], random.Random(0)
     next_kill = KILL_SECONDS
     with Progress() as progress:
@@ -253,8 +257,8 @@ def run(address: str, folder: Path, seconds: float) -> dict[str, Any]:
                 kills += 1
                 workers[1] = start(ports[1], address, journals[1])
     over.set()
-    for thread in clients:
-        thread.join()
+    for done in clients:
+        done.result()
     for worker in workers:
         worker.kill()
         worker.wait()

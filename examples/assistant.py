@@ -155,9 +155,8 @@ class Assistant:
                 read = "lesioned" if bank.bank in self.session.lesioned else "yes"
                 table.add_row(layer, bank.bank, used, *norms, read)
         console.print(table)
-        # A session's entries in a store are named user@layer.
-        users = {printable(entry.rpartition("@")[0]) for entry in self.store.users()}
-        say(f"In {self.store.folder}: {', '.join(sorted(users)) or 'nobody yet'}.")
+        users = map(printable, self.store.users())
+        say(f"In {self.store.folder}: {', '.join(users) or 'nobody yet'}.")
 
     def lesion(self, banks: str) -> None:
         """/lesion BANK reads left or right as if it were blank; /lesion none heals. Files lose nothing."""

@@ -15,7 +15,6 @@ from tests.hosts.hosts import gpt2, trained, transformers
 from tokenizers import Tokenizer, models, pre_tokenizers, trainers
 
 from callosal import MemoryStore, attach, unload
-from callosal.memory.disk.storage import read_memory
 
 TEXTS = ["my name is ada and I like tea", "hello what do I like ?", "user assistant : you"]
 WORDS = set(" ".join(TEXTS).split())
@@ -82,8 +81,7 @@ def talk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
 def kept(tmp_path: Path, user: str = "ada") -> dict[str, torch.Tensor]:
     """Return what a user's files hold, by layer."""
     store = MemoryStore(tmp_path / "users")
-    entries = sorted(entry for entry in store.users() if entry.startswith(f"{user}@"))
-    return {e.partition("@")[2]: read_memory(store.path(e)).state.trace for e in entries}
+    return {layer: stored.state.trace for layer, stored in store.layers(user).items()}
 
 
 def same(left: dict[str, torch.Tensor], right: dict[str, torch.Tensor]) -> bool:
@@ -108,7 +106,8 @@ def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path
     assert (done.returncode, done.stderr) == (0, "")
     assert replies(done.stdout) == whole[1:]
     store = MemoryStore(tmp_path / "two")
-    assert sorted(store.users()) == ["ada@transformer.h.0", "ada@transformer.h.1"]
+    assert store.users() == ["ada"]
+    assert sorted(store.layers("ada")) == ["transformer.h.0", "transformer.h.1"]
     # A memory that heard nothing answers something else.
     assert replies(talk(second, options="--user bob")) != whole[1:]
 
@@ -239,7 +238,7 @@ WRONG_LINES = {
 
 def test_what_goes_wrong_at_the_prompt_is_one_line_and_the_talk_goes_on(talk: Talk, tmp_path: Path) -> None:
     talk("/remember hello", options="--user bob")
-    path = MemoryStore(tmp_path / "users").path("bob@transformer.h.1")
+    path = MemoryStore(tmp_path / "users").path("bob")
     path.write_bytes(path.read_bytes()[:-1])
     printed = talk(*WRONG_LINES, "hello")
     for message in WRONG_LINES.values():

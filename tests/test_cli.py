@@ -247,6 +247,32 @@ def test_nothing_in_a_file_reaches_the_terminal_as_a_command(capsys: Said) -> No
     assert all(character.isprintable() for character in said.replace("\n", ""))
 
 
+def test_a_store_is_looked_at_and_a_user_goes_elsewhere_or_is_forgotten(capsys: Said) -> None:
+    user, store = "\x1b[2Jada@example.org", MemoryStore("store")
+    shown = r"'\x1b[2Jada@example.org'"
+    store.save_layers(user, {"h.0": A[0], "h.1": B[0]}, {"h.0": MEMORY, "h.1": MEMORY})
+    store.save("bob", A[1], MEMORY)
+    store.path("eve").parent.mkdir(exist_ok=True)
+    store.path("eve").write_text("nothing of ours")
+
+    def said(call: str, *more: str, code: int = 0) -> str:
+        assert main(["memory", *call.split(), *more]) == code
+        output = "".join(capsys.readouterr())
+        assert all(character.isprintable() for character in output.replace("\n", ""))
+        return output
+
+    assert said("users --store store").splitlines()[:2] == [shown[1:-1], "bob"]
+    assert said("inspect --store store --user", user).count(f"user             {shown}") == 2
+    assert "h.0, layer h.1" in said("export --store store", user, "ada.callosal")
+    assert said("import ada.callosal --store other") == f"other: {shown}\n"
+    assert "is there already" in said("import ada.callosal --store other", code=2)
+    assert_same_bits(MemoryStore("other").load_layers(user, {"h.1": MEMORY})["h.1"].trace, B[0].trace)
+    assert "Nothing is left" in said("forget --store store", user)
+    assert "does not know" in said("forget --store store", user, code=1)
+    assert "does not know" in said("inspect --store store --user", user, code=1)
+    assert store.layers(user) == {}
+
+
 @pytest.mark.parametrize("encoding", ["ascii", "cp1252", "utf-8"])
 def test_every_terminal_can_show_it(encoding: str, monkeypatch: pytest.MonkeyPatch) -> None:
     notes, shown = "caf\u00e9 \u65e5 \U0001f600", io.BytesIO()
@@ -338,6 +364,11 @@ MISTAKES: list[tuple[str, list[str]]] = [
     ("memory inspect none", ["no memory file at none"]),
     ("memory inspect cut", ["cut is truncated"]),
     ("memory inspect a --picture no/folder/a.png", ["no/folder"]),
+    ("memory inspect", ["name one of the two"]),
+    ("memory inspect a --user ada --store store", ["name one of the two"]),
+    ("memory users --store nowhere", ["there is no folder nowhere"]),
+    ("memory users --store redis://127.0.0.1:1/0", ["no Redis server answers at 127.0.0.1:1/0"]),
+    ("memory export ada new --store .", ["does not know user 'ada'"]),
     ("memory inspect a --picture a", ["a is there and no picture"]),
     ("memory inspect a --picture ./b", ["b is there and no picture"]),
     ("memory diff a few", ["diff of traces of shape"]),

@@ -18,10 +18,12 @@ if TYPE_CHECKING:  # for editors and type checkers, which do not read the table 
     from callosal.memory import LateralMemory as LateralMemory
     from callosal.memory import MemoryConfig as MemoryConfig
     from callosal.memory import MemoryState as MemoryState
-    from callosal.memory import MemoryStore as MemoryStore
     from callosal.memory import load_memory as load_memory
     from callosal.memory import merge as merge
     from callosal.memory import save_memory as save_memory
+    from callosal.stores import ConflictError as ConflictError
+    from callosal.stores import MemoryStore as MemoryStore
+    from callosal.stores import RedisStore as RedisStore
     from callosal.training.conversations import Conversations as Conversations
     from callosal.training.conversations import collate_conversations as collate_conversations
     from callosal.training.stateful import StatefulConfig as StatefulConfig
@@ -33,7 +35,8 @@ _NAMES = {
     "callosal.contract": "check_memory",
     "callosal.hosts.attach": "Memories attach attach_pretrained unload",
     "callosal.hosts.session": "Session",
-    "callosal.memory": "LateralMemory MemoryConfig MemoryState MemoryStore load_memory merge save_memory",
+    "callosal.memory": "LateralMemory MemoryConfig MemoryState load_memory merge save_memory",
+    "callosal.stores": "ConflictError MemoryStore RedisStore",
     "callosal.training.conversations": "Conversations collate_conversations",
     "callosal.training.stateful": "StatefulConfig train_stateful",
 }

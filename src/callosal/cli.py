@@ -7,7 +7,9 @@ import io
 import json
 import sys
 import tomllib
-from collections.abc import Callable, Sequence
+import warnings
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from dataclasses import asdict
 from importlib.resources import files
 from pathlib import Path
@@ -21,6 +23,7 @@ import callosal
 from callosal.lab import studies
 
 if TYPE_CHECKING:
+    import callosal.stores
     from callosal.memory.disk.storage import StoredMemory
 
 # By their names alone, since what carries them out imports torch.
@@ -182,10 +185,14 @@ Sources = Annotated[list[Any] | None, typer.Option(parser=_source, metavar="BANK
 Banks = Annotated[list[str] | None, typer.Option(metavar="BANK")]
 NewFile = Annotated[Path, typer.Option(metavar="FILE", help="a new file")]
 NewOrSame = Annotated[Path | None, typer.Option(metavar="FILE", help="a new file (else in place)")]
+User = Annotated[str | None, typer.Option(metavar="USER")]
+StoreOrNone = Annotated[str | None, typer.Option(metavar="FOLDER", help="or redis://HOST:PORT/0")]
+Store = Annotated[str, typer.Option(metavar="FOLDER", help="or redis://HOST:PORT/0")]
+Conflict = Literal["error", "overwrite", "merge"]
 
 _PLAIN: Any = {"cls": _Verbs, "add_completion": False, "rich_markup_mode": None, "subcommand_metavar": "VERB ..."}
 app = typer.Typer(help="Lateralized, persistent memory for transformers.", **_PLAIN)
-memory = typer.Typer(help="Look at memory files, or edit them, without a model.", **_PLAIN)
+memory = typer.Typer(help="Look at memory files and stores, or edit them, without a model.", **_PLAIN)
 app.add_typer(memory, name="memory")
 
 
@@ -307,34 +314,116 @@ def report(folder: Path, into: Pages = None) -> int:
 
 
 @memory.command()
-def inspect(file: Path, picture: Picture = None) -> int:
-    """Show banks, slots in use, norms, age and notes."""
-    from callosal.memory.disk.storage import read_memory
+def inspect(
+    file: Annotated[Path | None, typer.Argument(show_default=False)] = None,
+    user: User = None,
+    store: StoreOrNone = None,
+    picture: Picture = None,
+) -> int:
+    """Show banks, slots in use, norms, age and notes.
 
-    stored = read_memory(file)
+    Of a file, or of what a store has of a --user behind all layers.
+    """
+    from callosal.memory.disk.storage import read_file
+
+    if (file is None) == (user is None) or (user is None) != (store is None):
+        raise ValueError("inspect shows a FILE, or a --user of a --store; name one of the two")
+    layers = read_file(file) if file is not None else _opened(store).layers(str(user))
+    if not layers:
+        return _fail(f"callosal: {store} does not know user {user!r}; callosal memory users lists those it knows", 1)
     if picture is not None:
-        _draw(stored, picture)
-    return _list(stored, file)
+        _draw(layers, file or store, picture)
+    return _list(layers, file or store)
 
 
-def _list(stored: "StoredMemory", path: Path) -> int:
+def _list(layers: "Mapping[str, StoredMemory]", place: object) -> int:
     from callosal.memory.disk.listing import list_memory
 
-    _say(*list_memory(stored, path))
+    for layer, stored in layers.items():
+        _say(*list_memory(stored, place, layer))
     return 0
 
 
-def _draw(stored: "StoredMemory", picture: Path) -> None:
+def _draw(layers: "Mapping[str, StoredMemory]", place: object, picture: Path) -> None:
     from callosal.lab.report.memory_picture import draw_norms
+    from callosal.memory.disk.format import only_layer
     from callosal.memory.editing import bank_name
     from callosal.memory.inspection import slot_norms
 
-    if picture.is_file() and not picture.read_bytes().startswith(_PNG):
+    stored = layers[only_layer(layers, place)]
+    if picture.exists() and not (picture.is_file() and _begins(picture, _PNG)):
         raise ValueError(f"{picture} is there and no picture; choose another file for it")
     norms = slot_norms(stored.state)
     names = [bank_name(bank, norms.shape[1]) for bank in range(norms.shape[1])]
     picture.write_bytes(draw_norms(norms.numpy(), names, stored.header.max_slot_norm))
     _say(f"The picture: {picture}")
+
+
+def _begins(path: Path, mark: bytes) -> bool:
+    with path.open("rb") as file:
+        return file.read(len(mark)) == mark
+
+
+@memory.command()
+def users(store: Store) -> int:
+    """List the users of a store."""
+    with _warned():
+        _say(*_opened(store).users())
+    return 0
+
+
+@memory.command()
+def forget(user: str, store: Store) -> int:
+    """Delete all that a store has of a user."""
+    with _warned():
+        gone = _opened(store).forget(user)
+    if not gone:
+        return _fail(f"callosal: {store} does not know user {user!r}; nothing was deleted", 1)
+    _say(f"Forgotten: {user!r}, {_named(gone)}. Nothing is left.")
+    return 0
+
+
+@memory.command()
+def export(user: str, file: Path, store: Store) -> int:
+    """Write all that a store has of a user into a new file."""
+    with _warned():
+        layers = _opened(store).export_user(user, file)
+    _say(f"{file}: {user!r}, {_named(layers)}")
+    return 0
+
+
+@memory.command("import")
+def import_(file: Path, store: Store, user: User = None, on_conflict: Conflict = "error") -> int:
+    """Take a user from a file that export wrote into a store."""
+    name = _opened(store, new=True).import_user(file, user, on_conflict=on_conflict)
+    _say(f"{store}: {name!r}")
+    return 0
+
+
+def _named(layers: Sequence[str]) -> str:
+    return ", ".join(f"layer {layer}" if layer else "the memory itself" for layer in layers)
+
+
+def _opened(place: str | None, *, new: bool = False) -> "callosal.stores.Store":
+    """Return a store by its folder or its server's address."""
+    from callosal.stores import MemoryStore, RedisStore
+
+    place = str(place)
+    if place.startswith(("redis://", "rediss://", "unix://")):
+        return RedisStore(place)
+    if not new and not Path(place).is_dir():
+        raise ValueError(f"there is no folder {place}; give that of a store, or the address of a Redis server")
+    return MemoryStore(place)
+
+
+@contextmanager
+def _warned() -> Iterator[None]:
+    """Print warnings as lines of our own."""
+    with warnings.catch_warnings(record=True) as said:
+        warnings.simplefilter("always")
+        yield
+    for warning in said:
+        _fail(f"callosal: {warning.message}")
 
 
 @memory.command()
@@ -359,7 +448,7 @@ def merge(a: Path, b: Path, out: NewFile, bank: Sources = None) -> int:
     banks = dict(bank or [])
     if len(banks) < len(bank or []):
         raise ValueError("--bank names a bank twice; name each bank once")
-    return _list(merge_files(a, b, out, banks), out)
+    return _list({"": merge_files(a, b, out, banks)}, out)
 
 
 @memory.command()
@@ -379,5 +468,7 @@ def reset(file: Path, bank: Banks = None, out: NewOrSame = None) -> int:
     By default all of them are, and the carried context.
     """
     from callosal.memory.disk.files import reset_file
+    from callosal.memory.disk.storage import read_file
 
-    return _list(reset_file(file, bank or None, out), out or file)
+    reset_file(file, bank or None, out)
+    return _list(read_file(out or file), out or file)

@@ -12,7 +12,7 @@ from safetensors.torch import load, save
 from torch import Tensor
 
 from callosal.memory import LateralMemory, MemoryConfig
-from callosal.memory.disk.format import write_atomically
+from callosal.memory.disk.atomic import write_atomically
 
 WEIGHTS = "callosal_memory.safetensors"
 CONFIG = "callosal_config.json"

@@ -45,6 +45,12 @@ class CacheWatch:
         shadows = [PassingShadow(cache, name, f) for name, f in around.items() if hasattr(type(cache), name)]
         self._caches.append((cache, shadows))
 
+    def knows(self, cache: Any) -> bool:
+        """Whether this cache, or the one that it is a copy of, was followed; yes where that cannot be seen."""
+        if any(cache is seen for seen, _ in self._caches) or not hasattr(cache, "__dict__"):
+            return True
+        return any(isinstance(one, PassingShadow) for one in vars(cache).values())
+
     def release(self) -> None:
         """Give the methods back."""
         for _, shadows in self._caches:

@@ -73,7 +73,7 @@ class Reader:
         Raises:
             RuntimeError: another session of this model is under way here, or an abandoned thread still generates.
         """
-        with self._alone():
+        with self.alone():
             self.hooks.enter(self)
 
     def end(self, *, wait: bool) -> None:
@@ -101,7 +101,7 @@ class Reader:
 
     def commit(self) -> None:
         """End the turn: write what was retrieved in it into the memories. Without an open one, nothing."""
-        with self._alone():
+        with self.alone():
             self.states = self._committed()
 
     @contextmanager
@@ -118,7 +118,7 @@ class Reader:
 
     def select(self, rows: Any) -> None:
         """Take these batch rows in this order."""
-        with self._alone():
+        with self.alone():
             self.states = {name: state[rows] for name, state in self.states.items()}
             if self._generation is not None:
                 self._generation.select(rows)
@@ -142,7 +142,7 @@ class Reader:
             output = inner(*args, **kwargs)
             self.states, self._call = call.states, None
             return output
-        with self._alone(), self._whole():
+        with self.alone(), self._whole():
             if self._call is not None:
                 raise RuntimeError("the model was called inside a call of itself; a memory counts every token once")
             self._call = call = self._begun(self._arguments.by_name(args, kwargs))
@@ -156,7 +156,7 @@ class Reader:
 
     def generate(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the model's own ``generate``; of each row's replies the memory keeps the first."""
-        with self._alone(), self._whole() as undo:
+        with self.alone(), self._whole() as undo:
             self._generation = generation = Generation.of(self._model, inner, args, kwargs)
             answer = inner(*args, **kwargs)
             self.require_not_abandoned()
@@ -196,20 +196,20 @@ class Reader:
             state = memory.blank(len(hidden))
         elif len(state) != len(hidden):
             state = self._expanded(state, len(hidden))
+        state, seen = _beside(memory, state), hidden.to(memory.addresses)
         mask = call.mask
         if mask is not None:
             # In generation the mask covers the past too.
-            mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(hidden.device)
-        dtype = memory.addresses.dtype
-        with torch.autocast(hidden.device.type, enabled=False):
-            y, call.states[name] = memory(hidden.to(dtype), state, mask, commit=False)
+            mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(seen.device)
+        with torch.autocast(seen.device.type, enabled=False):
+            y, call.states[name] = memory(seen, state, mask, commit=False)
             if unread := self.unread.get(name):
                 lesioned = replace(state, trace=blanked(state.trace, unread))
-                y, _ = memory(hidden.to(dtype), lesioned, mask, commit=False)
-        return y.to(hidden.dtype)
+                y, _ = memory(seen, lesioned, mask, commit=False)
+        return y.to(hidden)
 
     @contextmanager
-    def _alone(self) -> Iterator[None]:
+    def alone(self) -> Iterator[None]:
         """Let one thread at a time use the session; RuntimeError where another does."""
         if not self._busy.acquire(blocking=False):
             raise RuntimeError(
@@ -249,14 +249,16 @@ class Reader:
     def _begun(self, arguments: Mapping[str, Any]) -> _Call:
         """Begin a call of the model, given its arguments by name."""
         cache = cache_in(arguments)
-        past = cache_length(cache)
+        past, ours = cache_length(cache), True
         if torch.compiler.is_compiling():
             if self._generation is not None and self._generation.expand > 1:
                 # Where graphs may break, the call is then made uncompiled and all is well.
                 raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
         elif cache is not None:
+            # What stands in a cache that comes from elsewhere, as PEFT's prefix does, was read in no turn of ours.
+            ours = self._watch.knows(cache)
             self._watch.watch(cache)
-        goes_on = bool(self._stretched) or bool(past)
+        goes_on = bool(self._stretched) or (bool(past) and ours)
         if self._stretched is not None:
             self._stretched = True
         mask, shape = self._arguments.mask(arguments), self._arguments.shape(arguments)
@@ -285,8 +287,10 @@ class Reader:
     def _committed(self) -> States:
         after = {}
         for name, state in self.states.items():
+            memory = self.memories[name]
+            state = _beside(memory, state)  # noqa: PLW2901
             with torch.autocast(state.trace.device.type, enabled=False):
-                after[name] = self.memories[name].commit(state)
+                after[name] = memory.commit(state)
         return after
 
     def _expanded(self, state: MemoryState, num_rows: int) -> MemoryState:
@@ -298,3 +302,9 @@ class Reader:
             f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
             "when it begins, or choose rows with session.select(rows)"
         )
+
+
+def _beside(memory: LateralMemory, state: MemoryState) -> MemoryState:
+    """Return the state where its memory is, and in its precision: the model may be moved or cast within a session."""
+    here = memory.addresses
+    return state if (here.device, here.dtype) == (state.trace.device, state.trace.dtype) else state.to(here)

@@ -3,11 +3,13 @@
 import warnings
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import AbstractContextManager
+from dataclasses import replace
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
 from callosal.hosts.reading import Reader, States
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import Bank, bank_name, bank_number
+from callosal.stores import Store as LayerStore
 
 Given = ParamSpec("Given")
 Result = TypeVar("Result")
@@ -113,14 +115,23 @@ class Session(AbstractContextManager["Session"]):
         return self._reader.one_turn()
 
     def save(self) -> None:
-        """Commit the turn and save every user's memories, one entry per user and layer."""
+        """Commit the turn and save every user's memories, those of one user in one transaction."""
         self.turn()
         if self._store is None or self.users is None:
             return
-        for name, state in self._reader.states.items():
+        reader = self._reader
+        rows = [{name: state[row].detach() for name, state in reader.states.items()} for row in range(len(self.users))]
+        try:
             for row, user in enumerate(self.users):
-                one = state[row].detach()
-                self._store.save(entry(user, name), one, self._reader.memories[name])
+                if isinstance(self._store, LayerStore):
+                    rows[row] = self._store.save_layers(user, rows[row], reader.memories)
+                else:
+                    for name, state in rows[row].items():
+                        self._store.save(entry(user, name), state, reader.memories[name])
+        finally:
+            # What was saved has a new version, even where a later user's could not be.
+            versions = {name: MemoryState.stack([states[name] for states in rows]).version for name in reader.states}
+            reader.states = {name: replace(state, version=versions[name]) for name, state in reader.states.items()}
 
     def switch(self, users: str | Iterable[str]) -> None:
         """Save, then go on with other users' memories; after an error these users stay.
@@ -159,7 +170,9 @@ class Session(AbstractContextManager["Session"]):
                     f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of {tuple(wanted)} "
                     "(bank, slot, width)"
                 )
-        self._reader.states = dict(states)
+        # What was loaded, or saved last, is what they stand in for.
+        held = {name: state.version for name, state in self._reader.states.items()}
+        self._reader.states = {name: replace(state, version=held.get(name)) for name, state in states.items()}
 
     def lesion(self, *banks: Bank) -> None:
         """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
@@ -193,16 +206,18 @@ class Session(AbstractContextManager["Session"]):
         self._reader.select(rows)
 
     def _loaded(self, users: Sequence[str]) -> States:
-        return {
-            name: MemoryState.stack([self._load(user, name, memory) for user in users])
-            for name, memory in self._reader.memories.items()
-        }
+        loaded = [self._load(user) for user in users]
+        return {name: MemoryState.stack([states[name] for states in loaded]) for name in self._reader.memories}
 
-    def _load(self, user: str, name: str, memory: LateralMemory) -> MemoryState:
+    def _load(self, user: str) -> States:
+        memories = self._reader.memories
         if self._store is None:
-            return memory.blank(1)
-        state = self._store.load(entry(user, name), memory)
-        return state.to(memory.addresses.device)
+            return {name: memory.blank(1) for name, memory in memories.items()}
+        if isinstance(self._store, LayerStore):
+            states = self._store.load_layers(user, memories)
+        else:
+            states = {name: self._store.load(entry(user, name), memory) for name, memory in memories.items()}
+        return {name: state.to(memories[name].addresses.device) for name, state in states.items()}
 
 
 def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:

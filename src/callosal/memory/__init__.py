@@ -1,9 +1,8 @@
 """Memory layers: modules with parameters, their state passed in and handed back."""
 
 from callosal.memory.config import MemoryConfig
-from callosal.memory.disk.format import Header, MemoryFileError, read_header
+from callosal.memory.disk.format import Header, MemoryFileError, read_header, read_headers
 from callosal.memory.disk.storage import load_memory, save_memory
-from callosal.memory.disk.store import MemoryStore
 from callosal.memory.editing import fork, merge, reset_banks
 from callosal.memory.inspection import diff, summarise
 from callosal.memory.lateral import LateralMemory
@@ -18,7 +17,6 @@ __all__ = [
     "MemoryConfig",
     "MemoryFileError",
     "MemoryState",
-    "MemoryStore",
     "OpenSegment",
     "Penalised",
     "Routes",
@@ -29,6 +27,7 @@ __all__ = [
     "load_memory",
     "merge",
     "read_header",
+    "read_headers",
     "reset_banks",
     "save_memory",
     "summarise",

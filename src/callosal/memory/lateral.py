@@ -225,10 +225,10 @@ class LateralMemory(nn.Module):
                 last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
                 newest = seen.take_along_dim(last, dim=-2).squeeze(-2)
                 self._adapt(signal.sum(-2), packed.count, past, newest, retrieved)
-            return packed.restore(y), MemoryState(trace=trace, context=carried)
+            return packed.restore(y), MemoryState(trace=trace, context=carried, version=state.version)
         if retrieved is not None and opened.retrieved is not None:
             opened = replace(opened, retrieved=opened.retrieved + retrieved[:, 0])
-        state = MemoryState(trace=trace, segment=opened, context=state.context)
+        state = MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
         return packed.restore(y), self.commit(state) if commit else state
 
     def commit(self, state: MemoryState) -> MemoryState:
@@ -242,7 +242,7 @@ class LateralMemory(nn.Module):
             retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
             self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
         trace = self._write(state.trace, segment.consolidated, segment.usage)
-        return MemoryState(trace=trace, context=carried)
+        return MemoryState(trace=trace, context=carried, version=state.version)
 
     def bank_share(
         self,

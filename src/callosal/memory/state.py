@@ -1,12 +1,16 @@
 """What a memory remembers, as a value: nothing of it is kept on the module."""
 
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass, fields, replace
+from dataclasses import dataclass, field, fields, replace
 from typing import Any, Self
 
 import torch
-from jaxtyping import Float
+from jaxtyping import Float, Int
 from torch import Tensor
+
+
+def _first(state: "RowState") -> Tensor:
+    return getattr(state, fields(state)[0].name)
 
 
 # No generated equality: tensors have none that is a bool.
@@ -20,7 +24,7 @@ class RowState:
 
     def __len__(self) -> int:
         """Return the number of rows."""
-        return len(getattr(self, fields(self)[0].name))
+        return len(_first(self))
 
     def __getitem__(self, rows: Any) -> Self:
         """Select rows by a slice, a list, an index tensor or a boolean mask: ``state[2:5]``.
@@ -32,7 +36,7 @@ class RowState:
         """
         if isinstance(rows, tuple):
             raise IndexError(f"{rows} indexes more than rows; a memory state is indexed by rows alone")
-        device = getattr(self, fields(self)[0].name).device
+        device = _first(self).device
         try:
             index = torch.arange(len(self), device=device)[rows]
         except IndexError as error:
@@ -49,8 +53,11 @@ class RowState:
         if not states:
             raise ValueError("a stack of no states; give at least one")
 
-        def stacked(name: str) -> Any:
-            values = [getattr(state, name) for state in states]
+        def stacked(name: str, absent: int | None) -> Any:
+            values: list[Any] = [getattr(state, name) for state in states]
+            if absent is not None and any(value is not None for value in values):
+                lacking = [torch.full((len(state),), absent, device=_first(state).device) for state in states]
+                values = [lack if value is None else value for value, lack in zip(values, lacking, strict=True)]
             if len({type(value) for value in values}) > 1:
                 raise ValueError(
                     f"states of which some have a {name} and some have none; call memory.commit(state) before stacking"
@@ -60,7 +67,7 @@ class RowState:
                 return first.stack(values)
             return None if first is None else torch.cat(values)
 
-        return replace(states[0], **{f.name: stacked(f.name) for f in fields(states[0])})
+        return replace(states[0], **{f.name: stacked(f.name, f.metadata.get("absent")) for f in fields(states[0])})
 
     def detach(self) -> Self:
         """Cut the gradient: what comes after does not reach what came before."""
@@ -71,8 +78,14 @@ class RowState:
         return self._map(Tensor.clone)
 
     def to(self, *args: Any, **kwargs: Any) -> Self:
-        """Move or cast every tensor, with the arguments of ``Tensor.to``."""
-        return self._map(lambda tensor: tensor.to(*args, **kwargs))
+        """Move or cast every tensor, with the arguments of ``Tensor.to``; whole numbers are moved only."""
+
+        def moved(tensor: Tensor) -> Tensor:
+            if tensor.is_floating_point():
+                return tensor.to(*args, **kwargs)
+            return tensor.to(torch.empty(0, device=tensor.device).to(*args, **kwargs).device)
+
+        return self._map(moved)
 
     def _map(self, function: Callable[[Tensor], Tensor]) -> Self:
         def mapped(value: Any) -> Any:
@@ -126,14 +139,17 @@ class MemoryState(RowState):
         trace: what was written; zero is blank.
         segment: the open segment, or None right after a commit.
         context: what is carried into the next segment's context; None carries nothing.
+        version: where a store has each row's memory from, so that no newer one is lost when it is saved: a number made
+            of what it held, 0 where it held nothing. -1, or None for all rows, is a memory that no store knows.
     """
 
     trace: Float[Tensor, "batch bank slot width"]
     segment: OpenSegment | None = None
     context: CarriedContext | None = None
+    version: Int[Tensor, "batch"] | None = field(default=None, metadata={"absent": -1})
 
     def reset(self, rows: Any) -> Self:
-        """Make some rows blank, their carried context included; the others keep every bit.
+        """Make some rows blank, their carried context included; the others keep every bit, and all their version.
 
         Raises:
             ValueError: a segment is open.
@@ -147,4 +163,4 @@ class MemoryState(RowState):
             there = keep.view(-1, *[1] * (tensor.ndim - 1))
             return torch.where(there, tensor, torch.zeros_like(tensor))
 
-        return self._map(blanked)
+        return replace(self._map(blanked), version=self.version)

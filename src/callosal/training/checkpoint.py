@@ -7,7 +7,7 @@ from typing import Any
 
 import torch
 
-from callosal.memory.disk.format import write_atomically
+from callosal.memory.disk.atomic import write_atomically
 
 
 class CheckpointError(ValueError):
@@ -18,7 +18,7 @@ def save_checkpoint(path: Path, content: dict[str, Any], fingerprint: str) -> No
     """Write a checkpoint atomically: a kill at any moment leaves the old file or the new one, whole."""
     buffer = io.BytesIO()
     torch.save({"fingerprint": fingerprint, **content}, buffer)
-    write_atomically(path, buffer.getvalue(), path.with_suffix(".unfinished"))
+    write_atomically(path, buffer.getvalue(), path.with_suffix(".unfinished").name)
 
 
 def load_checkpoint(path: Path, fingerprint: str) -> dict[str, Any]:

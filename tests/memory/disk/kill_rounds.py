@@ -57,6 +57,6 @@ def count(path: Path, num_rounds: int) -> list[int]:
 if __name__ == "__main__":
     torch.set_num_threads(1)
     counts = count(Path(sys.argv[1]) / "safe" / "a", int(sys.argv[2]))
-    storage.write_atomically = lambda path, data, unfinished=None: path.write_bytes(data)
+    storage.write_atomically = lambda path, data, *_, **__: path.write_bytes(data)
     plainly = Path(sys.argv[1]) / "b"
     print(*counts, count(plainly, 30)[0])  # noqa: T201  (its report)

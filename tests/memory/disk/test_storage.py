@@ -18,7 +18,7 @@ import callosal
 from callosal import LateralMemory, MemoryConfig, MemoryState, load_memory, save_memory
 from callosal.memory import MemoryFileError, read_header
 from callosal.memory.config import describe
-from callosal.memory.disk import format, storage  # noqa: A004
+from callosal.memory.disk import atomic, format, storage  # noqa: A004
 from callosal.memory.disk.format import Header, pack
 
 CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
@@ -62,8 +62,9 @@ def test_every_dtype_comes_back_with_or_without_context(dtype: torch.dtype, tmp_
     memory = build_memory(CONFIG).to(dtype)
     _, state = memory(torch.randn(2, 5, 4).to(dtype))
     assert state.context is not None
-    for one in (state.detach(), replace(state.detach(), context=None)):
-        save_memory(one, tmp_path / "a", memory)
+    blank = replace(state.detach(), context=memory.blank(2).context)
+    for saved, one in ((state.detach(), state.detach()), (replace(blank, context=None), blank)):
+        save_memory(saved, tmp_path / "a", memory)
         assert_same_bits_of(load_memory(tmp_path / "a", memory), one)
 
 
@@ -160,8 +161,11 @@ def rewritten(path: Path, change: Callable[[dict[str, Any]], Any], **tensors: An
             change(plain)
             return plain
 
-    header, held, _ = format.unpack(path.read_bytes(), path)
-    path.write_bytes(pack(Forged(**vars(header)), held | tensors))
+    file, size = format.of_bytes(path.read_bytes())
+    outline = format.read_outline(file, size, path)
+    (held,) = format.read_tensors(outline, file, path).values()
+    parts = {name: tensor for name, tensor in (held | tensors).items() if tensor is not None}
+    path.write_bytes(pack(Forged(**vars(outline.first)), parts))
 
 
 def refuses(path: Path, message: str, memory: LateralMemory = CASE.memory, **how: Any) -> None:
@@ -176,7 +180,7 @@ def refuses(path: Path, message: str, memory: LateralMemory = CASE.memory, **how
 @given(share=st.floats(0.0, 1.0, exclude_max=True))
 def test_a_truncated_file(share: float, saved: bytes, place: Path) -> None:
     cut = int(share * len(saved))
-    format.write_atomically(place, saved[:cut])
+    atomic.write_atomically(place, saved[:cut])
     refuses(place, "is truncated" if cut > 8 else "is not a memory file")
     with pytest.raises(MemoryFileError):
         read_header(place)
@@ -186,12 +190,12 @@ def test_every_byte_of_a_file_is_under_the_checksum(saved: bytes, tmp_path: Path
     for at in range(len(saved)):
         changed = saved[:at] + bytes([saved[at] ^ 1 << at % 8]) + saved[at + 1 :]
         with pytest.raises(MemoryFileError, match=DAMAGE):
-            format.unpack(changed, tmp_path)
+            storage.read_layers(*format.of_bytes(changed), tmp_path)
 
 
 @given(content=st.binary(max_size=64))
 def test_not_a_memory_file(content: bytes, place: Path) -> None:
-    format.write_atomically(place, content)
+    atomic.write_atomically(place, content)
     refuses(place, "not a memory file|truncated|altered")
 
 
@@ -257,14 +261,14 @@ NAN = CASE.state.context.signal_sum * torch.nan if CASE.state.context else torch
 @pytest.mark.parametrize(
     ("change", "tensors", "message"),
     [
-        ({}, {"trace": CASE.state.trace.to(torch.int32)}, "trace of dtype torch.int32"),
+        ({}, {"trace": CASE.state.trace.to(torch.int32)}, "trace of dtype I32; it may be one of F16"),
         ({}, {"trace": holding(torch.nan).trace}, "trace with NaN"),
         ({}, {"context.signal_sum": NAN}, "context.signal_sum with NaN"),
-        ({}, {"more": torch.zeros(2)}, "a memory holds a trace"),
+        ({}, {"more": torch.zeros(2)}, "not those of its header"),
         ({}, {"trace": CASE.state.trace[:2]}, "not those of its header"),
         *[
             ({"format_version": n, "package_version": "9.1"}, {}, f"format {n}, written by.* 9.1.*{m}")
-            for n, m in [(2, "format 1 only: upgrade"), (0, "no release"), (-1, "no release")]
+            for n, m in [(3, "formats 1 and 2 only: upgrade"), (0, "no release"), (-1, "no release")]
         ],
         *[({field: value}, {}, "altered") for field, values in NONSENSE.items() for value in values],
     ],
@@ -275,6 +279,31 @@ def test_a_file_that_says_or_holds_nonsense(
 ) -> None:
     rewritten(path, lambda plain: plain.update(change), **tensors)
     refuses(path, message)
+
+
+PARTS: list[tuple[dict[str, Any], str]] = [
+    ({"context.signal_sum": torch.zeros(3, 7).double()}, "not of equally many rows and of one width"),
+    ({"context.num_tokens": torch.zeros(2).double()}, "not of equally many rows"),
+    ({"context.num_tokens": torch.tensor([1.0, -2.0, 0.0]).double()}, "counts -2 tokens"),
+    ({"context.num_tokens": None}, "may hold a context"),
+    ({"context.num_tokens": None, "context.signal_sum": None}, "does not fit a memory .* with a carried context"),
+]
+
+
+@pytest.mark.parametrize(("parts", "message"), PARTS, ids=["width", "rows", "count", "half", "none"])
+def test_parts_that_disagree_though_header_and_checksum_say_so(parts: dict[str, Any], message: str, path: Path) -> None:
+    def say(plain: dict[str, Any]) -> None:
+        shapes = {name: None if part is None else list(part.shape) for name, part in parts.items()}
+        plain["shapes"] = {name: shape for name, shape in (plain["shapes"] | shapes).items() if shape is not None}
+
+    rewritten(path, say, **parts)
+    refuses(path, message)
+
+
+def test_the_header_is_judged_before_a_large_file_is_read(path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(storage, "read_tensors", lambda *_: pytest.fail("it was read"))
+    refuses(path, "another configuration", OTHER)
+    refuses(path, "other weights", build_memory(CONFIG, seed=1))
 
 
 def test_something_appended_forged_or_left_out(path: Path, saved: bytes) -> None:

@@ -4,9 +4,18 @@ from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
-from callosal.memory.disk.format import MemoryFileError
-from callosal.memory.disk.storage import StoredMemory, read_memory, write_memory
+from callosal.memory.disk.format import FORMAT_VERSION, Header, MemoryFileError
+from callosal.memory.disk.storage import (
+    PACKAGE_VERSION,
+    StoredMemory,
+    draw_version,
+    pack_stored,
+    read_file,
+    read_memory,
+    write_bytes,
+)
 from callosal.memory.editing import Bank, merge, reset_banks
 from callosal.memory.inspection import BankChange, diff
 from callosal.memory.state import MemoryState
@@ -50,7 +59,8 @@ def merge_files(first: Path, second: Path, into: Path, banks: Mapping[Bank, str]
         )
     _require_free(into)
     notes = f"merged of {first.name} and {second.name}"
-    return _write(into, a, merge(a.state, b.state, banks), [a.checksum, b.checksum], notes)
+    merged = merge(a.state, b.state, banks)
+    return _write(into, _copy(a, merged, notes=notes, parents=(a.checksum, b.checksum)))
 
 
 def fork_file(path: Path, into: Sequence[Path]) -> StoredMemory:
@@ -65,32 +75,46 @@ def fork_file(path: Path, into: Sequence[Path]) -> StoredMemory:
     for place in into:
         _require_free(place)
     for place in into:
-        _write(place, stored, stored.state, [stored.checksum], stored.header.notes)
+        _write(place, _copy(stored, stored.state))
     return stored
 
 
-def reset_file(path: Path, banks: Sequence[Bank] | None = None, into: Path | None = None) -> StoredMemory:
+def reset_file(path: Path, banks: Sequence[Bank] | None = None, into: Path | None = None) -> None:
     """Blank banks of a file (None: all), in its place or into a new file.
 
-    A file in a :class:`callosal.MemoryStore` keeps its user; nothing else may write it meanwhile.
+    A file in a :class:`callosal.MemoryStore` keeps its user and is reset in all layers; nothing else may write it
+    meanwhile.
 
     Raises:
-        MemoryFileError: the file cannot be read, or there is one at ``into`` already.
+        MemoryFileError: the file cannot be read, there is one at ``into`` already, or several layers are to go there.
         ValueError: there is no such bank.
     """
-    stored = read_memory(path)
     if into is not None:
+        stored = read_memory(path)
         _require_free(into)
-    state, notes = reset_banks(stored.state, banks), stored.header.notes
-    user = stored.header.user if into is None else None
-    return _write(into or path, stored, state, [stored.checksum], notes, user)
+        _write(into, _copy(stored, reset_banks(stored.state, banks)))
+        return
+    layers = {
+        layer: _copy(one, reset_banks(one.state, banks), **_place_in_store(one.header))
+        for layer, one in read_file(path).items()
+    }
+    write_bytes(path, pack_stored(layers))
 
 
-def _write(
-    path: Path, origin: StoredMemory, state: MemoryState, parents: Sequence[str], notes: str, user: str | None = None
-) -> StoredMemory:
-    header = replace(origin.header, created=datetime.now(UTC), parents=tuple(parents), notes=notes, user=user)
-    write_memory(path, header, state)
+def _copy(origin: StoredMemory, state: MemoryState, **header: Any) -> StoredMemory:
+    """Return what is made of a file: of no user, with the original as its parent, unless it is said otherwise."""
+    fields = {"user": None, "parents": (origin.checksum,), "format_version": FORMAT_VERSION, "version": 0} | header
+    now = replace(origin.header, created=datetime.now(UTC), package_version=PACKAGE_VERSION, **fields)
+    return replace(origin, header=now, state=state)
+
+
+def _place_in_store(header: Header) -> dict[str, Any]:
+    version = draw_version() if header.version else 0
+    return {"user": header.user, "format_version": header.format_version, "version": version}
+
+
+def _write(path: Path, stored: StoredMemory) -> StoredMemory:
+    write_bytes(path, pack_stored({"": stored}))
     return read_memory(path)
 
 

@@ -2,21 +2,21 @@
 
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from pathlib import Path
 
 from callosal.memory.disk.storage import StoredMemory
 from callosal.memory.inspection import BankChange, summarise
 
 
-def list_memory(stored: StoredMemory, path: Path) -> list[str]:
-    """Return in lines what a memory file says of itself, and how full each bank is.
+def list_memory(stored: StoredMemory, place: object, layer: str = "") -> list[str]:
+    """Return in lines what a file or a store says of a memory behind a layer, if any, and how full each bank is.
 
     What stands in the file stands in the lines as it is: escape it before a terminal sees it.
     """
     header, trace = stored.header, stored.state.trace
     rows, banks, slots, width = trace.shape
     facts = {
-        "file": path,
+        "file": place,
+        "layer": layer or "-",
         "memory": f"{rows} rows, {banks} banks of {slots} slots, width {width}, {trace.dtype}",
         "age": f"{_age(header.created)} (written {header.created:%Y-%m-%d %H:%M:%S} UTC)",
         "written by": f"callosal {header.package_version}, format {header.format_version}",

@@ -2,35 +2,42 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+import secrets
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
+from io import BufferedIOBase
 from pathlib import Path
 from weakref import WeakKeyDictionary
 
-import torch
 from torch import Tensor
 
 from callosal.memory.config import MemoryConfig, describe
+from callosal.memory.disk.atomic import SpecialFileError, write_atomically
 from callosal.memory.disk.format import (
+    FORMAT_VERSION,
     Header,
     MemoryFileError,
+    Outline,
     checksum_of_tensors,
+    only_layer,
     opened,
     pack,
-    unpack,
-    write_atomically,
+    pack_layers,
+    read_outline,
+    read_tensors,
 )
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.state import CarriedContext, MemoryState
 
-# What a file may hold, and how many axes each has.
+# What a memory may hold, and how many axes each has.
 _AXES = {"trace": 4, "context.signal_sum": 2, "context.num_tokens": 1}
 _BOUNDS: WeakKeyDictionary[LateralMemory, tuple[str, float]] = WeakKeyDictionary()
 # Read from the package's metadata, so that nothing here imports what stands above it.
-_VERSION = version("callosal")
-_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+PACKAGE_VERSION = version("callosal")
+# Memories are private to those whose process writes them.
+MODE = 0o600
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -46,6 +53,11 @@ class StoredMemory:
     header: Header
     state: MemoryState
     checksum: str
+
+    @property
+    def version(self) -> int:
+        """Which save this was: a number that the store drew for it, or one of the file's content."""
+        return self.header.version or int(self.checksum[:15], 16)
 
 
 def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, notes: str = "") -> None:
@@ -72,7 +84,7 @@ def save_memory(state: MemoryState, path: str | Path, memory: LateralMemory, *, 
     >>> torch.equal(again.trace, state.trace)
     True
     """
-    write_memory(Path(path), header_of(state, memory, notes=notes), state)
+    write_bytes(Path(path), pack_stored({"": describe_state(state, memory, notes=notes)}))
 
 
 def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True) -> MemoryState:
@@ -96,51 +108,91 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
         MemoryFileError: the file is missing, truncated, altered, of another format, of another configuration, dtype,
             shape or parameters, or not finite.
     """
-    stored = read_memory(path)
-    require_fit(stored, memory, path, strict=strict)
+
+    def judge(outline: Outline) -> None:
+        require_fit(outline, only_layer(outline.headers, path), memory, path, strict=strict)
+
+    with opened(path) as (file, size):
+        (stored,) = read_layers(file, size, path, judge).values()
     return stored.state.to(memory.prototypes.device)
 
 
 def read_memory(path: str | Path) -> StoredMemory:
-    """Read a memory file without its model; MemoryFileError where it is missing, damaged, not ours or infinite."""
-    path = Path(path)
-    with opened(path) as file:
-        header, tensors, checksum = unpack(file.read(), path)
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    axes = {name: len(shape) for name, shape in shapes.items()}
-    context = {name: count for name, count in _AXES.items() if name != "trace"}
-    if axes not in (_AXES, {"trace": 4}):
-        raise MemoryFileError(
-            f"{path} holds tensors of axes {axes}; a memory holds a trace of 4 axes and may hold a context of {context}"
-        )
-    if shapes != dict(header.shapes) or len({shape[0] for shape in shapes.values()}) > 1:
-        raise MemoryFileError(
-            f"{path} holds tensors of shapes {shapes}, which are not those of its header ({dict(header.shapes)}) or "
-            "not of equally many rows; restore it from a copy"
-        )
-    for name, tensor in tensors.items():
-        if tensor.dtype not in _DTYPES:
-            raise MemoryFileError(f"{path} holds a {name} of dtype {tensor.dtype}; it may be one of {_DTYPES}")
-    _require_finite(tensors, str(path))
-    carried = None
-    if "context.signal_sum" in tensors:
-        carried = CarriedContext(signal_sum=tensors["context.signal_sum"], num_tokens=tensors["context.num_tokens"])
-    state = MemoryState(trace=tensors["trace"], context=carried)
-    return StoredMemory(header=header, state=state, checksum=checksum)
+    """Read a file of one memory without its model; MemoryFileError as :func:`read_layers`, or where there is none."""
+    layers = read_file(path)
+    return layers[only_layer(layers, path)]
 
 
-def write_memory(path: Path, header: Header, state: MemoryState, *, unfinished: Path | None = None) -> None:
-    """Write a state that is committed and finite (else MemoryFileError) under a header; its shapes are set here."""
-    tensors = tensors_of(state)
-    _require_finite(tensors, "the state")
-    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
-    header = replace(header, shapes=shapes, package_version=_VERSION)
-    write_atomically(path, pack(header, tensors), unfinished)
+def read_file(path: str | Path) -> dict[str, StoredMemory]:
+    """Read a file with all its layers, without their model; MemoryFileError as :func:`read_memory`."""
+    with opened(path) as (file, size):
+        return read_layers(file, size, path)
 
 
-def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None) -> Header:
-    """Return the header under which a state of this memory is written now; MemoryFileError where it does not fit."""
+def read_layers(
+    file: BufferedIOBase, size: int, place: object, judge: Callable[[Outline], None] | None = None
+) -> dict[str, StoredMemory]:
+    """Read the memories of a file, by layer; a file of one memory has them under the empty name.
+
+    Args:
+        file: at its start.
+        size: of the file, in bytes.
+        place: where it is, for messages.
+        judge: raises where the file does not fit. It sees what the headers say, before the rest is read.
+
+    Raises:
+        MemoryFileError: it is damaged, not ours, or its parts do not fit each other or hold NaN, infinity or a
+            negative count.
+    """
+    outline = read_outline(file, size, place)
+    for header in outline.headers.values():
+        _require_sound(header.shapes, place)
+    if judge is not None:
+        judge(outline)
+    layers = {}
+    for layer, tensors in read_tensors(outline, file, place).items():
+        _require_values(tensors, str(place))
+        context = None
+        if "context.signal_sum" in tensors:
+            context = CarriedContext(signal_sum=tensors["context.signal_sum"], num_tokens=tensors["context.num_tokens"])
+        state = MemoryState(trace=tensors["trace"], context=context)
+        layers[layer] = StoredMemory(header=outline.headers[layer], state=state, checksum=outline.checksum)
+    return layers
+
+
+def write_bytes(path: Path, data: bytes, unfinished: str | None = None) -> None:
+    """Write a memory's file, private where it is new; MemoryFileError where a pipe or a device stands there."""
+    try:
+        write_atomically(path, data, unfinished, mode=MODE)
+    except SpecialFileError as error:
+        raise MemoryFileError(str(error)) from None
+
+
+def pack_stored(stored: Mapping[str, StoredMemory]) -> bytes:
+    """Return the bytes of a file like the one that these layers were read from."""
+    layers = {}
+    for layer, one in stored.items():
+        tensors = tensors_of(one.state)
+        layers[layer] = replace(one.header, shapes={name: tuple(t.shape) for name, t in tensors.items()}), tensors
+    if all(header.format_version == FORMAT_VERSION for header, _ in layers.values()):
+        return pack(*layers[only_layer(layers, "the file")])
+    return pack_layers(layers)
+
+
+def describe_state(
+    state: MemoryState, memory: LateralMemory, *, notes: str = "", user: str | None = None
+) -> StoredMemory:
+    """Return a state as it is written for a file now, with its header, on the CPU.
+
+    Raises:
+        MemoryFileError: a segment is open, or the state does not fit the memory, or holds NaN, infinity or a negative
+            count.
+    """
     banks, slots, width = memory.prototypes.shape
+    if state.segment is not None:
+        raise MemoryFileError(
+            "the state has an open segment, which a file does not keep; save what memory.commit(state) returns"
+        )
     if state.trace.shape[1:] != (banks, slots, width):
         raise MemoryFileError(
             f"a trace of shape {tuple(state.trace.shape)} meets a memory of {banks} banks, {slots} slots and width "
@@ -151,26 +203,40 @@ def header_of(state: MemoryState, memory: LateralMemory, *, notes: str = "", use
             f"a trace of {state.trace.dtype} meets a memory of {memory.prototypes.dtype}; cast one: "
             f"state.to({memory.prototypes.dtype})"
         )
+    # To the memory, a context that is not there and a blank one are the same.
+    context = state.context or memory.competition.blank_context(len(state))
+    state = MemoryState(trace=state.trace, context=context).detach().to("cpu")
+    tensors = tensors_of(state)
+    shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
+    _require_sound(shapes, "the state")
+    if (context is not None) != (memory.config.carry > 0.0):
+        raise MemoryFileError(
+            "the state has a carried context and the memory carries none (its carry is 0); save it with the memory "
+            "that it comes from"
+        )
+    _require_values(tensors, "the state")
     config, parameters_hash = memory.config, hash_parameters(memory)
-    return Header(
+    header = Header(
         config_hash=hash_config(config),
         config=describe(config),
         parameters_hash=parameters_hash,
-        shapes={},
+        shapes=shapes,
         created=datetime.now(UTC),
-        package_version=_VERSION,
+        package_version=PACKAGE_VERSION,
         notes=notes,
         user=user,
         max_slot_norm=_bound(memory, parameters_hash) if config.write == "bounded" else None,
     )
+    return StoredMemory(header=header, state=state, checksum="")
+
+
+def draw_version() -> int:
+    """Return a number that no other save has, and that an int64 holds."""
+    return 1 + secrets.randbits(62)
 
 
 def tensors_of(state: MemoryState) -> dict[str, Tensor]:
-    """Return a state's tensors by the names they have in a file; MemoryFileError where a segment is open."""
-    if state.segment is not None:
-        raise MemoryFileError(
-            "the state has an open segment, which a file does not keep; save what memory.commit(state) returns"
-        )
+    """Return a committed state's tensors by the names they have in a file."""
     tensors = {"trace": state.trace}
     if state.context is not None:
         tensors |= {f"context.{name}": tensor for name, tensor in vars(state.context).items()}
@@ -200,27 +266,28 @@ def hash_parameters(memory: LateralMemory) -> str:
     return checksum_of_tensors(parameters)
 
 
-def require_fit(stored: StoredMemory, memory: LateralMemory, path: str | Path, *, strict: bool) -> None:
-    """Raise MemoryFileError where a file is of another configuration, dtype, shape or (if ``strict``) parameters."""
-    header, trace = stored.header, stored.state.trace
+def require_fit(outline: Outline, layer: str, memory: LateralMemory, place: object, *, strict: bool) -> None:
+    """Raise MemoryFileError where a layer is of another configuration, dtype, shape or (if ``strict``) parameters."""
+    header, dtype = outline.headers[layer], outline.dtypes[layer]["trace"]
     if header.config_hash != hash_config(memory.config):
         raise MemoryFileError(
-            f"{path} is of another configuration ({_differences(header.config, memory.config)}); load it into a memory "
-            "of the configuration that it was saved with"
+            f"{place} is of another configuration ({_differences(header.config, memory.config)}); load it into a "
+            "memory of the configuration that it was saved with"
         )
-    if trace.shape[1:] != memory.prototypes.shape:
+    banks_slots_width, carries = tuple(memory.prototypes.shape), memory.config.carry > 0.0
+    if header.shapes["trace"][1:] != banks_slots_width or ("context.signal_sum" in header.shapes) != carries:
         raise MemoryFileError(
-            f"{path} holds a trace of shape {tuple(trace.shape)}, which does not fit a memory of "
-            f"{tuple(memory.prototypes.shape)} (bank, slot, width), though it says so: it is not whole"
+            f"{place} holds {dict(header.shapes)}, which does not fit a memory of {banks_slots_width} (bank, slot, "
+            f"width) {'with' if carries else 'without'} a carried context, though it says so: it is not whole"
         )
-    if trace.dtype != memory.prototypes.dtype:
+    if dtype != memory.prototypes.dtype:
         raise MemoryFileError(
-            f"{path} holds {trace.dtype} and the memory is {memory.prototypes.dtype}; load it into "
-            f"memory.to({trace.dtype}) and cast the state"
+            f"{place} holds {dtype} and the memory is {memory.prototypes.dtype}; load it into memory.to({dtype}) and "
+            "cast the state"
         )
     if strict and header.parameters_hash != hash_parameters(memory):
         raise MemoryFileError(
-            f"{path} was written by other weights of the same configuration, to which its slots mean something else; "
+            f"{place} was written by other weights of the same configuration, to which its slots mean something else; "
             "load the weights it was saved with, or pass strict=False if this is the same model, trained further"
         )
 
@@ -244,7 +311,28 @@ def _differences(saved: Mapping[str, object], config: MemoryConfig) -> str:
     return "; ".join(differing)
 
 
-def _require_finite(tensors: Mapping[str, Tensor], owner: str) -> None:
+def _require_sound(shapes: Mapping[str, tuple[int, ...]], owner: object) -> None:
+    """Raise MemoryFileError where the parts are not those of a memory, or not of the same rows and width."""
+    axes = {name: len(shape) for name, shape in shapes.items()}
+    context = {name: count for name, count in _AXES.items() if name != "trace"}
+    if axes not in (_AXES, {"trace": 4}):
+        raise MemoryFileError(
+            f"{owner} holds tensors of axes {axes}; a memory holds a trace of 4 axes and may hold a context of "
+            f"{context}"
+        )
+    rows, *_, width = shapes["trace"]
+    wanted = {"context.signal_sum": (rows, width), "context.num_tokens": (rows,)}
+    if any(shape != wanted[name] for name, shape in shapes.items() if name != "trace"):
+        raise MemoryFileError(
+            f"{owner} holds tensors of shapes {dict(shapes)}, which are not of equally many rows and of one width; "
+            "restore it from a copy"
+        )
+
+
+def _require_values(tensors: Mapping[str, Tensor], owner: str) -> None:
     for name, tensor in tensors.items():
         if not tensor.isfinite().all():
             raise MemoryFileError(f"{owner} holds a {name} with NaN or infinity in it; go back to one that is finite")
+    counts = tensors.get("context.num_tokens")
+    if counts is not None and (counts < 0).any():
+        raise MemoryFileError(f"{owner} counts {counts.min().item():g} tokens; go back to one that counts none or more")
