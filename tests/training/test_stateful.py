@@ -61,7 +61,7 @@ def test_truncated_to_one_turn_writing_is_not_learned() -> None:
     assert_same(trained(replace(CONFIG, truncate=4)), whole)  # no conversation is longer
     _, after = trained(replace(CONFIG, truncate=1))
     for name in ("maps", "log_inertia"):
-        key = f"layers.model/layers/1.{name}"
+        key = f"layers.model-layers-1.{name}"
         assert torch.equal(after[key], blank[key])
         assert not torch.equal(whole[1][key], blank[key])
 

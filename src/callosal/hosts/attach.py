@@ -37,8 +37,9 @@ class Memories(nn.Module):
 
     def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
         super().__init__()
-        # A module's name in a ModuleDict has no dots; a layer's has nothing but dots and words.
-        self.layers = nn.ModuleDict({name.replace(".", "/"): m for name, m in memories.items()})
+        # A module's name has no dots; nor may it have slashes, since disk offloading makes a file of each parameter.
+        self._keys = {name: name.replace(".", "-") for name in memories}
+        self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self._hooks = Hooks(model, self)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
@@ -84,7 +85,7 @@ class Memories(nn.Module):
 
     def __iter__(self) -> Iterator[str]:
         """Go through the names of the layers."""
-        return (key.replace("/", ".") for key in self.layers)
+        return iter(self._keys)
 
     def __len__(self) -> int:
         """Return how many memories there are."""
@@ -92,11 +93,11 @@ class Memories(nn.Module):
 
     def __getitem__(self, name: str) -> LateralMemory:
         """Return the memory that acts behind a layer, by the layer's dotted name."""
-        acting = attached(self.model) or self
-        take_back(acting, acting.layers.values())
-        memory = dict(acting.layers.items()).get(name.replace(".", "/"))
-        if memory is None:
+        if name not in self._keys:
             raise KeyError(f"no memory behind {name!r}; there are some behind {list(self)}")
+        acting = attached(self.model) or self
+        take_back(acting)
+        memory = acting.layers[self._keys[name]]
         assert isinstance(memory, LateralMemory)
         return memory
 
@@ -157,9 +158,8 @@ class Memories(nn.Module):
 
     def named_modules(self, *args: Any, **kwargs: Any) -> Generator[tuple[str, nn.Module]]:
         """Go through the modules, as all that lists, freezes or optimises parameters does."""
-        memories = self.layers.values()
-        take_back(self, memories)
-        with kept_from_peft([p for memory in memories for p in memory.parameters()]):
+        take_back(self)
+        with kept_from_peft(self.layers.parameters()):
             yield from super().named_modules(*args, **kwargs)
 
     def requires_grad_(self, requires_grad: bool = True) -> Self:

@@ -55,28 +55,31 @@ def kept_from_peft(parameters: Iterable[nn.Parameter]) -> Iterator[None]:
             parameter.requires_grad = True
 
 
-def take_back(module: nn.Module, memories: Iterable[nn.Module]) -> None:
+def take_back(memories: nn.Module) -> None:
     """Undo what Accelerate's device maps and offloading did to memories, and put each where it is to compute.
 
     Offloaded weights are there during a module's own call alone; a memory commits, and states are loaded, between
     calls. New parameters stand in for those that were taken.
 
     Args:
-        module: that the memories are in.
-        memories: each goes to one device.
+        memories: what holds them, in a table called ``layers``.
     """
-    for memory in (module, *memories):
-        parts = [memory] if memory is module else list(memory.modules())
-        hooked = [part for part in parts if "_hf_hook" in vars(part)]
-        if not hooked:
-            continue
-        from accelerate.hooks import remove_hook_from_module  # in use, so it is there  # noqa: PLC0415
+    # Not by memories.modules(), which asks for this.
+    table = memories.get_submodule("layers")
+    hooked = {memory: [m for m in memory.modules() if "_hf_hook" in vars(m)] for memory in table.children()}
+    around = [m for m in (memories, table) if "_hf_hook" in vars(m)]
+    if not around and not any(hooked.values()):
+        return
+    from accelerate.hooks import remove_hook_from_module  # in use, so it is there  # noqa: PLC0415
 
-        device = _execution_device(hooked)
-        for part in hooked:
+    for memory, parts in hooked.items():
+        device = _execution_device([*parts, *around])
+        for part in parts:
             remove_hook_from_module(part)
         if device is not None:
             memory.to(device)
+    for part in around:
+        remove_hook_from_module(part)
 
 
 def place_for(layer: nn.Module, model: nn.Module) -> tuple[torch.device, torch.dtype]:
