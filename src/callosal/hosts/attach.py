@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
 from callosal.hosts.hooks import Hooks
 from callosal.hosts.layers import Layers, hidden_width, named_layers
-from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back
+from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back, whole_precision
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
 from callosal.memory import LateralMemory, MemoryConfig
@@ -175,8 +175,7 @@ class Memories(nn.Module):
             like = fn(tensor)
             if like is tensor or tensor.is_meta:
                 return like
-            device = tensor.device if like.is_meta else like.device
-            return tensor.to(device, torch.promote_types(like.dtype, torch.float32))
+            return tensor.to(tensor.device if like.is_meta else like.device, whole_precision(like.dtype))
 
         return super()._apply(moved, recurse)
 

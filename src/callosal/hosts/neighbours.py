@@ -83,13 +83,18 @@ def take_back(memories: nn.Module) -> None:
 
 
 def place_for(layer: nn.Module, model: nn.Module) -> tuple[torch.device, torch.dtype]:
-    """Return where a layer computes, its weights offloaded or not, and float32, or float64 in a layer of that."""
+    """Return where a layer computes, its weights offloaded or not, and the precision of a memory behind it."""
     weights = list(chain(layer.parameters(), model.parameters()))
     dtype = next((p.dtype for p in weights if p.is_floating_point()), torch.float32)
     device = _execution_device(layer.modules())
     if device is None:
         device = next((p.device for p in weights if not p.is_meta), torch.device("cpu"))
-    return device, torch.float64 if dtype == torch.float64 else torch.float32
+    return device, whole_precision(dtype)
+
+
+def whole_precision(dtype: torch.dtype) -> torch.dtype:
+    """Return what a memory keeps beside numbers of this type: float64 beside float64, else float32."""
+    return torch.float64 if dtype == torch.float64 else torch.float32
 
 
 def _is_compiled(module: nn.Module) -> bool:

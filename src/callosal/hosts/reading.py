@@ -305,6 +305,11 @@ class Reader:
 
 
 def _beside(memory: LateralMemory, state: MemoryState) -> MemoryState:
-    """Return the state where its memory is, and in its precision: the model may be moved or cast within a session."""
-    here = memory.addresses
-    return state if (here.device, here.dtype) == (state.trace.device, state.trace.dtype) else state.to(here)
+    """Return the state as its memory needs it: the model may be moved or cast, or inference mode end, in a session."""
+    here, trace = memory.addresses, state.trace
+    if (here.device, here.dtype) != (trace.device, trace.dtype):
+        return state.to(here)
+    if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
+        return state
+    newest = trace if state.segment is None else state.segment.usage
+    return state.clone() if trace.is_inference() or newest.is_inference() else state
