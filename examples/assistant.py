@@ -256,6 +256,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         memories = (
             callosal.attach_pretrained(model, parsed.memory) if parsed.memory else callosal.attach(model, parsed.layers)
         )
+        memories.warn_uncalibrated = False  # what is untrained is said below
         torch.manual_seed(parsed.seed)
         store = callosal.MemoryStore(parsed.store)
         with torch.no_grad(), memories.session(parsed.user, store) as session:

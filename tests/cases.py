@@ -82,9 +82,6 @@ def build_memory(
     with torch.no_grad():
         for parameter in memory.parameters():
             parameter.add_(0.3 * noise(parameter))
-        if memory.config.calibrated:
-            memory.hidden_mean.add_(0.3 * noise(memory.hidden_mean))
-            memory.hidden_whitening.add_(0.3 * noise(memory.hidden_whitening))
         if trained:
             memory.slow_weight.fill_(0.4)
             memory.slow_mean.copy_(0.1 * noise(memory.slow_mean))

@@ -328,7 +328,8 @@ def inspect(
 
     if (file is None) == (user is None) or (user is None) != (store is None):
         raise ValueError("inspect shows a FILE, or a --user of a --store; name one of the two")
-    layers = read_file(file) if file is not None else _opened(store).layers(str(user))
+    with _warned():
+        layers = read_file(file) if file is not None else _opened(store).layers(str(user))
     if not layers:
         return _fail(f"callosal: {store} does not know user {user!r}; callosal memory users lists those it knows", 1)
     if picture is not None:

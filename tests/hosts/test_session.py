@@ -2,6 +2,10 @@
 
 import copy
 import re
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import nullcontext
+from dataclasses import replace
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -11,8 +15,8 @@ from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor
 
-from callosal import MemoryState, Session, attach
-from callosal.hosts.session import entry
+from callosal import ConflictError, MemoryState, MemoryStore, Session, attach, merge
+from callosal.hosts.session import SessionSaveError, entry
 from callosal.memory import reset_banks
 
 
@@ -253,3 +257,47 @@ def test_mistakes_in_a_session_are_named() -> None:
 
 def rope(model: Any) -> Any:
     return model.model.rotary_emb(torch.randn(3, 1, 32), torch.zeros(3, 1, dtype=torch.long))
+
+
+def test_users_who_cannot_be_saved_are_named_and_the_others_are_saved(tmp_path: Path) -> None:
+    (model, memories), store = remembering(), MemoryStore(tmp_path)
+    other = memories["model.layers.0"]
+    state = replace(other.blank(1), trace=torch.ones_like(other.blank(1).trace))
+    failing = pytest.raises(SessionSaveError, match=r"1 of 3 users .*'bob'")
+    with failing as raised, memories.session(USERS, store):
+        model(prompts())
+        store.save_layers("bob", {"model.layers.0": state}, {"model.layers.0": other})
+    assert isinstance(raised.value.failed["bob"], ConflictError)
+    assert store.users() == sorted(USERS)
+    assert torch.equal(store.load_layers("bob", {"model.layers.0": other})["model.layers.0"].trace, state.trace)
+    with memories.session(["ada", "cy"], store) as session:
+        assert all(state.trace.any() for state in session.states.values())
+
+
+@pytest.mark.parametrize("how", ["error", "merge", "overwrite"])
+def test_two_sessions_of_one_user_lose_nothing_in_silence(how: Any, tmp_path: Path) -> None:
+    (model, memories), store = remembering(), MemoryStore(tmp_path)
+    layer = memories["model.layers.0"]
+
+    def told(seed: int) -> MemoryState:
+        with memories.session("ada") as session:
+            model(prompts(1, seed=seed))
+            session.turn()
+            return session.states["model.layers.0"]
+
+    first = memories.session("ada", store, on_conflict=how)
+    with pytest.raises(ConflictError, match="'ada'") if how == "error" else nullcontext(), first:
+        model(prompts(1, seed=3))
+        with ThreadPoolExecutor(1) as pool:
+
+            def meanwhile() -> None:
+                with memories.session("ada", store):
+                    model(prompts(1, seed=4))
+
+            pool.submit(meanwhile).result()
+        if how != "error":
+            first.save()
+            first.save()  # what was merged is what goes on, and no conflict of its own
+    ours, theirs = told(3), told(4)
+    wanted = {"error": theirs, "merge": merge(theirs, ours), "overwrite": ours}[how]
+    assert torch.equal(store.load_layers("ada", {"model.layers.0": layer})["model.layers.0"].trace, wanted.trace)

@@ -12,12 +12,15 @@ import torch
 from torch import Tensor, nn
 
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
+from callosal.hosts.calibration import Text, UncalibratedWarning, sample_hidden
 from callosal.hosts.hooks import Hooks
-from callosal.hosts.layers import Layers, hidden_width, named_layers
+from callosal.hosts.layers import Layers, hidden_width, named_layers, require_readable
 from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back, whole_precision
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
-from callosal.memory import LateralMemory, MemoryConfig
+from callosal.memory import LateralMemory, MemoryConfig, calibrate
+from callosal.stores import OnConflict
+from callosal.stores import Store as LayerStore
 
 _REPO_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
 
@@ -40,6 +43,7 @@ class Memories(nn.Module):
         # A module's name has no dots; nor may it have slashes, since disk offloading makes a file of each parameter.
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
+        self.warn_uncalibrated = False
         self._hooks = Hooks(model, self)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
@@ -109,7 +113,13 @@ class Memories(nn.Module):
         """Hand on what comes: a container that calls its parts in a row, as nn.Sequential, calls this too."""
         return hidden
 
-    def session(self, users: str | Iterable[str] | None = None, store: Store | None = None) -> Session:
+    def session(
+        self,
+        users: str | Iterable[str] | None = None,
+        store: LayerStore | Store | None = None,
+        *,
+        on_conflict: OnConflict | None = None,
+    ) -> Session:
         """Return a session, in which the model remembers: ``with memories.session("ada", store):``.
 
         It loads the users' memories when it begins, carries them through the calls of the model and of ``generate``,
@@ -118,16 +128,70 @@ class Memories(nn.Module):
         Args:
             users: who the rows of the batch belong to, one name each. None is for rows that start blank and are
                 forgotten at the end, as in training.
-            store: where memories are kept: an object with ``load(name, memory)``, which returns a state of one row, and
-                ``save(name, state, memory)``. Each layer has an entry of its own, ``user@layer``. None keeps nothing.
+            store: where memories are kept: a :class:`~callosal.MemoryStore`, a :class:`~callosal.RedisStore`, or an
+                object with ``load(name, memory)``, which returns a state of one row, and ``save(name, state, memory)``,
+                for which each layer has an entry of its own, ``user@layer``. None keeps nothing.
+            on_conflict: what saving does where somebody else has saved the user's memory meanwhile: "error",
+                "merge" or "overwrite"; None as the store does by itself.
 
         Raises:
+            TypeError: a user is no string.
             ValueError: a user is named twice, none is, or there is a store but no user.
         """
         names = named(users)
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")
-        return Session(Reader(self.model, dict(self.items()), self._hooks), names, store)
+        if self.warn_uncalibrated:
+            self.warn_uncalibrated = False
+            warnings.warn(
+                f"{type(self.model).__name__} is pretrained, and the hidden states of such models all look alike: its "
+                "memories will hardly tell tokens apart. Call memories.calibrate(texts, tokenizer) before you train "
+                "them; if it is meant, set memories.warn_uncalibrated = False (this is said once)",
+                UncalibratedWarning,
+                stacklevel=2,
+            )
+        return Session(Reader(self.model, dict(self.items()), self._hooks), names, store, on_conflict)
+
+    def calibrate(
+        self,
+        texts: Iterable[Text],
+        tokenizer: Callable[[str], Mapping[str, Any]] | None = None,
+        *,
+        num_tokens: int = 16_384,
+        seed: int = 0,
+    ) -> None:
+        """Fit new memories to the hidden states of this model, before they are trained; no labels are needed.
+
+        The model reads the texts once, without the memories. What each layer gives is sampled, attention sinks left
+        out, and taken apart as :func:`callosal.memory.calibrate` says. It is a part of the weights that are saved.
+
+        Args:
+            texts: some that are like what the memories will see: strings (rendered as they will be, such as by a chat
+                template), ids of tokens, or batches of a loader.
+            tokenizer: of the model, for strings.
+            num_tokens: how many to sample at most. They are held in memory for every layer.
+            seed: of the draws by which the addresses start.
+
+        Raises:
+            RuntimeError: a session is under way, or the memories are trained.
+            TypeError: ``texts`` is one text.
+            ValueError: a string without a tokenizer, or fewer tokens than the hidden states are wide.
+        """
+        if self.in_use:
+            raise RuntimeError("calibrate() was called inside a session, or while another thread is in one; end that")
+        if any(memory.output.weight.any() for _, memory in self.items()):
+            raise RuntimeError(
+                "calibrate() would undo the training of these memories, whose output maps are no longer zero; attach "
+                "new ones, calibrate these, and train them"
+            )
+        warns, self.warn_outside_session = self.warn_outside_session, False
+        try:
+            sampled = sample_hidden(self.model, self, texts, tokenizer, num_tokens)
+        finally:
+            self.warn_outside_session = warns
+        for name, hidden in sampled.items():
+            calibrate(self[name], hidden, seed=seed)
+        self.warn_uncalibrated = False
 
     def save_pretrained(self, folder: str | Path) -> None:
         """Save the memories' weights: ``callosal_memory.safetensors`` and ``callosal_config.json``.
@@ -243,6 +307,7 @@ def attach(
         )
     names = named_layers(model, layers)
     require_uncompiled(model, names)
+    require_readable(model, names)
     width = hidden_width(model)
     if config is None:
         if width is None:
@@ -254,6 +319,7 @@ def attach(
         )
     memories = Memories(model, {name: _new(model, name, config) for name in names})
     memories.warn_outside_session = warn_outside_session
+    memories.warn_uncalibrated = bool(getattr(model, "name_or_path", "")) and not config.calibrated
     memories.train(model.training)
     setattr(model, PLACE, memories)
     return memories
@@ -312,6 +378,7 @@ def attach_pretrained(
         folder = hub.download(name, **options)
     layers, config, weights = load_adapter(folder)
     memories = attach(model, layers, config, warn_outside_session=warn_outside_session)
+    memories.warn_uncalibrated = False  # they were trained as they are
     try:
         fill(dict(memories.items()), weights, folder)
     except BaseException:

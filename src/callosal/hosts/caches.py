@@ -1,12 +1,17 @@
-"""Key-value caches in a session: how long one is, and how its rows change places."""
+"""What a model keeps of the past, in a session: how long it is, and how its rows change places."""
 
 from collections.abc import Callable, Mapping
 from typing import Any
 
+from torch import Tensor
+
 from callosal.hosts.shadow import PassingShadow
 
-# Under which a model takes what it keeps of the past.
-_NAMES = ("past_key_values", "cache_params")
+# Under which a model takes what it keeps of the past: key-value caches, and those of Mamba, RWKV, XLNet and Reformer.
+_NAMES = ("past_key_values", "cache_params", "state", "mems", "past_buckets_states")
+
+# The length of a recurrent cache, which holds all of the past and counts none of it.
+UNCOUNTED = -1
 
 
 class CacheWatch:
@@ -62,12 +67,31 @@ class CacheWatch:
 
 def cache_in(arguments: Mapping[str, Any]) -> Any:
     """Return the cache among the arguments of a model's call, None without one."""
-    return next((arguments[name] for name in _NAMES if arguments.get(name) is not None), None)
+    given = (arguments.get(name) for name in _NAMES)
+    # The state of a robot (PI0) is a tensor, no cache.
+    return next((cache for cache in given if cache is not None and not isinstance(cache, Tensor)), None)
 
 
 def cache_length(cache: Any) -> int | None:
-    """Return how many tokens a key-value cache holds, None if there is no cache."""
+    """Return how many tokens a cache holds, ``UNCOUNTED`` if it holds some but cannot tell; None without a cache."""
     if cache is None:
         return None
-    # A recurrent cache that cannot count is handed in only once it holds something.
-    return int(cache.get_seq_length()) if hasattr(cache, "get_seq_length") else 1
+    if not hasattr(cache, "get_seq_length"):
+        # It is handed in only once it holds something.
+        return UNCOUNTED
+    try:
+        length = int(cache.get_seq_length() or 0)
+    except ValueError:
+        # So says one of which no layer is an attention's.
+        length = 0
+    return length or _length_inside(cache)
+
+
+def _length_inside(cache: Any) -> int:
+    """Return the length of a cache whose first layer holds no tokens: a recurrent one, or none yet."""
+    layers = getattr(cache, "layers", ())
+    length = max((int(layer.get_seq_length() or 0) for layer in layers if hasattr(layer, "get_seq_length")), default=0)
+    recurrent = any(any(getattr(layer, "has_previous_state", {}).values()) for layer in layers)
+    # MiniMax keeps the states of its linear layers, and Reformer all of its, in lists beside.
+    beside = any(getattr(cache, name, None) for name in ("linear_cache", "states_cache"))
+    return length or (UNCOUNTED if recurrent or beside else 0)

@@ -46,8 +46,10 @@ class Generation:
         prompt_time: length of what the decoder is given to start from, in tokens.
         mask: the mask of the prompt, as given or as ``generate`` makes it of padding; None where all of it exists.
         first_mask: the two-dimensional mask of the first call of the model.
+        first: the tokens that the first call read, and how many were in its cache before.
         finished: rows that have ended.
-        begun: whether the model was called yet.
+        read: how many tokens of a row the model has read, those of a cache it was given included; None before its
+            first call.
     """
 
     given: Mapping[str, Any]
@@ -59,8 +61,9 @@ class Generation:
     prompt_time: int
     mask: Tensor | None
     first_mask: Tensor | None = None
+    first: tuple[Tensor | None, int] = (None, 0)
     finished: Tensor | None = None
-    begun: bool = False
+    read: int | None = None
 
     @classmethod
     def of(cls, model: nn.Module, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -125,25 +128,49 @@ class Generation:
         Args:
             mask: of that call; it may come prepared for attention.
             tokens: that the decoder reads in it, if it is given tokens.
-            past: how many it has read; None without a cache.
+            past: how many its cache holds, if it can tell; None without a cache.
             time: how many it reads now.
         """
-        if past is None:
+        if self.read is not None and not past:
             raise ValueError(
-                "generate() without a key-value cache reads the whole text again for every token, and a memory would "
-                "count it again; leave use_cache=True"
+                "generate() without a cache reads the whole text again for every token, and a memory would count it "
+                "again; leave use_cache=True. A model that keeps no cache can be called in a session, a text at once"
             )
         two = isinstance(mask, Tensor) and mask.ndim == 2
-        if not self.begun:
-            self.begun = True
-            self.prompt_time = max(self.prompt_time, past + time)
+        before = self.read
+        if before is None:
+            before = past if past is not None and past >= 0 else max(0, self.prompt_time - time)
+            self.first = tokens, before
+            self.prompt_time = max(self.prompt_time, before + time)
             self.first_mask = mask if two else self._given(0, self.prompt_time)
+        self.read = before + time
         if mask is not None and not two:
             # Static caches, and models whose layers differ: the mask comes prepared for attention.
-            mask = self._given(past, past + time)
+            mask = self._given(before, before + time)
         if tokens is None or not self.ends:
             return mask
-        return self._alive(mask, tokens, past)
+        return self._alive(mask, tokens, before)
+
+    def require_read_once(self, answer: Any) -> None:
+        """ValueError where the model has not read the text that it returns, each token once: so has no memory."""
+        sequences = answer if isinstance(answer, Tensor) else answer.sequences
+        tokens, past = self.first
+        if tokens is not None:
+            began, begins = tokens[:: self.expand], sequences[:: self.returned, past : past + tokens.shape[1]]
+            if not torch.equal(began, begins.to(began.device)):
+                raise ValueError(
+                    "generate() returned a text that does not begin with what the model began to read, so that a "
+                    "memory cannot tell what it has read; generate outside a session, and read the text in one call "
+                    "inside"
+                )
+        embedded = 0 if self.two or self.prompt is not None else self.prompt_time
+        # The last token is never fed to the model. Beams may go on after the text that wins has ended.
+        wanted = embedded + sequences.shape[1] - 1
+        if self.beams == 1 and self.read != wanted:
+            raise ValueError(
+                f"generate() let the model read {self.read} tokens for a text of {wanted}, which a memory would take "
+                "for another text; generate outside a session, and read the text in one call inside"
+            )
 
     def texts(self, answer: Any) -> list[dict[str, Any]]:
         """Return what each row's model reads again, alone: its prompt and its first reply, without padding.

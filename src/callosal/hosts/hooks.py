@@ -182,7 +182,11 @@ class Hooks:
         # Layers return their hidden states alone or, with weights or caches, first in a tuple.
         hidden = output if isinstance(output, Tensor) else output[0]
         added = hidden + reader.behind(name, hidden)
-        return added if isinstance(output, Tensor) else type(output)((added, *output[1:]))
+        if isinstance(output, Tensor):
+            return added
+        rest = (added, *output[1:])
+        # A named tuple takes its parts one by one.
+        return type(output)(*rest) if hasattr(output, "_fields") else type(output)(rest)
 
 
 def _flow() -> Flow:

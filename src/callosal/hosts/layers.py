@@ -7,12 +7,29 @@ from torch import nn
 
 Layers = int | str | Iterable[int | str]
 
+# Families whose layers return hidden states [time, batch, width].
+_TIME_FIRST = ("fsmt", "xlnet")
+
+# Families that a memory would misread, and why.
+_MISREAD = {
+    "cpmant": "its layers see a prompt of its own before the text",
+    "diffusion_gemma": "it reads a block of its reply again and again while it denoises it",
+    "musicgen_decoder": "a step of it is several tokens, one per codebook",
+    "musicgen_melody_decoder": "a step of it is several tokens, one per codebook",
+    "prophetnet": "its decoder's layers see every token several times, once for each that it predicts ahead",
+    "reformer": "its layers are reversible: they hand on two streams, and are run again in the backward pass",
+}
+
+# Names in a configuration for the number of streams that a layer hands on instead of hidden states [batch, time, width].
+_STREAMS = ("altup_num_inputs", "hc_count", "hc_mult")
+
 
 def decoder_layers(model: nn.Module) -> list[str]:
     """Return the dotted names of the decoder layers, first to last.
 
     They are the elements of the outermost ``nn.ModuleList`` of the model (of its text decoder, where it names one with
-    ``get_decoder``), and of the longest where several lie equally far out: experts and heads lie further in.
+    ``get_decoder``), and of the longest where several lie equally far out: experts and heads lie further in. Lists of
+    mere projections and norms count only where there are no others.
 
     >>> model = nn.Module()
     >>> model.blocks = nn.ModuleList([nn.Linear(4, 4), nn.Linear(4, 4)])
@@ -22,12 +39,10 @@ def decoder_layers(model: nn.Module) -> list[str]:
     Raises:
         ValueError: there is no list of layers, or there are two as likely.
     """
-    get_decoder = getattr(model, "get_decoder", None)
-    decoder = get_decoder() if callable(get_decoder) else model
-    inside = decoder if isinstance(decoder, nn.Module) else model
     names = {id(module): name for name, module in model.named_modules()}
-    lists = [m for m in inside.modules() if isinstance(m, nn.ModuleList) and len(m)]
-    lists = [names[id(m)] for m in lists if id(m) in names]
+    lists = [m for m in _lists(text_decoder(model)) if id(m) in names]
+    composed = [m for m in lists if any(True for _ in m[0].children())]
+    lists = [names[id(m)] for m in composed or lists]
     if not lists:
         raise ValueError(
             f"{type(model).__name__} has no nn.ModuleList of layers to count; name them instead, such as "
@@ -77,12 +92,59 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
     return found
 
 
+def text_decoder(model: nn.Module) -> nn.Module:
+    """Return the part of a model that reads the text, as ``get_decoder`` of transformers tells; the model by itself."""
+    inside = model
+    while callable(get_decoder := getattr(inside, "get_decoder", None)):
+        part = get_decoder()
+        # Some name their head or themselves.
+        if part is inside or not isinstance(part, nn.Module) or not _lists(part):
+            break
+        inside = part
+    return inside
+
+
+def require_readable(model: nn.Module, names: Iterable[str]) -> None:
+    """ValueError where it is known that a memory behind these layers would take something else for the text."""
+    kind, config = type(model).__name__, _text_config(model)
+    for part in (getattr(model, "config", None), config):
+        if why := _MISREAD.get(getattr(part, "model_type", "")):
+            raise ValueError(f"a memory cannot stand in {kind}: {why}, where a memory takes each token of a text once")
+    decoder = text_decoder(model)
+    inside = {id(module) for module in decoder.modules()}
+    for name in names:
+        if id(model.get_submodule(name)) not in inside:
+            raise ValueError(
+                f"layer {name!r} of {kind} is not of the part that reads the text (its get_decoder() is a "
+                f"{type(decoder).__name__}); a memory is of the text: name one of its layers, or count them: layers=[-1]"
+            )
+    streams = next((n for n in _STREAMS if (getattr(config, n, None) or 0) > 1), None)
+    whole = set(decoder_layers(model)) & set(names) if streams else set()
+    if whole:
+        raise ValueError(
+            f"layer {min(whole)!r} of {kind} hands on {getattr(config, str(streams))} streams per token "
+            f"(config.{streams}), where a memory takes hidden states [batch, time, width]; name a module that returns "
+            "such"
+        )
+
+
+def keeps_time_first(model: nn.Module) -> bool:
+    """Whether the model's layers return hidden states [time, batch, width]."""
+    return getattr(getattr(model, "config", None), "model_type", "") in _TIME_FIRST
+
+
 def hidden_width(model: nn.Module) -> int | None:
     """Return the width of the hidden states that the model's configuration states, None without one."""
+    return getattr(_text_config(model), "hidden_size", None)
+
+
+def _text_config(model: nn.Module) -> Any:
     config: Any = getattr(model, "config", None)
-    if hasattr(config, "get_text_config"):
-        config = config.get_text_config()
-    return getattr(config, "hidden_size", None)
+    return config.get_text_config() if hasattr(config, "get_text_config") else config
+
+
+def _lists(module: nn.Module) -> list[nn.ModuleList]:
+    return [m for m in module.modules() if isinstance(m, nn.ModuleList) and len(m)]
 
 
 def _some(names: Iterable[str]) -> str:

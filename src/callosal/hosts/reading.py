@@ -14,6 +14,7 @@ from callosal.hosts.arguments import Arguments
 from callosal.hosts.caches import CacheWatch, cache_in, cache_length
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
+from callosal.hosts.layers import keeps_time_first
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import blanked
 
@@ -56,7 +57,7 @@ class Reader:
         self.unread: dict[str, list[int]] = {}
         self.open, self.flow = False, NOWHERE
         self._model = model
-        self._arguments = Arguments.of(model)
+        self._arguments, self._time_first = Arguments.of(model), keeps_time_first(model)
         self._call: _Call | None = None
         self._generation: Generation | None = None
         # Within one_turn(): whether it was called yet. None outside.
@@ -160,6 +161,7 @@ class Reader:
             self._generation = generation = Generation.of(self._model, inner, args, kwargs)
             answer = inner(*args, **kwargs)
             self.require_not_abandoned()
+            generation.require_read_once(answer)
             self._generation = None
             if generation.beams > 1:
                 # The beams that are left at the end need not hold the text that won, so it is read again.
@@ -184,6 +186,8 @@ class Reader:
                 "behind a layer that runs once"
             )
         call.read.add(name)
+        if self._time_first:
+            hidden = hidden.transpose(0, 1)
         if hidden.ndim != 3 or (call.shape is not None and tuple(hidden.shape[:2]) != call.shape):
             raise ValueError(
                 f"hidden states of shape {tuple(hidden.shape)} behind layer {name!r}, where a memory takes [batch, "
@@ -206,7 +210,7 @@ class Reader:
             if unread := self.unread.get(name):
                 lesioned = replace(state, trace=blanked(state.trace, unread))
                 y, _ = memory(seen, lesioned, mask, commit=False)
-        return y.to(hidden)
+        return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager
     def alone(self) -> Iterator[None]:

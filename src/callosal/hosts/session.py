@@ -9,6 +9,7 @@ from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 from callosal.hosts.reading import Reader, States
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import Bank, bank_name, bank_number
+from callosal.stores import OnConflict
 from callosal.stores import Store as LayerStore
 
 Given = ParamSpec("Given")
@@ -26,6 +27,22 @@ class Store(Protocol):
     def save(self, user: str, state: MemoryState, memory: LateralMemory) -> object:
         """Keep the state of one row under this name."""
         ...
+
+
+class SessionSaveError(RuntimeError):
+    """Some users' memories could not be saved at the end of a session; those of the others were.
+
+    Attributes:
+        failed: what went wrong, by user.
+    """
+
+    def __init__(self, failed: Mapping[str, Exception], num_users: int) -> None:
+        self.failed = dict(failed)
+        shown = "; ".join(f"{user!a}: {error}" for user, error in list(failed.items())[:3])
+        super().__init__(
+            f"the memories of {len(failed)} of {num_users} users were not saved ({shown}); the others' were. "
+            "session.states still holds all; session.save() tries again"
+        )
 
 
 class Session(AbstractContextManager["Session"]):
@@ -46,12 +63,19 @@ class Session(AbstractContextManager["Session"]):
         lesioned: names of the banks that are not read; :meth:`lesion` sets them.
     """
 
-    def __init__(self, reader: Reader, users: tuple[str, ...] | None, store: Store | None) -> None:
+    def __init__(
+        self,
+        reader: Reader,
+        users: tuple[str, ...] | None,
+        store: LayerStore | Store | None,
+        on_conflict: OnConflict | None = None,
+    ) -> None:
         self.users = users
         self.lesioned: tuple[str, ...] = ()
         self._reader = reader
         reader.session = self
         self._store = store
+        self._on_conflict: OnConflict | None = on_conflict
 
     def __enter__(self) -> Self:
         """Load the users' memories.
@@ -115,23 +139,33 @@ class Session(AbstractContextManager["Session"]):
         return self._reader.one_turn()
 
     def save(self) -> None:
-        """Commit the turn and save every user's memories, those of one user in one transaction."""
+        """Commit the turn and save every user's memories, those of one user in one transaction.
+
+        Raises:
+            SessionSaveError: some users' memories could not be saved; the others' are. One user's error comes as it is.
+        """
         self.turn()
         if self._store is None or self.users is None:
             return
-        reader = self._reader
-        rows = [{name: state[row].detach() for name, state in reader.states.items()} for row in range(len(self.users))]
+        reader, failed = self._reader, dict[str, Exception]()
+        given = [{name: state[row].detach() for name, state in reader.states.items()} for row in range(len(self.users))]
+        kept = list(given)
         try:
             for row, user in enumerate(self.users):
-                if isinstance(self._store, LayerStore):
-                    rows[row] = self._store.save_layers(user, rows[row], reader.memories)
-                else:
-                    for name, state in rows[row].items():
-                        self._store.save(entry(user, name), state, reader.memories[name])
+                try:
+                    kept[row] = self._kept(user, given[row])
+                except Exception as error:
+                    if len(self.users) == 1:
+                        raise
+                    failed[user] = error
         finally:
             # What was saved has a new version, even where a later user's could not be.
-            versions = {name: MemoryState.stack([states[name] for states in rows]).version for name in reader.states}
-            reader.states = {name: replace(state, version=versions[name]) for name, state in reader.states.items()}
+            reader.states = {
+                name: _as_kept(state, [rows[name] for rows in given], [rows[name] for rows in kept])
+                for name, state in reader.states.items()
+            }
+        if failed:
+            raise SessionSaveError(failed, len(self.users)) from next(iter(failed.values()))
 
     def switch(self, users: str | Iterable[str]) -> None:
         """Save, then go on with other users' memories; after an error these users stay.
@@ -145,7 +179,8 @@ class Session(AbstractContextManager["Session"]):
         if self.users is None or names is None:
             raise ValueError("switch() from or to rows of no user; begin another session instead")
         self.save()
-        self._reader.states, self.users = self._loaded(names), names
+        with self._reader.alone():
+            self._reader.states, self.users = self._loaded(names), names
 
     def replace(self, states: Mapping[str, MemoryState]) -> None:
         """Go on with other states, such as edited ones, or those from before a turn that is taken back.
@@ -170,9 +205,10 @@ class Session(AbstractContextManager["Session"]):
                     f"a state of shape {tuple(state.trace.shape[1:])} for {name!r}, whose memory is of {tuple(wanted)} "
                     "(bank, slot, width)"
                 )
-        # What was loaded, or saved last, is what they stand in for.
-        held = {name: state.version for name, state in self._reader.states.items()}
-        self._reader.states = {name: replace(state, version=held.get(name)) for name, state in states.items()}
+        with self._reader.alone():
+            # What was loaded, or saved last, is what they stand in for.
+            held = {name: state.version for name, state in self._reader.states.items()}
+            self._reader.states = {name: replace(state, version=held.get(name)) for name, state in states.items()}
 
     def lesion(self, *banks: Bank) -> None:
         """Read these banks as if they were blank, in every layer and row; ``lesion()`` heals all.
@@ -191,7 +227,8 @@ class Session(AbstractContextManager["Session"]):
 
     def stop_gradient(self) -> None:
         """Cut the gradient: what comes after does not reach what came before."""
-        self._reader.states = {name: state.detach() for name, state in self.states.items()}
+        with self._reader.alone():
+            self._reader.states = {name: state.detach() for name, state in self.states.items()}
 
     def detach(self) -> None:
         """Old name of :meth:`stop_gradient`, until the next version."""
@@ -219,6 +256,16 @@ class Session(AbstractContextManager["Session"]):
             states = {name: self._store.load(entry(user, name), memory) for name, memory in memories.items()}
         return {name: state.to(memories[name].addresses.device) for name, state in states.items()}
 
+    def _kept(self, user: str, states: States) -> States:
+        """Save one user's memories and return them as they are stored now."""
+        memories = self._reader.memories
+        if isinstance(self._store, LayerStore):
+            return self._store.save_layers(user, states, memories, on_conflict=self._on_conflict)
+        assert self._store is not None
+        for name, state in states.items():
+            self._store.save(entry(user, name), state, memories[name])
+        return states
+
 
 def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
     """Return who the rows belong to, None if to nobody.
@@ -240,6 +287,13 @@ def named(users: str | Iterable[str] | None) -> tuple[str, ...] | None:
     if not names or len(set(names)) < len(names):
         raise ValueError(f"users {names}; name at least one user, and each only once")
     return names
+
+
+def _as_kept(state: MemoryState, given: Sequence[MemoryState], kept: Sequence[MemoryState]) -> MemoryState:
+    """Return a state as its rows are stored: with their versions, and merged where they were merged."""
+    stored = MemoryState.stack(kept)
+    merged = any(ours.trace is not theirs.trace for ours, theirs in zip(given, kept, strict=True))
+    return stored if merged else replace(state, version=stored.version)
 
 
 def entry(user: str, name: str) -> str:

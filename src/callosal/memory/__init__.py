@@ -1,5 +1,6 @@
 """Memory layers: modules with parameters, their state passed in and handed back."""
 
+from callosal.memory.calibration import calibrate
 from callosal.memory.config import MemoryConfig
 from callosal.memory.disk.format import Header, MemoryFileError, read_header, read_headers
 from callosal.memory.disk.storage import load_memory, save_memory
@@ -22,6 +23,7 @@ __all__ = [
     "Routes",
     "RowState",
     "State",
+    "calibrate",
     "diff",
     "fork",
     "load_memory",

@@ -53,8 +53,8 @@ class MemoryConfig:
             retrieved over its running mean, at most 1, after the amygdala of arXiv 2603.07217.
         inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
             output map leads out. None is the hidden states' own.
-        calibrated: take the mean away from the hidden states and whiten them, by statistics that are measured once
-            (:meth:`LateralMemory.calibrate` sets this, ``Memories.calibrate`` measures). For pretrained models.
+        calibrated: take the mean away from the hidden states and whiten them, by statistics measured once
+            (:func:`callosal.memory.calibrate`, which sets this). For pretrained models.
     """
 
     width: int

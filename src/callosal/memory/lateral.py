@@ -2,7 +2,6 @@
 
 import math
 from collections.abc import Iterable
-from dataclasses import replace
 from itertools import repeat
 
 import torch
@@ -10,6 +9,7 @@ from einops import rearrange
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed, nn
 
+from callosal.memory import writing
 from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
@@ -91,8 +91,6 @@ class LateralMemory(nn.Module):
     slow_scatter: Tensor | None
     excitability: Tensor | None
     slow_retrieved: Tensor | None
-    hidden_mean: Tensor
-    hidden_whitening: Tensor
     process_group: "distributed.ProcessGroup | None" = None
 
     def __init__(self, config: MemoryConfig) -> None:
@@ -137,9 +135,9 @@ class LateralMemory(nn.Module):
             self.salience_gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
             nn.init.zeros_(self.salience_gate.weight)
         self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
-        if config.calibrated:
-            self.register_buffer("hidden_mean", torch.zeros(config.width))
-            self.register_buffer("hidden_whitening", torch.eye(config.width))
+        if config.calibrated:  # measured, not learned
+            self.hidden_mean = nn.Parameter(torch.zeros(config.width), requires_grad=False)
+            self.hidden_whitening = nn.Parameter(torch.eye(config.width), requires_grad=False)
 
     @property
     def competition(self) -> Competition:
@@ -186,7 +184,7 @@ class LateralMemory(nn.Module):
         opened = state.segment or self._new_segment(len(state))
         competition = self.competition
 
-        seen = self._seen(packed.hidden)
+        seen = self.led_in(packed.hidden)
         logits = self._logits(seen, opened, packed.place)
         past, carried = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         signal, shares = competition.compete(seen, logits, opened, past, packed.place)
@@ -202,7 +200,8 @@ class LateralMemory(nn.Module):
             weighs = own if weighs is None else weighs * own
         usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
 
-        trace, held, sizes = state.trace, [], []
+        whole, rule = state.segment is None and commit, self.config.write
+        trace, held, sizes, consolidated = state.trace, [], [], None
         looks = weights if self.slow_retrieved is not None else None
         parts = zip(touch.unbind(1), usage.unbind(1), *map(_by_segment, (observed, weighs, looks)), strict=False)
         for touched, used, own, weigh, look in parts:
@@ -212,22 +211,26 @@ class LateralMemory(nn.Module):
                 weigh = prominence if weigh is None else weigh * prominence  # noqa: PLW2901
                 used = (touched * weigh[:, None, :, None]).sum(-2)  # noqa: PLW2901
                 sizes.append(size)
-            consolidated = self._consolidated(trace, held[-1], touched, own, weigh)
-            if state.segment is None and commit:
+            consolidated, usage = writing.sent(rule, touched, trace, held[-1], self.maps, own, weigh), used
+            if whole:
                 trace = self._write(trace, consolidated, used)
-            else:
-                opened = self._extend(opened, packed, seen, signal, consolidated, used)
         y = self._read_out(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0])
         retrieved = packed.counted(torch.stack(sizes, 1)[..., None]).sum((-2, -1)) if sizes else None
 
-        if state.segment is None and commit:
+        if whole:
             if self.training:
                 last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
                 newest = seen.take_along_dim(last, dim=-2).squeeze(-2)
                 self._adapt(signal.sum(-2), packed.count, past, newest, retrieved)
             return packed.restore(y), MemoryState(trace=trace, context=carried, version=state.version)
-        if retrieved is not None and opened.retrieved is not None:
-            opened = replace(opened, retrieved=opened.retrieved + retrieved[:, 0])
+        opened = opened.extended(
+            seen[:, 0],
+            packed.count[:, 0],
+            signal_sum=signal[:, 0].sum(1),
+            consolidated=consolidated,
+            usage=usage,
+            retrieved=None if retrieved is None else retrieved[:, 0],
+        )
         state = MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
         return packed.restore(y), self.commit(state) if commit else state
 
@@ -259,7 +262,7 @@ class LateralMemory(nn.Module):
         self._check(hidden, state, mask, salience, one_segment=False)
         packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
-        seen = self._seen(packed.hidden)
+        seen = self.led_in(packed.hidden)
         logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
         past, _ = self.competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         return packed.restore(self.competition.compete(seen, logits, opened, past, packed.place)[1])
@@ -331,10 +334,10 @@ class LateralMemory(nn.Module):
             retrieved=None if self.slow_retrieved is None else new(num_rows),
         )
 
-    def _seen(self, hidden: Float[Tensor, "batch seg time width"]) -> Float[Tensor, "batch seg time inner"]:
-        """Return what the memory works with: hidden states whitened if calibrated, led in, at mean square one."""
+    def led_in(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
+        """Return what the memory works with: whitened hidden states, narrowed, at mean square one."""
         if self.config.calibrated:
-            hidden = (hidden - self.hidden_mean) @ self.hidden_whitening
+            hidden = (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
         if self.inner_map is not None:
             hidden = hidden @ self.inner_map.T
         return address.rms_norm(hidden)
@@ -355,52 +358,14 @@ class LateralMemory(nn.Module):
         assert self.slow_retrieved is not None
         return self.slow_retrieved / self.slow_weight.clamp_min(1e-12)
 
-    def _consolidated(
+    def _write(
         self,
-        trace: Float[Tensor, "batch bank slot width"],
-        values: Float[Tensor, "batch bank slot width"],
-        touch: Float[Tensor, "batch bank time slot"],
-        observed: Float[Tensor, "batch time width"] | None,
-        salience: Float[Tensor, "batch time"] | None,
-    ) -> Float[Tensor, "batch bank slot width"]:
-        """Return what the tokens send to the slots; for the delta rule transformed, and less what they read there."""
-        if salience is not None:
-            salience = salience[:, None]
-        if observed is not None:
-            observed = observed[:, None]
-        if self.config.write == "delta":
-            values = gram.transform(values, self.maps) - trace
-            if observed is not None:
-                observed = gram.transform(observed.expand(-1, len(self.maps), -1, -1), self.maps)
-        return gram.consolidate(touch, values, observed, salience)
-
-    def _write(self, trace: Tensor, consolidated: Tensor, usage: Tensor) -> Tensor:
-        if self.config.write == "delta":
-            return gram.delta_write(trace, consolidated, usage, self.log_inertia.exp())
-        update = gram.transform(consolidated, self.maps)
-        if self.config.write == "additive":
-            return gram.additive_write(trace, update)
-        return gram.bounded_write(trace, update, usage, self.log_inertia.exp())
-
-    def _extend(
-        self,
-        opened: OpenSegment,
-        packed: Packed,
-        seen: Float[Tensor, "batch one time width"],
-        signal: Float[Tensor, "batch one time signal"],
+        trace: Tensor,
         consolidated: Float[Tensor, "batch bank slot width"],
         usage: Float[Tensor, "batch bank slot"],
-    ) -> OpenSegment:
-        history = torch.cat([opened.tail, seen[:, 0]], dim=1)
-        newest = torch.arange(opened.tail.shape[1], device=seen.device)
-        last = packed.count.long() + newest
-        return OpenSegment(
-            tail=history.take_along_dim(last[..., None], dim=1),
-            signal_sum=opened.signal_sum + signal[:, 0].sum(1),
-            num_tokens=opened.num_tokens + packed.count[:, 0],
-            consolidated=opened.consolidated + consolidated,
-            usage=opened.usage + usage,
-        )
+    ) -> Float[Tensor, "batch bank slot width"]:
+        rule, inertia = self.config.write, self.log_inertia.exp()
+        return writing.written(rule, trace, consolidated, usage, self.maps, inertia)
 
     def _read_out(
         self, weights: Float[Tensor, "batch seg time head bank slot"], held: Float[Tensor, "batch seg bank slot width"]

@@ -117,6 +117,17 @@ class OpenSegment(RowState):
     usage: Float[Tensor, "batch bank slot"]
     retrieved: Float[Tensor, "batch"] | None = None
 
+    def extended(
+        self, seen: Float[Tensor, "batch time width"], count: Float[Tensor, "batch"], **sums: Tensor | None
+    ) -> Self:
+        """Return the segment with more of it: hidden states, how many of these count, and what is added to the sums."""
+        history = torch.cat([self.tail, seen], dim=1)
+        last = count.long()[:, None] + torch.arange(self.tail.shape[1], device=seen.device)
+        total = {name: getattr(self, name) + one for name, one in sums.items() if one is not None}
+        return replace(
+            self, tail=history.take_along_dim(last[..., None], dim=1), num_tokens=self.num_tokens + count, **total
+        )
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class CarriedContext(RowState):

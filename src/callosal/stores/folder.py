@@ -14,7 +14,6 @@ from callosal.memory.disk.format import (
     FORMAT_VERSION,
     MOST_HEADER_BYTES,
     STORE_FORMAT_VERSION,
-    MemoryFileError,
     MissingMemoryFileError,
     opened,
     read_user,
@@ -25,9 +24,7 @@ from callosal.stores.writing import Lock, Writing
 
 _SUFFIX = ".safetensors"
 # What most headers fit into.
-_MOST_HEADERS = 16_384
-# What reading the beginning of a file that is no memory raises.
-_DAMAGE = (ValueError, LookupError, TypeError, AttributeError, RecursionError, OSError)
+_MOST_HEADERS = 4096
 
 
 class MemoryStore(Store):
@@ -97,7 +94,7 @@ class MemoryStore(Store):
                 return _owner(file.fileno())[1]
         except MissingMemoryFileError:
             return None
-        except _DAMAGE:
+        except (ValueError, OSError):
             return STORE_FORMAT_VERSION
 
     def _writing(self, name: str, timeout_seconds: float) -> Writing:
@@ -143,7 +140,7 @@ class MemoryStore(Store):
                     name, version = _owner_at(file.path)
                 except FileNotFoundError:  # forgotten since
                     continue
-                except _DAMAGE as error:
+                except (ValueError, OSError) as error:
                     warnings.warn(f"{file.path} is left out: whose it is cannot be read ({error})", stacklevel=4)
                     continue
                 if _hashed(name) != file.name.removesuffix(_SUFFIX):
@@ -194,9 +191,8 @@ def _owner_at(path: str) -> tuple[str, int]:
 def _owner(file: int) -> tuple[str, int]:
     """Return the name that a file is kept under and its format, by its beginning."""
     start = os.read(file, _MOST_HEADERS)
-    if (length := 8 + int.from_bytes(start[:8], "little")) > len(start) == _MOST_HEADERS:
-        start += os.read(file, min(length, MOST_HEADER_BYTES) - len(start))
-    name, version = read_user(start)
-    if name is None:
-        raise MemoryFileError("it is of no user")
-    return name, version
+    try:
+        return read_user(start)
+    except ValueError:
+        length = 8 + int.from_bytes(start[:8], "little")
+        return read_user(start + os.read(file, min(length, MOST_HEADER_BYTES)))
