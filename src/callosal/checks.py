@@ -1,5 +1,6 @@
 """Checks that all configurations share: of memories, of training, and of the laboratory."""
 
+import math
 from typing import Any
 
 
@@ -17,6 +18,12 @@ def require_counts(config: Any, *names: str) -> None:
     """Check that fields are at least 1."""
     for name in names:
         require(config, name, getattr(config, name) >= 1, "it must be at least 1")
+
+
+def require_positive(config: Any, *names: str) -> None:
+    """Check that fields are above 0, and numbers."""
+    for name in names:
+        require(config, name, 0.0 < getattr(config, name) < math.inf, "it must be above 0 and finite")
 
 
 def require_heads(config: Any) -> None:

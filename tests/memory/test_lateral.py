@@ -9,7 +9,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests import laws
-from tests.cases import Case, Drive, Write, build_memory, cases, configs, fill
+from tests.cases import Case, Drive, Write, build_memory, cases, configs, fill, normal
 from tests.shapes import unchecked
 from tests.tolerances import SINGLE
 
@@ -214,6 +214,17 @@ def test_dtype_is_kept_everywhere(dtype: torch.dtype, config: MemoryConfig) -> N
         parts = {n: part for n, part in vars(opened.segment).items() if n != "num_tokens" and part is not None}
         tensors += [*parts.values(), *memory.state_dict().values()]
         assert {tensor.dtype for tensor in tensors} == {dtype}
+
+
+@given(config=configs(write="bounded"), training=st.booleans())
+@settings(max_examples=20)
+def test_half_precision_stays_a_number_from_the_first_segment_on(config: MemoryConfig, training: bool) -> None:
+    memory = build_memory(config, trained=False).half().train(training)
+    state = memory.blank(2)
+    for seed in range(3):
+        y, state = memory(normal(seed, 2, 5, config.width).half(), state)
+        assert y.isfinite().all()
+    assert all(tensor.isfinite().all() for tensor in (state.trace, *memory.buffers()))
 
 
 @pytest.mark.parametrize("drive", ["axis", "slots"])

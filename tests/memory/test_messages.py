@@ -12,7 +12,7 @@ from callosal.memory import LateralMemory, MemoryConfig
 
 SIZES = ("width", "num_banks", "num_slots", "num_heads", "num_lags")
 SCALES = ("gain", "temperature", "inertia", "write_scale")
-NAN = float("nan")
+NAN, INFINITE = float("nan"), float("inf")
 
 
 @pytest.mark.parametrize(
@@ -21,10 +21,10 @@ NAN = float("nan")
         *[(name, (0, -3), "at least 1") for name in SIZES],
         ("num_heads", (4,), r"at most num_lags \(3\)"),
         ("sign", (-1.01, 1.5, NAN), "between -1 and 1"),
-        *[(name, (0.0, -2.0, NAN), "above 0") for name in SCALES],
+        *[(name, (0.0, -2.0, NAN, INFINITE), "above 0 and finite") for name in SCALES],
         ("plasticity_rate", (-0.1, 1.1), "between 0 and 1"),
         *[(name, (-0.1, 1.0), r"in \[0, 1\)") for name in ("momentum", "carry")],
-        *[(name, (-0.1, NAN), "at least 0") for name in ("contrast", "balance")],
+        *[(name, (-0.1, NAN, INFINITE), "at least 0 and finite") for name in ("contrast", "balance")],
         ("drive", ("slot",), ".*'axis'.*'slots'"),
         ("write", ("boundless",), ".*'bounded'.*'additive'"),
         ("context", ("book",), ".*'segment'.*'token'"),

@@ -8,12 +8,12 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.cases import Case, Drive, build_memory, cases, fill
+from tests.cases import Case, Drive, build_memory, cases, configs, fill
 from tests.laws import assert_near, assert_same_bits_of
 from tests.shapes import unchecked
 from torch import Tensor
 
-from callosal.memory import LateralMemory
+from callosal.memory import LateralMemory, MemoryConfig
 from callosal.ops import reference, salience
 
 
@@ -260,3 +260,31 @@ def test_two_kinds_of_segment_go_to_two_banks_by_inhibition_alone() -> None:
     winners, losers = (left[::2], left[1::2]) if left[0] > 0.5 else (left[1::2], left[::2])
     assert winners.min() > 0.9
     assert losers.max() < 0.1
+
+
+@given(case=cases(), row=st.integers(0, 2), commit=st.booleans())
+@settings(max_examples=30)
+def test_a_row_that_is_no_number_counts_as_absent(case: Case, row: int, commit: bool) -> None:
+    memory, hidden, state, mask = case
+    row %= len(hidden)
+    twin, there = copy.deepcopy(memory).train(), mask.clone()
+    there[row] = False
+    hidden[row] = torch.nan
+    mask[row, 0] = True
+    for one, seen in ((memory.train(), mask), (twin, there)):
+        after = one(hidden, state, seen, commit=commit)[1]
+        if not commit:
+            one.commit(after)
+    assert_same_bits_of(buffers(memory), buffers(twin))
+
+
+@given(config=configs())
+@settings(max_examples=20)
+def test_no_tokens_move_nothing(config: MemoryConfig) -> None:
+    memory = build_memory(config).train()
+    before, state = buffers(memory), memory.blank(2)
+    for sizes in ((2, 0), (2, 0, 3), (2, 3, 0)):
+        y, after = memory(torch.zeros(*sizes, config.width, dtype=torch.float64), state)
+        assert y.shape == (*sizes, config.width)
+        assert not after.trace.any()
+    assert_same_bits_of(buffers(memory), before)

@@ -39,7 +39,7 @@ def sample_hidden(
         ValueError: a text is a string and there is no tokenizer.
     """
     samples: dict[str, list[Tensor]] = {name: [] for name in layers}
-    first = next((parameter.device for parameter in model.parameters()), torch.device("cpu"))
+    first = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
     seen: dict[str, Tensor] = {}
 
     def keep(name: str, _: nn.Module, __: Any, output: Any) -> None:

@@ -64,13 +64,13 @@ class Competition:
         """What homeostasis takes away from the drive's input: the slow mean, or zero without it."""
         if not self.config.homeostasis:
             return torch.zeros_like(self.slow_mean)
-        return self.slow_mean / self.slow_weight.clamp_min(1e-12)
+        return context.unbiased(self.slow_mean, self.slow_weight)
 
     @property
     def scale(self) -> Float[Tensor, ""]:
         """The mean norm of a segment's context; before any was seen, the largest possible."""
         largest = math.sqrt(self.config.slot_width)
-        seen = self.slow_norm / self.slow_weight.clamp_min(1e-12)
+        seen = context.unbiased(self.slow_norm, self.slow_weight)
         # One segment alone is its own mean: its context is zero, and so is the mean norm after it.
         return torch.where(seen > 1e-6 * largest, seen, largest)
 

@@ -1,10 +1,11 @@
 """Sizes and dynamics of the lateralized memory, with the ranges that make sense."""
 
 import dataclasses
+import math
 from dataclasses import MISSING, dataclass, field
 from typing import Any, Literal, get_args
 
-from callosal.checks import require, require_counts
+from callosal.checks import require, require_counts, require_positive
 
 Drive = Literal["axis", "gradient", "slots"]
 Context = Literal["segment", "token"]
@@ -87,8 +88,7 @@ class MemoryConfig:
         most = f"it must be at most num_lags ({self.num_lags}), since head h starts at lag h"
         require(self, "num_heads", self.num_heads <= self.num_lags, most)
         require(self, "sign", -1.0 <= self.sign <= 1.0, "it must be between -1 and 1")
-        for name in ("gain", "temperature", "inertia", "write_scale"):
-            require(self, name, getattr(self, name) > 0.0, "it must be above 0")
+        require_positive(self, "gain", "temperature", "inertia", "write_scale")
         require(self, "plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "it must be between 0 and 1")
         require(self, "momentum", 0.0 <= self.momentum < 1.0, "it must be in [0, 1)")
         for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context), ("salience", Salience)):
@@ -100,7 +100,7 @@ class MemoryConfig:
         why = 'it must be at least 2 with context="token" or a contrast, which need the latest token kept'
         require(self, "num_lags", self.num_lags > 1 or not latest, why)
         for name in ("contrast", "balance"):
-            require(self, name, getattr(self, name) >= 0.0, "it must be at least 0")
+            require(self, name, 0.0 <= getattr(self, name) < math.inf, "it must be at least 0 and finite")
             only = getattr(self, name) == 0.0 or self.drive == "axis"
             require(self, name, only, 'it must be 0 unless drive is "axis"')
         within = self.inner_width is None or 1 <= self.inner_width <= self.width

@@ -220,7 +220,7 @@ class LateralMemory(nn.Module):
         if whole:
             if self.training:
                 last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
-                newest = seen.take_along_dim(last, dim=-2).squeeze(-2)
+                newest = seen.take_along_dim(last, dim=-2).squeeze(-2) if seen.shape[-2] else seen.sum(-2)
                 self._adapt(signal.sum(-2), packed.count, past, newest, retrieved)
             return packed.restore(y), MemoryState(trace=trace, context=carried, version=state.version)
         opened = opened.extended(
@@ -303,13 +303,19 @@ class LateralMemory(nn.Module):
         # The rows and not the sums over them: they are few numbers.
         signal_sum, num_tokens, newest = (gathered(rows, group) for rows in (signal_sum, num_tokens, newest))
         past = past and (gathered(past[0], group), gathered(past[1], group))
+        # What is no number would stay in the buffers for good: such a row counts as absent.
+        whole = (signal_sum if past is None else signal_sum + past[0]).isfinite().all(-1)
+        num_tokens = num_tokens.where(whole, 0.0)
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
         for name, buffer in self.named_buffers():
             if hasattr(adapted, name):
                 buffer.copy_(getattr(adapted, name))
-        present = num_tokens > 0
-        if retrieved is not None and self.slow_retrieved is not None and present.any():
-            usual = (gathered(retrieved, group)[present] / num_tokens[present]).mean().to(retrieved.dtype)
+        if retrieved is None or self.slow_retrieved is None:
+            return
+        retrieved = gathered(retrieved, group)
+        present = (num_tokens > 0) & retrieved.isfinite()
+        if present.any():
+            usual = (retrieved[present] / num_tokens[present]).mean().to(retrieved.dtype)
             self.slow_retrieved.copy_(context.running_mean(self.slow_retrieved, usual, self.config.momentum))
 
     def _check(
@@ -356,7 +362,7 @@ class LateralMemory(nn.Module):
     def _usual_size(self) -> Float[Tensor, ""]:
         """Running mean of the norm of what a token retrieves; 0 before any was seen."""
         assert self.slow_retrieved is not None
-        return self.slow_retrieved / self.slow_weight.clamp_min(1e-12)
+        return context.unbiased(self.slow_retrieved, self.slow_weight)
 
     def _write(
         self,

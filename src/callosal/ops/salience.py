@@ -26,6 +26,7 @@ def prominence(
     Returns:
         Salience in [0, 1], and the norm itself.
     """
-    size = retrieved.square().sum((-1, -2)).clamp_min(1e-12).sqrt()
+    # In half precision 1e-12 is zero.
+    size = retrieved.square().sum((-1, -2)).clamp_min(max(1e-12, torch.finfo(retrieved.dtype).tiny)).sqrt()
     known = usual > 0
     return torch.where(known, (size / torch.where(known, usual, 1.0)).clamp_max(1.0), 1.0), size
