@@ -1,6 +1,8 @@
 """Adapters: saved, loaded, pushed with a card, and refused where they are not whole or not ours."""
 
+import hashlib
 import json
+import math
 import os
 from pathlib import Path
 from typing import Any
@@ -9,11 +11,13 @@ import pytest
 import torch
 import yaml
 from huggingface_hub import HfApi, constants, hub_mixin
-from safetensors.torch import load_file
-from tests.hosts.hosts import CONFIG, make, prompts, remembering
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from safetensors.torch import load_file, save
+from tests.hosts.hosts import CONFIG, SIZES, llama, make, prompts, remembering
 from torch import nn
 
-from callosal import attach_pretrained
+from callosal import attach_pretrained, unload
 from callosal.hosts import adapter, hub
 
 FILES = {"callosal_config.json", "callosal_memory.safetensors"}
@@ -75,10 +79,15 @@ def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path, o
     refused(f"reads '{ours}', format_version {1 if old else 2}", format_version=3)
     refused(f"{kind} 'LORA'", **{kind: "LORA"})
     refused("missing or unknown entries", memory={**described["memory"], "colour": "red"})
-    refused("no module named", layers=["model.layers.7"])
+    refused("do not fit", layers=["model.layers.7"])
     refused("do not fit", layers=["model.layers.0"])
     refused("do not fit", memory={**described["memory"], "num_slots": 7})
-    refused("are 32 wide", memory={**described["memory"], "width": 16})
+    for wrong in ({"num_slots": 10**8}, {"num_banks": 10**8}, {"num_lags": 10**9}, {"width": 16}):
+        refused(f"{weights} do not fit", memory={**described["memory"], **wrong})
+    for wrong in ({"num_slots": 6.0}, {"gain": "4"}, {"homeostasis": 1}, {"gain": -1.0}, {"inner_width": "x"}):
+        refused(f"{config} has missing or unknown entries", memory={**described["memory"], **wrong})
+    refused(f"{config} has missing or unknown entries", layers=[])
+    refused(f"{config} has missing or unknown entries", layers=[["model.layers.0"]])
     weights.write_bytes(weights.read_bytes()[:-9])
     refused("cannot be read" if old else "a save was interrupted, or the file was altered")
     refused("cannot be read", "{")
@@ -89,6 +98,68 @@ def test_a_wrong_adapter_is_refused_and_leaves_the_model_alone(tmp_path: Path, o
     config.unlink()
     with pytest.raises(FileNotFoundError, match=r"callosal_config\.json is missing"):
         attach_pretrained(model, tmp_path)
+
+
+def rewritten(folder: Path, change: Any) -> None:
+    """Change the tensors of an adapter as whoever converts it would, checksum included."""
+    data = save({key: change(tensor) for key, tensor in load_file(folder / adapter.WEIGHTS).items()})
+    (folder / adapter.WEIGHTS).write_bytes(data)
+    described = json.loads((folder / adapter.CONFIG).read_text())
+    described["weights_sha256"] = hashlib.sha256(data).hexdigest()
+    (folder / adapter.CONFIG).write_text(json.dumps(described))
+
+
+def test_a_whole_adapter_that_does_not_suit_is_refused(tmp_path: Path) -> None:
+    _, memories = remembering()
+    memories.save_pretrained(tmp_path)
+    wider: dict[str, Any] = SIZES | {"hidden_size": 48}
+    for model, message in (
+        (nn.Sequential(nn.Linear(32, 32)), ".*no module named 'model.layers.0'"),
+        (llama.LlamaForCausalLM(llama.LlamaConfig(**wider)), "MemoryConfig.width is 32"),
+    ):
+        with pytest.raises(ValueError, match=f"{tmp_path} was not attached: {message}"):
+            attach_pretrained(model, tmp_path)
+        assert not hasattr(model, "callosal")
+    rewritten(tmp_path, torch.Tensor.bfloat16)  # wider is the same numbers
+    again = attach_pretrained(make(), tmp_path)
+    assert again["model.layers.0"].maps.dtype == torch.float32
+    rewritten(tmp_path, torch.Tensor.double)
+    model = make()
+    with pytest.raises(ValueError, match=rf"{tmp_path} are torch.float64, and a memory in this model is torch.float32"):
+        attach_pretrained(model, tmp_path)
+    assert not hasattr(model, "callosal")
+    attach_pretrained(make().double(), tmp_path)
+    for change in (torch.Tensor.int, lambda tensor: tensor.float() * math.nan, lambda tensor: tensor.float() / 0.0):
+        rewritten(tmp_path, change)
+        with pytest.raises(ValueError, match=rf"{tmp_path / adapter.WEIGHTS} holds torch.\w+ that are not all numbers"):
+            attach_pretrained(make(), tmp_path)
+
+
+JSON = st.recursive(
+    st.none() | st.booleans() | st.integers() | st.floats() | st.text(max_size=3),
+    lambda inner: st.lists(inner, max_size=2) | st.dictionaries(st.text(max_size=3), inner, max_size=2),
+    max_leaves=3,
+)
+
+
+@given(value=JSON, place=st.integers(0, 40), cut=st.floats(0.0, 1.0))
+@settings(max_examples=150, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_whatever_is_wrong_in_a_folder_the_error_names_it(tmp_path: Path, value: Any, place: int, cut: float) -> None:
+    model, memories = remembering()
+    memories.save_pretrained(tmp_path)
+    unload(model)
+    path = tmp_path / adapter.CONFIG
+    described = json.loads(path.read_text())
+    owners = [(described, key) for key in described] + [(described["memory"], key) for key in described["memory"]]
+    owner, key = owners[place % len(owners)]
+    owner[key] = value
+    path.write_text(json.dumps(described) if cut > 0.2 else path.read_text()[: int(5 * cut * path.stat().st_size)])
+    said = str(tmp_path)
+    try:
+        attach_pretrained(model, tmp_path)
+    except ValueError as error:
+        said = str(error)
+    assert str(tmp_path) in said
 
 
 @pytest.mark.parametrize("survived", [0, 1, 2], ids=lambda files: f"{files} files written")

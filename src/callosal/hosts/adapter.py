@@ -7,7 +7,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from safetensors import SafetensorError
+import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
@@ -20,6 +20,8 @@ FORMAT = 2
 # Format 1 had the names that PEFT gives a LoRA's files, and PEFT tried to load it.
 OLD_WEIGHTS = "adapter_model.safetensors"
 OLD_CONFIG = "adapter_config.json"
+_DTYPES = (torch.float16, torch.bfloat16, torch.float32, torch.float64)
+_REMEDY = "save the adapter again or restore both files from a copy"
 
 # By the names of their layers.
 Memories = Mapping[str, LateralMemory]
@@ -49,9 +51,11 @@ def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> No
 def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str, Tensor]]:
     """Return the layers, the configuration and the weights that were saved, in this format or the one before.
 
+    What is returned fits together: each layer has the tensors of a memory of this configuration, all of numbers.
+
     Raises:
         FileNotFoundError: a file is missing.
-        ValueError: the files are damaged, not of one save, or not of a format of ours.
+        ValueError: the files are damaged, not of one save, or not of a format of ours; each error names the file.
     """
     folder = Path(folder)
     old = not (folder / CONFIG).is_file() and (folder / OLD_CONFIG).is_file()
@@ -62,29 +66,85 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
     data = weights.read_bytes()
     try:
         described: Any = json.loads(config.read_bytes())
-        _require_ours(described, config, data, weights, old=old)
-        return list(described["layers"]), MemoryConfig(**described["memory"]), load(data)
-    except (json.JSONDecodeError, UnicodeDecodeError, SafetensorError) as error:
-        raise ValueError(f"an adapter in {folder} cannot be read: {error}") from error
-    except (KeyError, TypeError) as error:
-        raise ValueError(f"{config} has missing or unknown entries: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise ValueError(f"{config} cannot be read: {error}; {_REMEDY}") from error
+    _require_ours(described, config, data, weights, old=old)
+    try:
+        layers, memory = _layers_of(described["layers"]), _config_of(described["memory"])
+    except (KeyError, TypeError, ValueError) as error:
+        raise ValueError(f"{config} has missing or unknown entries: {error}; {_REMEDY}") from error
+    try:
+        tensors = load(data)
+    # torch and safetensors raise what they like for damaged bytes.
+    except Exception as error:
+        raise ValueError(f"{weights} cannot be read: {error}; {_REMEDY}") from error
+    _require_fit(tensors, layers, memory, weights)
+    return layers, memory, tensors
 
 
 def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:
-    """Give attached memories their weights; ValueError where a tensor is missing, too many, or of another shape."""
-    wanted, given = ({(key, t.shape) for key, t in tensors.items()} for tensors in (_tensors(memories), weights))
-    wrong = sorted({key for key, _ in wanted ^ given})
-    if wrong:
-        raise ValueError(
-            f"the weights in {folder} do not fit their configuration: {wrong[0]!r} and {len(wrong) - 1} more are "
-            "missing, unknown or of another shape; save the adapter again"
-        )
+    """Give attached memories their weights.
+
+    Raises:
+        ValueError: the memories cannot hold them as they are: float64 in a model that is not of that.
+    """
     for name, memory in memories.items():
-        memory.load_state_dict({key: weights[f"{name}.{key}"] for key in memory.state_dict()})
+        state = {key: weights[f"{name}.{key}"] for key in memory.state_dict()}
+        dtypes = {tensor.dtype for tensor in state.values()}
+        wide = [
+            dtype for dtype in dtypes if torch.promote_types(dtype, memory.addresses.dtype) != memory.addresses.dtype
+        ]
+        if wide:
+            raise ValueError(
+                f"the weights in {folder} are {wide[0]}, and a memory in this model is {memory.addresses.dtype}, which "
+                "cannot hold them: attach them to model.double(), or there call model.float() and save them again"
+            )
+        memory.load_state_dict(state)
+
+
+def _layers_of(plain: Any) -> list[str]:
+    if not plain or not isinstance(plain, list) or not all(isinstance(name, str) for name in plain):
+        raise ValueError(f"its layers are {plain!r}")
+    return plain
+
+
+def _config_of(plain: Mapping[str, Any]) -> MemoryConfig:
+    config = MemoryConfig(**plain)
+    for (name, value), usual in zip(asdict(config).items(), asdict(MemoryConfig(width=8)).values(), strict=True):
+        kinds = {float: (float, int), type(None): (int, type(None))}.get(type(usual), (type(usual),))
+        if type(value) not in kinds:
+            raise TypeError(f"{name} is {value!r}, of another type than {usual!r}")
+    return config
 
 
 def _tensors(memories: Memories) -> dict[str, Tensor]:
     return {f"{name}.{key}": tensor for name, memory in memories.items() for key, tensor in memory.state_dict().items()}
+
+
+def _require_fit(tensors: Mapping[str, Tensor], layers: list[str], config: MemoryConfig, weights: Path) -> None:
+    """Check names, shapes, types and values before anything is built of them."""
+    for name in layers:
+        # The sizes first: a configuration may ask for more than there is memory, even to describe.
+        addresses, filters = (tensors.get(f"{name}.{key}") for key in ("addresses", "filters"))
+        sizes = (config.num_banks, config.num_slots, config.slot_width), (config.num_heads, config.num_lags)
+        if addresses is None or filters is None or (addresses.shape, filters.shape[:-1]) != sizes:
+            raise _unfit(weights, f"{name}.addresses")
+    with torch.device("meta"):
+        like = LateralMemory(config).state_dict()
+    wanted = {(f"{name}.{key}", tensor.shape) for name in layers for key, tensor in like.items()}
+    wrong = sorted({key for key, _ in wanted ^ {(key, tensor.shape) for key, tensor in tensors.items()}})
+    if wrong:
+        raise _unfit(weights, *wrong)
+    for key, tensor in tensors.items():
+        if tensor.dtype not in _DTYPES or not tensor.isfinite().all():
+            raise ValueError(f"{key!r} in {weights} holds {tensor.dtype} that are not all numbers; {_REMEDY}")
+
+
+def _unfit(weights: Path, *wrong: str) -> ValueError:
+    return ValueError(
+        f"the weights in {weights} do not fit their configuration: {wrong[0]!r} and {len(wrong) - 1} more are missing, "
+        f"unknown or of another shape; {_REMEDY}"
+    )
 
 
 def _require_ours(described: Any, config: Path, data: bytes, weights: Path, *, old: bool) -> None:
@@ -95,8 +155,8 @@ def _require_ours(described: Any, config: Path, data: bytes, weights: Path, *, o
             f"{config} describes {key} {found[0]!r}, format_version {found[1]!r}; this version of callosal reads "
             f"{ours!r}, format_version {version}"
         )
-    if not old and described["weights_sha256"] != hashlib.sha256(data).hexdigest():
+    if not old and described.get("weights_sha256") != hashlib.sha256(data).hexdigest():
         raise ValueError(
             f"{weights} is not the file that {CONFIG} was saved with: a save was interrupted, or the file was altered; "
-            "save the adapter again or restore both from a copy"
+            f"{_REMEDY}"
         )

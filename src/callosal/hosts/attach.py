@@ -377,7 +377,10 @@ def attach_pretrained(
 
         folder = hub.download(name, **options)
     layers, config, weights = load_adapter(folder)
-    memories = attach(model, layers, config, warn_outside_session=warn_outside_session)
+    try:
+        memories = attach(model, layers, config, warn_outside_session=warn_outside_session)
+    except ValueError as error:
+        raise ValueError(f"the adapter in {folder} was not attached: {error}") from error
     memories.warn_uncalibrated = False  # they were trained as they are
     try:
         fill(dict(memories.items()), weights, folder)
