@@ -8,7 +8,7 @@ REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies test check bench report docs clean
+.PHONY: help reproduce paper studies test check bench families report docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -47,6 +47,9 @@ bench: .venv/ready  ## speed and stability: what is compared is measured in one 
 	for name in segments stability store; do \
 	  $(BIN)/python benchmarks/$$name.py | tee /dev/stderr | tail -n 1 > results/benchmarks/$$name.json; \
 	done
+
+families: .venv/ready  ## try every decoder family of transformers and fill the table of docs/families.md
+	$(BIN)/python -m benchmarks.families
 
 docs: .venv/ready  ## build the documentation into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

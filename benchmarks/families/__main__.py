@@ -7,6 +7,7 @@ finds of those, and records nothing.
 import json
 import sys
 from pathlib import Path
+from typing import Any
 
 import torch
 import transformers
@@ -25,7 +26,7 @@ def main(names: list[str]) -> None:
     torch.set_num_threads(1)
     entries = []
     for kind, family, model in track([f for f in families() if not names or f[1] in names], description="families"):
-        entry = {"family": family, "model": model} | tried(kind, family)
+        entry: dict[str, Any] = {"family": family, "model": model} | tried(kind, family)
         entries.append(entry)
         print(f"{family} {model}: {verdict(entry)}", *entry["layers"])
         for name, found in entry["checks"].items():

@@ -1,9 +1,8 @@
 """Tiny random models of every decoder family of transformers, made from their own configurations."""
 
 import dataclasses
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from inspect import signature
-from types import MappingProxyType
 from typing import Any
 
 import torch
@@ -15,7 +14,7 @@ from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 WIDTH, VOCABULARY, TEXT = 32, 64, 40
 PAD, BEGIN, END = 0, 1, 2
 
-KINDS: dict[str, Mapping[str, Any]] = {
+KINDS: dict[str, Any] = {
     "causal": modeling_auto.MODEL_FOR_CAUSAL_LM_MAPPING_NAMES,
     "encoder-decoder": modeling_auto.MODEL_FOR_SEQ_TO_SEQ_CAUSAL_LM_MAPPING_NAMES,
     "image and text": modeling_auto.MODEL_FOR_IMAGE_TEXT_TO_TEXT_MAPPING_NAMES,
@@ -28,24 +27,58 @@ SMALL: dict[str, Any] = {
         ("hidden_size", "d_model", "n_embd", "embedding_size", "word_embed_proj_dim", "emb_dim", "embed_dim"), WIDTH
     ),
     **dict.fromkeys(
-        ("num_hidden_layers", "n_layer", "n_layers", "num_layers", "decoder_layers", "encoder_layers", "depth",
-         "num_decoder_layers", "num_encoder_layers"), 2
+        (
+            "num_hidden_layers",
+            "n_layer",
+            "n_layers",
+            "num_layers",
+            "decoder_layers",
+            "encoder_layers",
+            "depth",
+            "num_decoder_layers",
+            "num_encoder_layers",
+        ),
+        2,
     ),
     **dict.fromkeys(
-        ("num_attention_heads", "n_head", "n_heads", "num_heads", "decoder_attention_heads", "encoder_attention_heads",
-         "num_encoder_attention_heads", "num_decoder_attention_heads", "attention_heads"), 2
+        (
+            "num_attention_heads",
+            "n_head",
+            "n_heads",
+            "num_heads",
+            "decoder_attention_heads",
+            "encoder_attention_heads",
+            "num_encoder_attention_heads",
+            "num_decoder_attention_heads",
+            "attention_heads",
+        ),
+        2,
     ),
     **dict.fromkeys(("num_key_value_heads", "num_kv_heads", "kv_n_heads"), 1),
     **dict.fromkeys(("head_dim", "d_kv", "d_head", "dim_head", "attention_head_dim", "attention_head_size"), 16),
     **dict.fromkeys(
-        ("intermediate_size", "d_ff", "d_inner", "dff", "dim_ff", "ffn_dim", "ffn_hidden_size", "decoder_ffn_dim",
-         "encoder_ffn_dim", "moe_intermediate_size", "shared_expert_intermediate_size", "feed_forward_size",
-         "shared_intermediate_size", "dense_intermediate_size", "expert_ffn_hidden_size", "intermediate_size_mlp"), 48
+        (
+            "intermediate_size",
+            "d_ff",
+            "d_inner",
+            "dff",
+            "dim_ff",
+            "ffn_dim",
+            "ffn_hidden_size",
+            "decoder_ffn_dim",
+            "encoder_ffn_dim",
+            "moe_intermediate_size",
+            "shared_expert_intermediate_size",
+            "feed_forward_size",
+            "shared_intermediate_size",
+            "dense_intermediate_size",
+            "expert_ffn_hidden_size",
+            "intermediate_size_mlp",
+        ),
+        48,
     ),
     **dict.fromkeys(("vocab_size", "src_vocab_size", "tgt_vocab_size", "decoder_vocab_size"), VOCABULARY),
-    **dict.fromkeys(
-        ("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions"), 128
-    ),
+    **dict.fromkeys(("max_position_embeddings", "n_positions", "n_ctx", "max_seq_len", "max_target_positions"), 128),
     **dict.fromkeys(("num_experts", "n_routed_experts", "num_local_experts", "moe_num_experts"), 4),
     **dict.fromkeys(("num_experts_per_tok", "moe_topk", "moe_k", "moe_top_k", "top_k_experts"), 2),
     **dict.fromkeys(("n_shared_experts", "num_shared_experts", "moe_num_shared_experts", "n_group", "topk_group"), 1),
@@ -56,20 +89,70 @@ SMALL: dict[str, Any] = {
     # Shorter than the texts, so that they end in the middle of a chunk.
     **dict.fromkeys(("chunk_size", "mamba_chunk_size", "block_size"), 4),
     **dict.fromkeys(("mamba_n_heads", "mamba_num_heads"), 4),
-    **dict.fromkeys(("mamba_d_head", "mamba_head_dim", "linear_key_head_dim", "linear_value_head_dim",
-        "linear_head_dim", "swa_head_dim", "index_head_dim"), 16),
-    **dict.fromkeys(("linear_num_key_heads", "linear_num_value_heads", "linear_num_heads", "index_n_heads",
-        "swa_num_attention_heads"), 2),
+    **dict.fromkeys(
+        (
+            "mamba_d_head",
+            "mamba_head_dim",
+            "linear_key_head_dim",
+            "linear_value_head_dim",
+            "linear_head_dim",
+            "swa_head_dim",
+            "index_head_dim",
+        ),
+        16,
+    ),
+    **dict.fromkeys(
+        (
+            "linear_num_key_heads",
+            "linear_num_value_heads",
+            "linear_num_heads",
+            "index_n_heads",
+            "swa_num_attention_heads",
+        ),
+        2,
+    ),
     **dict.fromkeys(("n_groups", "mamba_n_groups", "mamba_ngroups", "swa_num_key_value_heads"), 1),
     "mamba_d_ssm": 64,
     "lru_width": WIDTH,
-    **dict.fromkeys(("out_hidden_size", "text_hidden_size", "projector_hidden_size", "projection_dim", "hidden_dim",
-        "projection_hidden_dim", "projection_hidden_size", "output_proj_dims", "backbone_hidden_size",
-        "hidden_size_global", "audio_embed_dim", "mm_embed_dim", "projection_intermediate_size", "vision_hidden_size",
-        "pronunciation_embed_dim", "shape_embed_dim", "image_token_embed_dim", "vision_output_dim",
-        "projector_input_dim", "projector_output_dim", "alignment_intermediate_size", "router_hidden_size"), WIDTH),
-    **dict.fromkeys(("codebook_size", "num_embeddings", "vocab_size_per_layer_input", "position_embedding_size",
-        "pronunciation_vocab_size", "shape_vocab_size", "encoder_hash_byte_group_vocab"), VOCABULARY),
+    **dict.fromkeys(
+        (
+            "out_hidden_size",
+            "text_hidden_size",
+            "projector_hidden_size",
+            "projection_dim",
+            "hidden_dim",
+            "projection_hidden_dim",
+            "projection_hidden_size",
+            "output_proj_dims",
+            "backbone_hidden_size",
+            "hidden_size_global",
+            "audio_embed_dim",
+            "mm_embed_dim",
+            "projection_intermediate_size",
+            "vision_hidden_size",
+            "pronunciation_embed_dim",
+            "shape_embed_dim",
+            "image_token_embed_dim",
+            "vision_output_dim",
+            "projector_input_dim",
+            "projector_output_dim",
+            "alignment_intermediate_size",
+            "router_hidden_size",
+        ),
+        WIDTH,
+    ),
+    **dict.fromkeys(
+        (
+            "codebook_size",
+            "num_embeddings",
+            "vocab_size_per_layer_input",
+            "position_embedding_size",
+            "pronunciation_vocab_size",
+            "shape_vocab_size",
+            "encoder_hash_byte_group_vocab",
+        ),
+        VOCABULARY,
+    ),
     "hidden_size_per_layer_input": 8,
     "num_mel_bins": 8,
     "max_source_positions": 8,
@@ -113,20 +196,30 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "dots3_note_text": {"num_key_value_heads": 2},
     "dots3_note_audio_encoder": {"adapter_input_size": WIDTH, "adapter_out_dim": WIDTH},
     "dots3_note_vision_encoder": {"pyramid_num_routed": [0, 4], "adapter_in_dim": WIDTH, "adapter_out_dim": WIDTH},
-    "gemma4_assistant": {"text_config": {"hidden_size_per_layer_input": 0, "num_kv_shared_layers": 2}},
+    "gemma4_assistant": {
+        "text_config": {"hidden_size_per_layer_input": 0, "vocab_size_per_layer_input": 0, "num_kv_shared_layers": 2}
+    },
     "gemma4_unified_assistant": {"text_config": {"num_kv_shared_layers": 2}},
     "emu3": {"vocabulary_map": {"<image>": 63}},
     "encoder-decoder": _CROSSED,
-    "ernie4_5_vl_moe_text": {"moe_intermediate_size": [48, 48]},
-    "florence_vision": {"patch_size": (7, 3, 3, 3), "embed_dim": (16, 16, 32, 32), "num_heads": (2, 2, 2, 2),
-        "num_groups": (2, 2, 2, 2), "depths": (1, 1, 1, 1)},
+    "ernie4_5_vl_moe_text": {
+        "moe_intermediate_size": [48, 48],
+        "rope_parameters": _ROPE | {"mrope_section": [3, 3, 2]},
+    },
+    "florence_vision": {
+        "patch_size": (7, 3, 3, 3),
+        "embed_dim": (16, 16, 32, 32),
+        "num_heads": (2, 2, 2, 2),
+        "num_groups": (2, 2, 2, 2),
+        "depths": (1, 1, 1, 1),
+    },
     "glm_ocr_text": _AXES,
     "glm4v_text": _AXES,
     "glm4v_moe_text": {"rope_parameters": _ROPE | {"mrope_section": [2, 1, 1], "partial_rotary_factor": 0.5}},
     "glm5_next_text": _MIXED | {"num_key_value_heads": 2, "qk_rope_head_dim": 0},
     "gptj": {"rotary_dim": 8},
     "gpt_neo": {"attention_types": [[["global", "local"], 1]]},
-    "granite4_vision": {"deepstack_layer_map": [[-1, 0]]},
+    "granite4_vision": {"deepstack_layer_map": [[-1, 0]], "vision_config": {"hidden_size": 64}},
     "granitemoehybrid": {"layer_types": ["mamba", "attention"]},
     "hunyuan_vl_text": _AXES,
     "jamba": {"attn_layer_period": 2, "attn_layer_offset": 1},
@@ -137,9 +230,11 @@ EXTRAS: dict[str, dict[str, Any]] = {
     "lfm2_moe": {"layer_types": ["conv", "full_attention"], "num_dense_layers": 1},
     "mamba2": {"num_heads": 4},
     "minimax": _MIXED,
+    "molmo2_adapter": {"vision_feature_layer": [1, 0]},
     "molmo2_vision": {"image_size": [8, 8]},
     "muse_spark_audio": {"patch_sizes": (2, 2), "hidden_sizes": (32, 32), "depths": (1, 1)},
     "nemotron3_5_transcribe_word_timestamp": {"audio_hidden_size": WIDTH},
+    "nemotron3_diarization": {"head_config": {"audio_hidden_size": WIDTH}},
     "nemotron_h": {"layers_block_type": ["mamba", "attention"]},
     "olmo_hybrid": _MIXED,
     "paddleocr_vl_text": _AXES,
@@ -183,9 +278,9 @@ def families() -> Iterator[tuple[str, str, str]]:
                 yield kind, family, model
 
 
-def small_config(kind: type[Any], given: Mapping[str, Any] = MappingProxyType({})) -> Any:
+def small_config(kind: Any, given: dict[str, Any] | None = None) -> Any:
     """Return a configuration with all its parts small."""
-    extras = EXTRAS.get(kind.model_type, {}) | given
+    extras = EXTRAS.get(kind.model_type, {}) | (given or {})
     chosen: dict[str, Any] = {}
     special = iter(range(VOCABULARY - 1, TEXT - 1, -1))
     parts = getattr(kind, "sub_configs", {})
@@ -194,9 +289,10 @@ def small_config(kind: type[Any], given: Mapping[str, Any] = MappingProxyType({}
             chosen[field.name] = SMALL[field.name]
         elif field.name.endswith(("_token_id", "_token_index")) and isinstance(field.default, int):
             chosen[field.name] = next(special)
-    for name, part in parts.items():
-        if part is transformers.AutoConfig:
-            usual = getattr(kind, "sub_configs_defaults", {}).get(name)
+    for name, declared in parts.items():
+        usual = getattr(kind, "sub_configs_defaults", {}).get(name)
+        part = declared
+        if declared is transformers.AutoConfig:
             part = type(getattr(kind(), name)) if usual is None else CONFIG_MAPPING[usual.model_type]
         if part is not type(None):
             chosen[name] = small_config(part, extras.get(name, {}))
@@ -219,7 +315,7 @@ def build(kind: str, family: str) -> nn.Module:
 
 
 def context(family: str, model: Any) -> dict[str, Tensor]:
-    """Return what every call takes beside the text, of two rows: a source for an encoder, a picture where it must be."""
+    """Return what every call takes beside the text, of two rows: a source for an encoder, or a picture."""
     generator = torch.Generator().manual_seed(3)
     picture = torch.randn(2, 3, 8, 8, generator=generator)
     source = torch.randint(3, TEXT, (2, 5), generator=generator)

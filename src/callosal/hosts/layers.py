@@ -20,7 +20,7 @@ _MISREAD = {
     "reformer": "its layers are reversible: they hand on two streams, and are run again in the backward pass",
 }
 
-# Names in a configuration for the number of streams that a layer hands on instead of hidden states [batch, time, width].
+# Names in a configuration for how many streams a layer hands on, instead of hidden states [batch, time, width].
 _STREAMS = ("altup_num_inputs", "hc_count", "hc_mult")
 
 
@@ -116,7 +116,7 @@ def require_readable(model: nn.Module, names: Iterable[str]) -> None:
         if id(model.get_submodule(name)) not in inside:
             raise ValueError(
                 f"layer {name!r} of {kind} is not of the part that reads the text (its get_decoder() is a "
-                f"{type(decoder).__name__}); a memory is of the text: name one of its layers, or count them: layers=[-1]"
+                f"{type(decoder).__name__}); a memory is of the text: name a layer of it, or count them: layers=[-1]"
             )
     streams = next((n for n in _STREAMS if (getattr(config, n, None) or 0) > 1), None)
     whole = set(decoder_layers(model)) & set(names) if streams else set()
