@@ -67,7 +67,6 @@ def main() -> None:
             report_to="none",
             save_strategy="no",  # the memories are saved below, without the base
             remove_unused_columns=False,  # a conversation is a list and has none
-            label_names=["turns"],
         ),
         data_collator=collate,
         train_dataset=data,

@@ -1,11 +1,12 @@
 """Conversations of random tokens, and a small model that reads them."""
 
+from collections.abc import Iterator
 from typing import Any
 
 import torch
 from tests.hosts.hosts import VOCABULARY, make, trained
 from torch import Generator
-from torch.utils.data import DataLoader
+from torch.utils.data import DataLoader, IterableDataset
 
 from callosal import MemoryConfig, attach
 from callosal.hosts.attach import Memories
@@ -34,10 +35,19 @@ def conversations(number: int, num_turns: int | None = None) -> list[list[Turn]]
     return [conversation(seed, num_turns) for seed in range(number)]
 
 
-def loader(data: list[list[Turn]], batch_size: int = 4, **arguments: Any) -> DataLoader[Any]:
+class Stream(IterableDataset[Any]):
+    """Conversations one after another, of which nobody knows how many there are."""
+
+    def __init__(self, data: Any) -> None:
+        self.data = data
+
+    def __iter__(self) -> Iterator[Any]:
+        return iter(self.data)
+
+
+def loader(data: Any, batch_size: int = 4, **arguments: Any) -> DataLoader[Any]:
     """Return a loader of them."""
-    dataset: Any = data
-    return DataLoader(dataset, batch_size, collate_fn=collate_conversations, **arguments)
+    return DataLoader(data, batch_size, collate_fn=collate_conversations, **arguments)
 
 
 def frozen(name: str = "llama", config: MemoryConfig = EVERY_BUFFER) -> Memories:

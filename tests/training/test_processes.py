@@ -34,7 +34,7 @@ def outcome(tmp_path_factory: pytest.TempPathFactory) -> Outcome:
     return Outcome(runs, done.stdout, folder / "example")
 
 
-@pytest.mark.parametrize("run", ["whole", "pairs", "single", "sharded"])
+@pytest.mark.parametrize("run", ["whole", "pairs", "single", "sharded", "stream"])
 def test_two_processes_give_the_run_of_one(run: str, outcome: Outcome) -> None:
     one, two = outcome.runs[run]
     assert (one["processes"], two["processes"]) == (1, 2)

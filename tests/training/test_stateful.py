@@ -1,5 +1,6 @@
 """The loop on one process: what it trains, truncation, checkpoints, trackers, and errors."""
 
+import json
 import math
 from dataclasses import replace
 from pathlib import Path
@@ -13,10 +14,12 @@ from accelerate.data_loader import SeedableRandomSampler
 from accelerate.state import AcceleratorState
 from tensorboard.backend.event_processing.event_accumulator import EventAccumulator
 from tests.hosts.hosts import VOCABULARY
-from tests.training.conversations import conversations, frozen, loader
+from tests.training.conversations import Stream, conversations, frozen, loader
 from torch import nn
+from torch.utils.data import BatchSampler, DataLoader, RandomSampler
 
-from callosal.training.checkpoint import CheckpointError
+from callosal.training.checkpoint import CheckpointError, seal
+from callosal.training.conversations import collate_conversations as collate
 from callosal.training.loop import Curve, TrainingConfig, TrainingDivergedError, learning_rate_at
 from callosal.training.stateful import StatefulConfig, train_stateful
 
@@ -102,7 +105,7 @@ def test_a_crash_while_writing_leaves_the_checkpoint_before_whole(name: str, tmp
             trained(config, folder=tmp_path, on_progress=crash)
     finally:
         patch.stop()
-    assert [p.name for p in tmp_path.glob("step-*") if not p.suffix] == ["step-00000002"]
+    assert [p.name for p in tmp_path.glob("step-*")] == ["step-00000002"]
     assert_same(trained(config, folder=tmp_path), trained(config))
     assert [p.name for p in tmp_path.glob("step-*")] == ["step-00000004"]
 
@@ -126,6 +129,85 @@ def test_a_checkpoint_holds_the_memories_alone_and_is_continued_by_its_own_run_a
     }
     with pytest.raises(CheckpointError, match=r"of another run: its config differ.*delete it"):
         trained(replace(CONFIG, learning_rate=1.0), folder=tmp_path)
+
+
+def test_what_else_lies_in_the_folder_is_nobody_s_checkpoint(tmp_path: Path) -> None:
+    for name in ("step-by-step-notes", "step-2", "step-99999999x", "step-00000001"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "results.txt").write_text("mine")
+    (tmp_path / "step-00000099").write_text("mine")
+    (tmp_path / "step-00000003.unfinished").mkdir()  # this is ours: a kill left it
+    (tmp_path / "step-00000001").rename(tmp_path / "elsewhere")
+    before = {path.name for path in tmp_path.iterdir()} - {"step-00000003.unfinished"}
+    assert_same(trained(folder=tmp_path), trained())
+    assert {path.name for path in tmp_path.iterdir()} == before | {"step-00000005"}
+    (tmp_path / "step-00000005").rename(tmp_path / "kept")
+    (tmp_path / "elsewhere").rename(tmp_path / "step-00000001")
+    with pytest.raises(CheckpointError, match=r"step-00000001 is damaged, or not of this version .*delete it"):
+        trained(folder=tmp_path)
+    assert (tmp_path / "step-00000001" / "results.txt").read_text() == "mine"
+
+
+@pytest.mark.parametrize("name", ["model.safetensors", "optimizer.bin", "random_states_0.pkl", "progress.json"])
+def test_a_checkpoint_with_a_flipped_bit_or_a_part_missing_is_refused(name: str, tmp_path: Path) -> None:
+    trained(replace(CONFIG, num_steps=2), folder=tmp_path)
+    path = tmp_path / "step-00000002" / name
+    whole = path.read_bytes()
+    for place in range(len(whole) // 7, len(whole), len(whole) // 3):
+        path.write_bytes(whole[:place] + bytes([whole[place] ^ 4]) + whole[place + 1 :])
+        with pytest.raises(CheckpointError, match=r"step-00000002 is damaged.*delete it and train again"):
+            trained(replace(CONFIG, num_steps=2), folder=tmp_path)
+    path.unlink()
+    with pytest.raises(CheckpointError, match=r"step-00000002 is damaged.*delete it and train again"):
+        trained(replace(CONFIG, num_steps=2), folder=tmp_path)
+
+
+def test_a_stream_trains_and_goes_on_as_the_list_that_it_is(tmp_path: Path) -> None:
+    data = conversations(12)
+
+    def run(dataset: Any, stop: int | None = None, **settings: Any) -> tuple[Curve, Weights]:
+        def on_progress(step: int, _: dict[str, Any]) -> None:
+            if step == stop:
+                raise StoppedError
+
+        memories = frozen()
+        return train_stateful(memories, loader(dataset), CONFIG, on_progress=on_progress, **settings), (
+            memories.state_dict()
+        )
+
+    whole = run(data)
+    assert_same(run(Stream(data)), whole)
+    with pytest.raises(StoppedError):
+        run(Stream(data), stop=5, folder=tmp_path)
+    assert_same(run(Stream(data), folder=tmp_path), whole)
+    with pytest.raises(ValueError, match="gave 3 batches and none when it was begun again, and num_steps is 5"):
+        run(Stream(iter(data)))
+    with pytest.raises(ValueError, match="the loader has no batch; give it conversations"):
+        run(Stream([]))
+
+
+@pytest.mark.parametrize("how", ["other data", "another order", "a sampler that went on by itself"])
+def test_a_run_goes_on_with_the_data_that_it_began_with_or_not_at_all(how: str, tmp_path: Path) -> None:
+    data, order = conversations(24), list(range(24))
+
+    def run(data: Any, order: Any, num_steps: int) -> None:
+        batches = loader(data, sampler=order)
+        train_stateful(frozen(), batches, replace(CONFIG, num_steps=num_steps), folder=tmp_path)
+
+    run(data, order, 5)
+    progress = tmp_path / "step-00000005" / "progress.json"
+    content = json.loads(progress.read_text())
+    del content["sha256"]
+    files = content.pop("files")
+    # As if it had been stopped: a longer run is another one.
+    content["config"]["num_steps"] = 6
+    progress.unlink()
+    seal(progress.parent, progress.name, content)
+    assert json.loads(progress.read_text())["files"] == files
+    changed = conversations(25)[1:] if how == "other data" else data
+    with pytest.raises(CheckpointError, match=r"the loader gives other conversations for step 5 .*another folder"):
+        run(changed, {"another order": order[::-1], "other data": order}.get(how, order[4:] + order[:4]), 6)
+    run(data, order, 6)
 
 
 def test_a_tracker_is_told_the_curve(tmp_path: Path) -> None:
@@ -176,12 +258,15 @@ def test_a_number_gone_stops_the_run_and_keeps_the_checkpoint(where: str, tmp_pa
 
 def test_mistakes_are_named(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
     memories, data = frozen(), conversations(4)
+    anything: Any = data
+    shuffled = DataLoader(anything, batch_sampler=BatchSampler(RandomSampler(data), 4, False), collate_fn=collate)
     twice = Accelerator(gradient_accumulation_steps=2)
     cases: list[tuple[Any, dict[str, Any], str]] = [
         # First: what Accelerate knows of gradients is a process's, and the next accelerator's.
         (loader(data), {"accelerator": twice}, "accumulation_steps is 2; it must be 1"),
         (loader([]), {}, "give it conversations"),
         (loader(data, shuffle=True), {"folder": tmp_path}, "SeedableRandomSampler"),
+        (shuffled, {"folder": tmp_path}, "SeedableRandomSampler"),
     ]
     for batches, settings, message in cases:
         with pytest.raises(ValueError, match=message):

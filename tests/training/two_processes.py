@@ -16,7 +16,7 @@ with warnings.catch_warnings():
     from accelerate import Accelerator, FullyShardedDataParallelPlugin
     from accelerate.state import AcceleratorState
     from accelerate.utils import DistributedType
-from tests.training.conversations import conversations, frozen, loader
+from tests.training.conversations import Stream, conversations, frozen, loader
 
 from callosal import StatefulConfig, train_stateful
 from callosal.training import conversations as module
@@ -32,6 +32,8 @@ RUNS: dict[str, int | None] = {
     "apart": None,
     # The base in shards, the memories whole.
     "sharded": 2,
+    # Of which nobody knows how long it is.
+    "stream": None,
 }
 
 
@@ -68,7 +70,8 @@ def run(name: str, truncate: int | None) -> dict[str, Any]:
     accelerator, memories = Accelerator(cpu=True), frozen()
     settings: dict[str, Any] = {"learning_rate": 1e-2, "warmup_steps": 1, "weight_decay": 0.1}
     config = StatefulConfig(num_steps=4, truncate=truncate, log_every=1, **settings)
-    batches = loader(conversations(NUM_CONVERSATIONS), BATCH // accelerator.num_processes)
+    data = conversations(NUM_CONVERSATIONS)
+    batches = loader(Stream(data) if name == "stream" else data, BATCH // accelerator.num_processes)
     special: Any = nullcontext()
     if name == "apart":
         special = mock.patch.object(module, "pooled", return_value=nullcontext())

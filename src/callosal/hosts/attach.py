@@ -44,7 +44,7 @@ class Memories(nn.Module):
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self.warn_uncalibrated = False
-        self._hooks = Hooks(model, self)
+        self._hooks = Hooks(model, self, self._learn)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 
@@ -219,6 +219,10 @@ class Memories(nn.Module):
         from callosal.hosts import hub  # an extra  # noqa: PLC0415
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
+
+    def _learn(self) -> bool:
+        acting = attached(self.model) or self
+        return acting.training and any(parameter.requires_grad for parameter in acting.parameters())
 
     def named_modules(self, *args: Any, **kwargs: Any) -> Generator[tuple[str, nn.Module]]:
         """Go through the modules, as all that lists, freezes or optimises parameters does."""

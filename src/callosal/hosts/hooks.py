@@ -4,7 +4,7 @@ import asyncio
 import inspect
 import threading
 import warnings
-from collections.abc import Iterable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from contextlib import contextmanager
 from contextvars import ContextVar
 from functools import partial
@@ -54,11 +54,13 @@ class Hooks:
     Attributes:
         under_way: readers of this model's sessions, in whatever context.
         warn_outside_session: whether the next call outside a session is worth a warning.
+        warn_untrained: whether the next such call in training is, by which nothing of the memories is trained.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[str]) -> None:
+    def __init__(self, model: nn.Module, layers: Iterable[str], learns: Callable[[], bool] = lambda: False) -> None:
         self.under_way: tuple[Reader, ...] = ()
-        self.warn_outside_session = True
+        self.warn_outside_session = self.warn_untrained = True
+        self._learns = learns
         self._called = type(model).__name__
         self._shadows = [Shadow(model, "forward", self._forward)]
         if callable(getattr(model, "generate", None)):
@@ -148,20 +150,32 @@ class Hooks:
         if reader is not None:
             return reader.call(inner, args, kwargs)
         # A compiled call is one graph, in which nothing can be said.
-        if not torch.compiler.is_compiling() and self.warn_outside_session:
-            self.warn_outside_session = False
-            elsewhere = (
-                " A session is under way in another thread or task: where this call is part of it, hand it on with "
-                "session.bind(function)."
-            )
-            warnings.warn(
-                f"{self._called} was called outside a session, where its memories neither read nor write: call it "
-                f"inside `with memories.session(...):`.{elsewhere if self.under_way else ''} If that is meant, set "
-                "memories.warn_outside_session = False (this is said once)",
-                OutsideSessionWarning,
-                stacklevel=_frames_to_user(),
-            )
+        if not torch.compiler.is_compiling():
+            untrained = self.warn_untrained and torch.is_grad_enabled() and self._learns()
+            if untrained or self.warn_outside_session:
+                self._warn(untrained=untrained)
         return inner(*args, **kwargs)
+
+    def _warn(self, *, untrained: bool) -> None:
+        """Say once that memories do nothing outside a session, and once more that they do not learn there."""
+        self.warn_outside_session = False
+        if untrained:
+            self.warn_untrained = False
+            what = "in training mode outside a session, where its memories neither read nor write, and learn nothing"
+            remedy, meant = ", or train callosal.Conversations(memories)", "memories.requires_grad_(False)"
+        else:
+            what = "outside a session, where its memories neither read nor write"
+            remedy, meant = "", "memories.warn_outside_session = False"
+        elsewhere = (
+            " A session is under way in another thread or task: where this call is part of it, hand it on with "
+            "session.bind(function)."
+        )
+        warnings.warn(
+            f"{self._called} was called {what}: call it inside `with memories.session(...):`{remedy}."
+            f"{elsewhere if self.under_way else ''} If that is meant: {meant} (this is said once)",
+            OutsideSessionWarning,
+            stacklevel=_frames_to_user(),
+        )
 
     def _generate(self, inner: Any, *args: Any, **kwargs: Any) -> Any:
         reader = self.reader

@@ -1,6 +1,9 @@
 """Checkpoints that are either whole or not there."""
 
+import hashlib
 import io
+import json
+import os
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -46,3 +49,44 @@ def _read(path: Path) -> Any:
         if parts.testzip() is not None:
             raise zipfile.BadZipFile("a part does not match its checksum")
     return torch.load(path, map_location="cpu", weights_only=True)
+
+
+def seal(folder: Path, name: str, content: dict[str, Any]) -> None:
+    """Bring what others wrote into a folder onto the disk, and write plain values and its checksums beside it."""
+    files = {}
+    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
+        with open(path, "rb") as file:
+            files[path.relative_to(folder).as_posix()] = hashlib.file_digest(file, "sha256").hexdigest()
+            os.fsync(file.fileno())
+    content = content | {"files": files}
+    write_atomically(folder / name, json.dumps(content | {"sha256": _sum_of(content)}, indent=1).encode())
+
+
+def sealed(folder: Path, name: str) -> dict[str, Any]:
+    """Return the plain values that a folder was sealed with.
+
+    Raises:
+        CheckpointError: it was never sealed, or a file is missing or altered since.
+    """
+    altered = []
+    try:
+        content = json.loads((folder / name).read_bytes())
+        if content.pop("sha256") != _sum_of(content):
+            altered.append(name)
+        for file, checksum in content.pop("files").items():
+            with open(folder / file, "rb") as opened:
+                if hashlib.file_digest(opened, "sha256").hexdigest() != checksum:
+                    altered.append(file)
+    except Exception as error:  # damaged bytes can break a reader in any way
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged, or not of this version ({error}); delete it and train again"
+        ) from error
+    if altered:
+        raise CheckpointError(
+            f"the checkpoint {folder} is damaged ({altered[0]} was altered); delete it and train again"
+        )
+    return content
+
+
+def _sum_of(content: dict[str, Any]) -> str:
+    return hashlib.sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()

@@ -1,6 +1,7 @@
 """Conversations as training data, and a model that takes a stretch of one in a single forward call."""
 
 from collections.abc import Mapping, Sequence
+from typing import Any
 
 import torch
 from torch import Tensor, distributed, nn
@@ -101,6 +102,8 @@ class Conversations(nn.Module):
     def __init__(self, memories: Memories) -> None:
         super().__init__()
         self.model = memories.model
+        self.register_state_dict_post_hook(_without_twins)
+        self.register_load_state_dict_pre_hook(_with_twins)
 
     @property
     def memories(self) -> Memories:
@@ -109,7 +112,13 @@ class Conversations(nn.Module):
         assert memories is not None
         return memories
 
-    def forward(self, turns: Batch, session: Session | None = None, scored: int | None = None) -> dict[str, Tensor]:
+    def forward(
+        self,
+        turns: Batch,
+        session: Session | None = None,
+        scored: int | None = None,
+        return_loss: bool = True,  # noqa: ARG002
+    ) -> dict[str, Tensor]:
         """Read the turns one after another and return ``{"loss": ...}``, a cross-entropy in nats.
 
         Args:
@@ -117,6 +126,7 @@ class Conversations(nn.Module):
             session: to go on with, for the next turns of the same conversations; None starts blank.
             scored: what to divide the sum over scored tokens by, when these turns are a part of something longer; None
                 for their own number.
+            return_loss: what the Trainer's ``evaluate`` looks for; the loss is always returned.
         """
         session = session or self.memories.session()
         turns, group = (evened(turns), everyone()) if self.training else (turns, None)
@@ -132,6 +142,26 @@ class Conversations(nn.Module):
         unread = [state.trace[:0].sum() for state in session.states.values()]
         total = torch.stack([*losses, *unread]).sum()
         return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
+
+
+def _twins(module: nn.Module) -> dict[str, str]:
+    """Return the other names of tied parameters, each with the first."""
+    first: dict[int, str] = {}
+    named = module.named_parameters(remove_duplicate=False)
+    every = {name: first.setdefault(id(parameter), name) for name, parameter in named}
+    return {name: original for name, original in every.items() if name != original}
+
+
+def _without_twins(module: nn.Module, state: dict[str, Tensor], prefix: str, _: Any) -> None:
+    """Keep tied weights once, as safetensors asks for: the Trainer saves models of others as they are."""
+    for name in _twins(module):
+        state.pop(prefix + name, None)
+
+
+def _with_twins(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: Any) -> None:
+    for name, original in _twins(module).items():
+        if prefix + original in state:
+            state.setdefault(prefix + name, state[prefix + original])
 
 
 _NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": UNSCORED}

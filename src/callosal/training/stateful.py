@@ -1,12 +1,13 @@
 """Training with state: memories of a model learn from conversations, on as many processes as Accelerate has."""
 
-import json
 import math
 import os
+import re
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
 from dataclasses import asdict, dataclass
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
@@ -18,15 +19,20 @@ from torch.utils.data import DataLoader, RandomSampler
 from callosal.checks import require_counts
 from callosal.hosts.attach import Memories
 from callosal.hosts.session import Session
-from callosal.training.checkpoint import CheckpointError
+from callosal.memory.disk.format import checksum_of_tensors
+from callosal.training.checkpoint import CheckpointError, seal, sealed
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
 from callosal.training.loop import Curve, DescentConfig, Progress, learning_rate_at, require_finite
 
 try:
     from accelerate import Accelerator
-    from accelerate.data_loader import SeedableRandomSampler
+    from accelerate.data_loader import SeedableRandomSampler, prepare_data_loader
+    from accelerate.utils import gather_object
 except ImportError as error:
     raise ImportError('training with state runs on Accelerate; install it with pip install "callosal[hf]"') from error
+
+_WHOLE, _UNFINISHED = re.compile(r"step-\d{8,}"), ".unfinished"
+_PROGRESS = "progress.json"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,7 +74,7 @@ def train_stateful(
     Args:
         memories: what ``callosal.attach`` returned.
         loader: batches of conversations, collated by :func:`callosal.collate_conversations`. Each process takes its
-            own.
+            own. It may be a stream without a length (an ``IterableDataset``); it is begun again when it ends.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
         folder: where to keep a checkpoint; None keeps none.
@@ -76,7 +82,8 @@ def train_stateful(
 
     Raises:
         TrainingDivergedError: the loss or its gradient is not finite. The last checkpoint stays.
-        CheckpointError: the checkpoint in the folder is of another configuration.
+        CheckpointError: the checkpoint in the folder is of another configuration, damaged, or the loader no longer
+            gives the batch that it was made after.
         ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the accelerator is not
             set up for this.
     """
@@ -92,21 +99,25 @@ def train_stateful(
         "trained": {name: list(parameter.shape) for name, parameter in trained.items()},
     }
     optimiser = torch.optim.AdamW(trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
-    model, optimiser, loader = accelerator.prepare(conversations, optimiser, loader)
+    model, optimiser = accelerator.prepare(conversations, optimiser)
+    loader = _prepared(loader, accelerator)
     if accelerator.log_with and not accelerator.trackers:
         settings = {name: value for name, value in asdict(config).items() if value is not None}
         accelerator.init_trackers("callosal", settings)
-    was_training, done, curve = memories.model.training, 0, []
+    was_training, done, curve, last = memories.model.training, 0, [], []
     model.train()
     if folder is not None:
         folder = Path(folder)
-        done, curve = _load(folder, accelerator, identity)
-    batches = _batches(loader, accelerator, done)
+        done, curve, last = _load(folder, accelerator, identity)
+    batches = _batches(loader, accelerator, max(0, done - 1), config.num_steps)
+    if 0 < done < config.num_steps:
+        _require_same(next(batches), last, done)
     for step in range(done, config.num_steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
         session = memories.session()
-        point = _step(model, session, optimiser, next(batches), accelerator, config, step)
+        turns = next(batches)
+        point = _step(model, session, optimiser, turns, accelerator, config, step)
         done = step + 1
         if done % config.log_every == 0 or done == config.num_steps:
             curve.append(point)
@@ -114,7 +125,7 @@ def train_stateful(
             if accelerator.is_main_process:
                 on_progress(done, point)
         if folder is not None and (done % config.checkpoint_every == 0 or done == config.num_steps):
-            _save(folder, accelerator, identity | {"step": done, "curve": curve})
+            _save(folder, accelerator, identity | {"step": done, "curve": curve, "last": _sums_of(turns)})
     model.train(was_training)
     return curve
 
@@ -191,9 +202,9 @@ def _check(memories: Memories, loader: DataLoader[Any], accelerator: Accelerator
             f"gradient_accumulation_steps is {accelerator.gradient_accumulation_steps}; it must be 1: a step is one "
             "batch, whose size the loader has, and truncate bounds what a batch costs"
         )
-    if not len(loader):
-        raise ValueError("the loader has no batch; give it conversations")
-    sampler = loader.sampler
+    if _length(loader) == 0:
+        raise ValueError(_NO_BATCH)
+    sampler = getattr(loader.batch_sampler, "sampler", loader.sampler)
     if folder is not None and isinstance(sampler, RandomSampler) and not isinstance(sampler, SeedableRandomSampler):
         raise ValueError(
             "the loader shuffles by chance, and a run that continues could not draw the same; pass "
@@ -201,53 +212,119 @@ def _check(memories: Memories, loader: DataLoader[Any], accelerator: Accelerator
         )
 
 
-def _batches(loader: Any, accelerator: Accelerator, done: int) -> Iterator[Any]:
+def _length(loader: Any) -> int | None:
+    """Return how many batches a loader has; None for a stream."""
+    try:
+        return len(loader)
+    except TypeError:
+        return None
+
+
+_NO_BATCH = "the loader has no batch; give it conversations"
+
+
+def _prepared(loader: DataLoader[Any], accelerator: Accelerator) -> Any:
+    if _length(loader) is not None:
+        return accelerator.prepare(loader)
+    # Accelerate by itself would let one process read a stream and cut its batches up, as if they were tensors.
+    return prepare_data_loader(
+        loader,
+        accelerator.device,
+        accelerator.num_processes,
+        accelerator.process_index,
+        put_on_device=True,
+        dispatch_batches=False,
+    )
+
+
+def _batches(loader: Any, accelerator: Accelerator, start: int, num_steps: int) -> Iterator[Any]:
     """Go through the loader again and again, from the batch of a step on."""
-    epoch, skipped = divmod(done, len(loader))
+    length, epoch, given = _length(loader), 0, 0
+    if length:
+        epoch, start = divmod(start, length)
     while True:
         loader.set_epoch(epoch)
-        rest = accelerator.skip_first_batches(loader, skipped) if skipped else loader
+        # A stream is read up to there, once more.
+        skips = start if length else 0
+        batches = iter(accelerator.skip_first_batches(loader, skips) if skips else loader)
         # A loader draws a seed when it starts; what the model draws must not depend on that.
         with torch.random.fork_rng(devices=[]):
-            batches = iter(rest)
-            first = next(batches)
-        yield first
-        yield from batches
-        epoch, skipped = epoch + 1, 0
+            first = next(batches, None)
+        if first is None:
+            raise ValueError(
+                f"the loader gave {given} batches and none when it was begun again, and num_steps is {num_steps}; "
+                "give it a dataset that can be gone through more than once"
+                if given
+                else _NO_BATCH
+            )
+        for batch in chain([first], batches):
+            given += 1
+            if length or given > start:
+                yield batch
+        epoch, start = epoch + 1, 0 if length else start
+
+
+def _sums_of(turns: Batch) -> list[str]:
+    """Return the checksum of each process's batch."""
+    tensors = {f"{number}.{key}": tensor for number, turn in enumerate(turns) for key, tensor in turn.items()}
+    return gather_object([checksum_of_tensors(tensors)])
+
+
+def _require_same(turns: Batch, last: list[str], done: int) -> None:
+    if _sums_of(turns) != last:
+        raise CheckpointError(
+            f"the loader gives other conversations for step {done} than those that the checkpoint was made after, so "
+            "the run cannot go on: give it the same data in the same order (sampler="
+            "accelerate.data_loader.SeedableRandomSampler(dataset, data_seed=0), or a stream that begins alike each "
+            "time), or use another folder"
+        )
 
 
 def _save(folder: Path, accelerator: Accelerator, progress: dict[str, Any]) -> None:
     """Write a checkpoint: a kill at any moment leaves the one before or this one, whole."""
     whole = folder / f"step-{progress['step']:08d}"
-    unfinished = whole.with_suffix(".unfinished")
+    unfinished = whole.with_suffix(_UNFINISHED)
     if accelerator.is_main_process:
         shutil.rmtree(unfinished, ignore_errors=True)
     accelerator.wait_for_everyone()
     hook = accelerator.register_save_state_pre_hook(_leave_out_frozen)
-    accelerator.save_state(str(unfinished))
-    hook.remove()
-    accelerator.wait_for_everyone()
-    if accelerator.is_main_process:
-        (unfinished / "progress.json").write_text(json.dumps(progress, indent=1))
-        os.replace(unfinished, whole)
-        for other in set(folder.glob("step-*")) - {whole}:
-            shutil.rmtree(other)
+    try:
+        accelerator.save_state(str(unfinished))
+        accelerator.wait_for_everyone()
+        if accelerator.is_main_process:
+            seal(unfinished, _PROGRESS, progress)
+            os.replace(unfinished, whole)
+            for other in folder.iterdir():
+                if other != whole and _is_ours(other):
+                    shutil.rmtree(other)
+    except BaseException:
+        shutil.rmtree(unfinished, ignore_errors=True)
+        raise
+    finally:
+        hook.remove()
     accelerator.wait_for_everyone()
 
 
-def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> tuple[int, Curve]:
+def _is_ours(path: Path) -> bool:
+    """Whether this is a checkpoint, or one that a kill left unfinished; whatever else lies there is somebody's."""
+    whole = (path / _PROGRESS).is_file()
+    return bool(_WHOLE.fullmatch(path.name.removesuffix(_UNFINISHED))) and (whole or path.suffix == _UNFINISHED)
+
+
+def _load(folder: Path, accelerator: Accelerator, identity: dict[str, Any]) -> tuple[int, Curve, list[str]]:
     """Go on from the newest checkpoint, if there is one."""
-    whole = max((p for p in folder.glob("step-*") if not p.suffix), default=None)
+    found = [path for path in folder.glob("step-*") if _WHOLE.fullmatch(path.name) and path.is_dir()]
+    whole = max(found, key=lambda path: int(path.name.removeprefix("step-")), default=None)
     if whole is None:
-        return 0, []
-    progress = json.loads((whole / "progress.json").read_text())
+        return 0, [], []
+    progress = sealed(whole, _PROGRESS)
     wrong = " and ".join(name for name, value in identity.items() if progress.get(name) != value)
     if wrong:
         raise CheckpointError(
             f"the checkpoint {whole} is of another run: its {wrong} differ; delete it or use another folder"
         )
     accelerator.load_state(str(whole), strict=False)
-    return progress["step"], progress["curve"]
+    return progress["step"], progress["curve"], progress["last"]
 
 
 def _leave_out_frozen(models: list[torch.nn.Module], weights: list[dict[str, Tensor]], _: str) -> None:
