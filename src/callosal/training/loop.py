@@ -9,7 +9,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callosal.checks import require, require_counts
+from callosal.checks import require, require_counts, require_positive
 from callosal.training.checkpoint import load_checkpoint, save_checkpoint
 
 Curve = list[dict[str, Any]]
@@ -50,8 +50,8 @@ class DescentConfig:
 
     def __post_init__(self) -> None:
         require_counts(self, "num_steps", "log_every", "checkpoint_every")
-        for name in ("learning_rate", "clip_norm"):
-            require(self, name, getattr(self, name) > 0.0, "it must be above 0")
+        require_positive(self, "learning_rate")
+        require(self, "clip_norm", self.clip_norm > 0.0, "it must be above 0")
 
 
 @dataclass(frozen=True, kw_only=True)
