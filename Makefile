@@ -8,7 +8,7 @@ REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies test check bench families report docs clean
+.PHONY: help reproduce paper studies test check bench soak families report docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -50,6 +50,9 @@ bench: .venv/ready  ## speed and stability: what is compared is measured in one 
 
 families: .venv/ready  ## try every decoder family of transformers and fill the table of docs/families.md
 	$(BIN)/python -m benchmarks.families
+
+soak: .venv/ready  ## a server of 64 users under load for 10 minutes on each store, workers killed: nothing leaks, nothing is lost
+	$(BIN)/python benchmarks/soak.py | tee /dev/stderr | tail -n 1 > results/benchmarks/soak.json
 
 docs: .venv/ready  ## build the documentation into site/; a broken link is an error
 	NO_MKDOCS_2_WARNING=1 $(BIN)/mkdocs build --quiet

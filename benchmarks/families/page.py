@@ -42,7 +42,8 @@ def rendered(recorded: Mapping[str, Any]) -> str:
     ]
     reasons: dict[str, int] = {}
     for entry in entries:
-        except_ = "; ".join(_exceptions(entry["checks"], reasons))
+        checks = {name: _plain(found, entry["model"]) for name, found in entry["checks"].items()}
+        except_ = "; ".join(_exceptions(checks, reasons))
         lines.append(f"| {entry['family']} | {entry['model']} | {verdict(entry)} | {except_} |")
     lines += ["", *(f"{number}. {reason}" for reason, number in reasons.items()), ""]
     return "\n".join(lines)
@@ -53,16 +54,20 @@ def filled(page: str, recorded: Mapping[str, Any]) -> str:
     return MARKS.sub(lambda found: f"{found[1]}{rendered(recorded)}{found[2]}", page)
 
 
+def _plain(found: str, model: str) -> str:
+    """Leave names out, so that families with one reason share it."""
+    return re.sub(r"layer '[^']+'", "a layer", found.replace(model, "this model")).replace("\n", " ")
+
+
 def _exceptions(checks: Mapping[str, str], reasons: dict[str, int]) -> Iterable[str]:
     """Say which checks found something else than right, those with one reason together."""
     together: dict[str, list[str]] = {}
     for name, found in checks.items():
         if found != "right":
-            # Numbers and names differ from family to family where the reason does not.
             together.setdefault(found.replace("right; ", ""), []).append(name)
     for found, names in together.items():
         if found.startswith("the model contradicts itself"):
             yield f"{', '.join(names)}: {found}"
         else:
-            number = reasons.setdefault(found.replace("\n", " "), len(reasons) + 1)
+            number = reasons.setdefault(found, len(reasons) + 1)
             yield f"{', '.join(names)}: {found.partition(':')[0]} ({number})"

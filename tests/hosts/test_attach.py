@@ -15,6 +15,7 @@ from tests.laws import assert_near
 from tests.tolerances import SINGLE
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
+from transformers.models.bart import BartConfig, BartForConditionalGeneration
 
 from callosal import MemoryConfig, attach, unload
 from callosal.hosts.hooks import OutsideSessionWarning
@@ -246,3 +247,19 @@ def test_layers_are_numbers_or_names_and_mistakes_are_named() -> None:
     memories = attach(plain, layers=[0], config=MemoryConfig(width=4))
     with memories.session(), pytest.raises(ValueError, match=r"\[batch, time, 4\]"):
         plain(torch.randn(1, 2, 8))
+
+
+def test_layers_that_read_something_else_than_the_text_are_refused() -> None:
+    bart: Any = {"vocab_size": 40, "d_model": 32, "encoder_layers": 1, "decoder_layers": 2}
+    bart |= {
+        "encoder_attention_heads": 2,
+        "decoder_attention_heads": 2,
+        "encoder_ffn_dim": 8,
+        "decoder_ffn_dim": 8,
+        "max_position_embeddings": 16,
+    }
+    model: Any = BartForConditionalGeneration(BartConfig(**bart))
+    assert list(attach(model, [-1], CONFIG)) == ["model.decoder.layers.1"]
+    unload(model)
+    with pytest.raises(ValueError, match=r"'model\.encoder\.layers\.0' .*not of the part that reads the text"):
+        attach(model, ["model.encoder.layers.0"], CONFIG)

@@ -71,6 +71,19 @@ def test_a_call_without_a_past_begins_a_turn() -> None:
         assert torch.equal(model(tokens).logits, second)
 
 
+def test_a_cache_goes_on_with_the_turn_in_whatever_a_model_puts_it() -> None:
+    (model, memories), tokens = remembering(), prompts()
+    states = []
+    for whole in (True, False):
+        with memories.session() as session:
+            first = model(tokens[:, :4], use_cache=True, return_dict=whole)
+            cache = first.past_key_values if whole else first[1]
+            model(tokens[:, 4:], past_key_values=cache, use_cache=True)
+            states.append(session.states)
+    assert same_bits(states[0], states[1])
+    assert all((state.segment.num_tokens == tokens.shape[1]).all() for state in states[1].values())
+
+
 def test_after_an_error_nothing_is_saved_and_the_model_is_free() -> None:
     model, memories = remembering(warn_outside_session=False)
     store, tokens = DictStore(), prompts(rows=1)

@@ -17,7 +17,7 @@ SIGNS = {"inhibitory": -1.0, "uncoupled": 0.0, "excitatory": 1.0}
 ENDS = {
     "no-memory": (None, CHANCE, 1 / LETTERS),
     "inhibitory": (0.998, 0.004, 0.99),
-    "uncoupled": (0.85, 0.02, 0.45),
+    "uncoupled": (0.85, 0.01, 0.45),
     "excitatory": (0.01, 0.003, 0.13),
 }
 SHORT = {of("recall", after=mark): None for mark in MARKS[1:]}

@@ -3,6 +3,7 @@
 import json
 import multiprocessing
 import pickle
+import re
 import threading
 import time
 from concurrent.futures import ThreadPoolExecutor
@@ -124,6 +125,14 @@ def test_all_arms_are_put_on_record_and_then_skipped(
     with pytest.raises(runner.WorkerLostError, match=rf"{endless.name} was ended from outside.*--workers 1"):
         run_all([diverging, *good, endless], folder, num_workers=2, console=console)
     assert checkpoint.exists()
+    # Where there is no terminal, lines say how far all of it is; the last when all have ended, in whichever way.
+    lines = [line for line in said.getvalue().splitlines() if " of 6 runs done" in line]
+    assert [int(re.findall(r"(\d) of 6", line)[0]) for line in lines] == sorted(
+        int(re.findall(r"(\d) of 6", line)[0]) for line in lines
+    )
+    assert "0 of 6 runs done, 0 % of the steps" in lines[0]
+    assert lines[-1].endswith("6 of 6 runs done, 100 % of the steps")
+    assert any(endless.name in line for line in lines)
     records = {record.fingerprint: record for record in read_records(folder)}
     assert records.keys() == {fingerprint(config) for config in good}
     # What a worker records is what is recorded here, but for the clock.

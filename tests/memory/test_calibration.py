@@ -1,5 +1,7 @@
 """Calibration on a stream like a pretrained model's: one mean, and five directions with half of what varies."""
 
+import copy
+from pathlib import Path
 from typing import Any
 
 import pytest
@@ -8,7 +10,7 @@ from tests.cases import normal
 from tests.laws import assert_near, assert_same_bits_of
 from torch import Tensor
 
-from callosal.memory import LateralMemory, MemoryConfig, calibrate
+from callosal.memory import LateralMemory, MemoryConfig, MemoryFileError, calibrate, load_memory, save_memory
 from callosal.ops import address
 
 WIDTH = 48
@@ -72,6 +74,21 @@ def test_a_calibrated_memory_is_saved_and_built_again() -> None:
     # What is measured is not learned.
     frozen = [name for name, parameter in memory.named_parameters() if not parameter.requires_grad]
     assert frozen == ["hidden_mean", "hidden_whitening"]
+
+
+def test_what_was_remembered_belongs_to_its_calibration(tmp_path: Path) -> None:
+    memory = build(inner_width=24, observe=True, salience="retrieved")
+    calibrate(memory, stream(seed=4)[0])
+    _, state = memory(stream(seed=3)[0].view(5, -1, WIDTH))
+    save_memory(state, tmp_path / "user", memory)
+    assert_same_bits_of(load_memory(tmp_path / "user", memory), state)
+    recalibrated = copy.deepcopy(memory)
+    with torch.no_grad():
+        recalibrated.hidden_mean.mul_(1.01)
+    with pytest.raises(MemoryFileError, match="other weights of the same configuration"):
+        load_memory(tmp_path / "user", recalibrated)
+    with pytest.raises(MemoryFileError, match=r"calibrated True in the file, at its default here"):
+        load_memory(tmp_path / "user", build(inner_width=24, observe=True, salience="retrieved"))
 
 
 def test_it_is_the_same_each_time_and_depends_on_neither_scale_nor_place() -> None:

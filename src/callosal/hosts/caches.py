@@ -72,6 +72,14 @@ def cache_in(arguments: Mapping[str, Any]) -> Any:
     return next((cache for cache in given if cache is not None and not isinstance(cache, Tensor)), None)
 
 
+def cache_out(output: Any) -> Any:
+    """Return the cache that a model's call hands on, None without one."""
+    if isinstance(output, Mapping):
+        return cache_in(output)
+    parts = output if isinstance(output, tuple) else ()
+    return next((part for part in parts if hasattr(part, "get_seq_length")), None)
+
+
 def cache_length(cache: Any) -> int | None:
     """Return how many tokens a cache holds, ``UNCOUNTED`` if it holds some but cannot tell; None without a cache."""
     if cache is None:

@@ -1,7 +1,7 @@
 """The hidden states that a model gives to the memories behind its layers, sampled to calibrate these."""
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from functools import partial
 from typing import Any
 
@@ -20,6 +20,10 @@ _PIECE = 512
 
 class UncalibratedWarning(UserWarning):
     """Memories that were never calibrated went into a session of a pretrained model."""
+
+
+class _Enough(Exception):  # noqa: N818
+    """Every layer has given what it had to give: what lies above need not run."""
 
 
 def sample_hidden(
@@ -44,6 +48,8 @@ def sample_hidden(
 
     def keep(name: str, _: nn.Module, __: Any, output: Any) -> None:
         seen[name] = output if isinstance(output, Tensor) else output[0]
+        if len(seen) == len(samples):
+            raise _Enough
 
     handles = [model.get_submodule(name).register_forward_hook(partial(keep, name)) for name in samples]
     total = 0
@@ -53,7 +59,9 @@ def sample_hidden(
                 if total >= num_tokens:
                     break
                 given = {key: one.to(first) if isinstance(one, Tensor) else one for key, one in inputs.items()}
-                _ = model(given[""]) if "" in given else model(**given)
+                seen.clear()
+                with suppress(_Enough):
+                    _ = model(given[""]) if "" in given else model(**given)
                 mask = given.get("attention_mask")
                 for name, kept in samples.items():
                     kept.append(_without_sinks(seen[name], None if mask is None else mask.bool()))

@@ -48,8 +48,8 @@ class Generation:
         first_mask: the two-dimensional mask of the first call of the model.
         first: the tokens that the first call read, and how many were in its cache before.
         finished: rows that have ended.
-        begun: whether the model was called yet.
-        read: how many tokens of a row it has read, those of a cache that it was given included.
+        read: how many tokens of a row the model has read, those of a cache it was given included; None before its
+            first call.
     """
 
     given: Mapping[str, Any]
@@ -63,8 +63,7 @@ class Generation:
     first_mask: Tensor | None = None
     first: tuple[Tensor | None, int] = (None, 0)
     finished: Tensor | None = None
-    begun: bool = False
-    read: int = 0
+    read: int | None = None
 
     @classmethod
     def of(cls, model: nn.Module, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -132,25 +131,25 @@ class Generation:
             past: how many its cache holds, if it can tell; None without a cache.
             time: how many it reads now.
         """
-        if self.begun and not past:
+        if self.read is not None and not past:
             raise ValueError(
                 "generate() without a cache reads the whole text again for every token, and a memory would count it "
                 "again; leave use_cache=True. A model that keeps no cache can be called in a session, a text at once"
             )
         two = isinstance(mask, Tensor) and mask.ndim == 2
-        if not self.begun:
-            # A recurrent cache does not tell how much it holds.
-            self.read = past if past is not None and past >= 0 else max(0, self.prompt_time - time)
-            self.begun, self.first = True, (tokens, self.read)
-            self.prompt_time = max(self.prompt_time, self.read + time)
+        before = self.read
+        if before is None:
+            before = past if past is not None and past >= 0 else max(0, self.prompt_time - time)
+            self.first = tokens, before
+            self.prompt_time = max(self.prompt_time, before + time)
             self.first_mask = mask if two else self._given(0, self.prompt_time)
-        past, self.read = self.read, self.read + time
+        self.read = before + time
         if mask is not None and not two:
             # Static caches, and models whose layers differ: the mask comes prepared for attention.
-            mask = self._given(past, past + time)
+            mask = self._given(before, before + time)
         if tokens is None or not self.ends:
             return mask
-        return self._alive(mask, tokens, past)
+        return self._alive(mask, tokens, before)
 
     def require_read_once(self, answer: Any) -> None:
         """ValueError where the model has not read the text that it returns, each token once: so has no memory."""

@@ -11,7 +11,7 @@ from jaxtyping import Bool
 from torch import Tensor, nn
 
 from callosal.hosts.arguments import Arguments
-from callosal.hosts.caches import CacheWatch, cache_in, cache_length
+from callosal.hosts.caches import CacheWatch, cache_in, cache_length, cache_out
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
 from callosal.hosts.layers import keeps_time_first
@@ -149,7 +149,7 @@ class Reader:
             self._call = call = self._begun(self._arguments.by_name(args, kwargs))
             output = inner(*args, **kwargs)
             self.require_not_abandoned()
-            cache = getattr(output, "past_key_values", None)
+            cache = cache_out(output)
             if cache is not None:
                 self._watch.watch(cache)
             self.states, self._call = call.states, None

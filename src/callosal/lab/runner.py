@@ -22,13 +22,13 @@ from typing import Any
 import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
-from rich.progress import BarColumn, Progress, TextColumn, TimeRemainingColumn
 
 from callosal.lab.measures.evaluation import Evaluation, evaluate
 from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
 from callosal.lab.models.transformer import Transformer
+from callosal.lab.progress import Tally, displays
 from callosal.lab.report import upgrade
 from callosal.lab.report.records import FILE_NAME, RunRecord, Value, append_record, read_records
 from callosal.lab.runs import RunConfig, build_model, describe, fingerprint
@@ -232,14 +232,14 @@ def _interrupts_noted() -> Iterator[list[int]]:
 def run_all(
     configs: Sequence[Any], folder: Path, *, run: Run = run, num_workers: int = 2, console: Console | None = None
 ) -> list[str]:
-    """Run what is not yet on record in ``folder``, ``num_workers`` side by side, with progress bars.
+    """Run what is not yet on record in ``folder``, ``num_workers`` side by side, and show how far they are.
 
     Args:
-        configs: complete configurations, with a ``name``.
+        configs: complete configurations, with a ``name`` and ``training.num_steps``.
         folder: the study's folder.
         run: turns one into a record; a function of a module, since workers import it.
         num_workers: processes.
-        console: where to draw.
+        console: where to show progress; by default see :func:`callosal.lab.progress.displays`.
 
     Returns:
         One line per run that diverged; the others are on record all the same.
@@ -254,19 +254,21 @@ def run_all(
     try:
         # Two processes at once would write each other's checkpoints.
         with FileLock(folder / ".lock", timeout=0):
-            return _run_all(configs, folder, run, num_workers, console or Console(stderr=True))
+            return _run_all(configs, folder, run, num_workers, console)
     except Timeout as error:
         raise ValueError(
             f"another process runs in {folder}; wait until it is done, or choose another folder"
         ) from error
 
 
-def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console) -> list[str]:
+def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, console: Console | None) -> list[str]:
     known = read_records(folder) if (folder / FILE_NAME).is_file() else []
     done = {record.fingerprint for record in known}
     todo = [config for config in configs if fingerprint(config) not in done]
     if len(todo) < len(configs):
-        console.print(f"{len(configs) - len(todo)} of {len(configs)} runs are on record already")
+        (console or Console(stderr=True)).print(
+            f"{len(configs) - len(todo)} of {len(configs)} runs are on record already"
+        )
     if not todo:
         return []
     failures: list[str] = []
@@ -275,24 +277,23 @@ def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, c
     manager = SyncManager(ctx=context)
     with _interrupts_held():
         manager.start(initializer=_end_with_parent)
-    columns = [TextColumn("{task.description}"), BarColumn(), TextColumn("{task.percentage:3.0f}%")]
-    columns += [TextColumn("{task.fields[text]}"), TimeRemainingColumn()]
+    num_workers = min(num_workers, len(todo))
+    tally = Tally({config.name: config.training.num_steps for config in todo}, num_workers)
     with (
         _interrupts_noted() as interrupts,
         manager,
-        ProcessPoolExecutor(min(num_workers, len(todo)), mp_context=context, initializer=_start_worker) as pool,
-        Progress(*columns, console=console) as progress,
+        ProcessPoolExecutor(num_workers, mp_context=context, initializer=_start_worker) as pool,
+        displays(console) as show,
     ):
         messages = manager.Queue()
-        overall = progress.add_task("all runs", total=len(todo), text="")
-        bars: dict[str, Any] = {}
         with _interrupts_held():
             waiting: dict[Future[RunRecord], Any] = {
                 pool.submit(_work, run, config, folder, messages): config for config in todo
             }
         try:
+            show(tally)
             while waiting:
-                _show(messages, progress, bars)
+                _listen(messages, tally)
                 for future in [future for future in waiting if future.done()]:
                     config = waiting.pop(future)
                     try:
@@ -303,9 +304,8 @@ def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, c
                         refused.append(error)
                     except BrokenProcessPool:
                         refused.append(WorkerLostError(config.name))
-                    if config.name in bars:
-                        progress.remove_task(bars.pop(config.name))
-                    progress.advance(overall)
+                    tally.end(config.name)
+                show(tally)
         finally:
             pool.shutdown(cancel_futures=True)
     if interrupts:
@@ -316,15 +316,12 @@ def _run_all(configs: Sequence[Any], folder: Path, run: Run, num_workers: int, c
     return failures
 
 
-def _show(messages: Any, progress: Progress, bars: dict[str, Any]) -> None:
-    """Draw what the workers said since, waiting a little for something to be said."""
+def _listen(messages: Any, tally: Tally) -> None:
+    """Note what the workers said since, waiting a little for something to be said."""
     try:
-        name, share, text = messages.get(timeout=0.5)
+        tally.hear(*messages.get(timeout=0.5))
     except Empty:
         return
-    if name not in bars:
-        bars[name] = progress.add_task(name, total=1.0, text="")
-    progress.update(bars[name], completed=share, text=text)
 
 
 def require_writable(folder: Path) -> None:

@@ -201,21 +201,26 @@ class LateralMemory(nn.Module):
         usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
 
         whole, rule = state.segment is None and commit, self.config.write
-        trace, held, sizes, consolidated = state.trace, [], [], None
+        trace, held, reads, sizes, consolidated = state.trace, [], [], [], None
         looks = weights if self.slow_retrieved is not None else None
         parts = zip(touch.unbind(1), usage.unbind(1), *map(_by_segment, (observed, weighs, looks)), strict=False)
         for touched, used, own, weigh, look in parts:
             held.append(self.values(trace))
             if look is not None:
-                prominence, size = gating.prominence(gram.read(look, held[-1]), self._usual_size)
+                reads.append(gram.read(look, held[-1]))
+                prominence, size = gating.prominence(reads[-1], self._usual_size)
                 weigh = prominence if weigh is None else weigh * prominence  # noqa: PLW2901
                 used = (touched * weigh[:, None, :, None]).sum(-2)  # noqa: PLW2901
                 sizes.append(size)
             consolidated, usage = writing.sent(rule, touched, trace, held[-1], self.maps, own, weigh), used
             if whole:
                 trace = self._write(trace, consolidated, used)
-        y = self._read_out(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0])
-        retrieved = packed.counted(torch.stack(sizes, 1)[..., None]).sum((-2, -1)) if sizes else None
+        retrieved = None
+        if reads:
+            y = self._read_out(torch.stack(reads, dim=1))
+            retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
+        else:
+            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]))
 
         if whole:
             if self.training:
@@ -373,10 +378,7 @@ class LateralMemory(nn.Module):
         rule, inertia = self.config.write, self.log_inertia.exp()
         return writing.written(rule, trace, consolidated, usage, self.maps, inertia)
 
-    def _read_out(
-        self, weights: Float[Tensor, "batch seg time head bank slot"], held: Float[Tensor, "batch seg bank slot width"]
-    ) -> Float[Tensor, "batch seg time out"]:
-        retrieved = gram.read(weights, held)
+    def _read_out(self, retrieved: Float[Tensor, "batch seg time head width"]) -> Float[Tensor, "batch seg time out"]:
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
         return self.output(address.rms_norm(joined))
 

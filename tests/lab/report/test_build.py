@@ -126,11 +126,13 @@ def test_runs_that_cannot_be_reported_leave_no_file(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="other, synthetic"):
         report_of(tmp_path, run("inhibitory", 0), run("inhibitory", 1, recipe="other"))
     damaged = tmp_path / "damaged"
-    curve = [{"step": 1, "episodic_loss": {}}]
-    report = report_of(damaged, run("inhibitory", 0, curve=curve))
-    with pytest.raises(ValueError, match=r"the runs in .*damaged lack what their report is made"):
-        report.write()
-    assert [path.name for path in damaged.iterdir()] == ["runs.jsonl"]
+    # What is missed when the runs are judged, and when they are drawn.
+    for lacking in ({"episodic_loss": {}}, {"episodic_loss": 1.0, "coupling": 0.0}):
+        append_record(damaged, run("inhibitory", 0, curve=[{"step": 1} | lacking]))
+        with pytest.raises(ValueError, match=r"the runs in .*damaged lack what their report is made"):
+            read_report(damaged).write()
+        assert [path.name for path in damaged.iterdir()] == ["runs.jsonl"]
+        (damaged / "runs.jsonl").unlink()
 
 
 PAGE = """# A page

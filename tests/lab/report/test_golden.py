@@ -1,5 +1,6 @@
 """Every committed report is what its runs say, to the byte: tables, claims, the tables in the pages."""
 
+import math
 import re
 import shutil
 from dataclasses import replace
@@ -13,6 +14,7 @@ from tests.lab.recorded import FOLDERS, RESULTS, ROOT
 from callosal.lab.report import plots
 from callosal.lab.report.build import CLAIMS_FILE, FIGURES_FOLDER, PAGE_FILE, TABLE_START, TABLES_FILE
 from callosal.lab.report.records import FILE_NAME
+from callosal.lab.report.study import of
 
 PAGES = [ROOT / "README.md", *sorted((ROOT / "docs").glob("*.md"))]
 MARKED = [page for page in PAGES if TABLE_START in page.read_text()]
@@ -43,6 +45,16 @@ def test_a_report_is_rebuilt_to_the_byte(folder: str, tmp_path: Path, monkeypatc
             assert len(image.getcolors() or ()) > 10
     assert (tmp_path / PAGE_FILE).read_text().count("<img ") == len(drawn)
     assert not list(tmp_path.rglob("*.part"))
+
+
+@pytest.mark.parametrize("folder", FOLDERS)
+def test_every_recorded_and_derived_number_is_what_it_is_said_to_be_able_to_be(folder: str) -> None:
+    study = recorded.report(folder).study
+    for run in study.records:
+        for row in run.values:
+            scale = study.scale(of(row["measure"]))
+            # What is undefined is on no scale.
+            assert math.isnan(row["value"]) or scale.low <= row["value"] <= scale.high, (run.arm, run.seed, row)
 
 
 @pytest.mark.parametrize("page", MARKED, ids=lambda page: page.name)

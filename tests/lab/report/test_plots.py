@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 from matplotlib.figure import Figure
 from tests.lab.synthetic import run, runs, study
 
+from callosal.lab.measures.intervals import AMOUNT
 from callosal.lab.report import plots
 from callosal.lab.report.curves import curve, eigenvalues, has_curve
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Bars, Dots, Heat, Line, Mark, Points
@@ -61,9 +62,9 @@ def drawn(*given: Any, **how: Any) -> Figure:
     [
         *(Line(x=[0, 1], seeds=seeds, name="a") for seeds in (ONE, SEEDS, LOST)),
         *(Line(x=[0, 1], seeds=s, name="a", mean="geometric", marker="o") for s in (ONE, LOST)),
-        Line(x=[0, 1], seeds=SEEDS, mean=None, shows_seeds=False),
+        *(Line(x=[0, 1], seeds=SEEDS, mean=None, shows_seeds=False, marker=m) for m in ("", "o")),
         Line(x=[0, 1], seeds=np.array([[1.0, NAN], [1.0, 2.0]]), name="a", is_main=True),
-        *(Dots(place=0, values=v, has_interval=True) for v in ([], [1.0], [1.0, 2.0], [NAN, 1.0])),
+        *(Dots(place=0, values=v, within=AMOUNT) for v in ([], [1.0], [1.0, 2.0], [NAN, 1.0])),
         Dots(place=0, values=[], reach=0.5, is_column=True, marker="o"),
         *(Bars(places=[0], heights=np.array([1.0]), seeds=s) for s in (None, np.ones((1, 1)))),
         Bars(places=[], heights=np.zeros(0)),

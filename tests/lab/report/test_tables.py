@@ -34,14 +34,15 @@ def test_a_number_has_the_digits_that_matter() -> None:
 @pytest.mark.parametrize(
     ("cell", "records", "text"),
     [
-        (mean(P_CT), THREE, "0.250 \N{PLUS-MINUS SIGN}0.311"),
+        # The logit of 1/4 -+ t(2) / (3/16) * (1/8) / sqrt(3): Student's would begin below 0.
+        (mean(P_CT), THREE, "0.250 [0.0598, 0.636]"),
         (mean(P_CT), THREE[:1], "0.250"),
         (mean(P_CT), LACKING, "0.250"),
         (mean(P_CT), DIVERGED, NOTHING),
         (mean(P_CT), [run("no-memory", 0)], NOTHING),
-        (t.mean_with_interval(P_CT), THREE, "0.250 [-0.0605, 0.561]"),
-        (t.mean_with_interval(of("D_sep", "cipher")), runs(2)[2:4], "0 [-12.681, 12.681]"),
-        (t.mean_with_interval(of("D_sep", "cipher"), of_size=True), runs(1)[1:2], "0.998"),
+        (mean(of("D_sep", "cipher")), runs(2)[2:4], "0 [-1.000, 1.000]"),
+        (mean(of("D_sep", "cipher"), of_size=True), runs(1)[1:2], "0.998"),
+        (mean(of("D_sep", "cipher"), of_size=True), runs(2)[2:4], "0.998 [0.998, 0.998]"),
         (each(P_CT), THREE, "0.250, 0.125, 0.375"),
         (each(P_CT), LACKING, "0.250, -"),
         (each(P_CT), DIVERGED, "0.250, -"),
@@ -50,13 +51,21 @@ def test_a_number_has_the_digits_that_matter() -> None:
         (t.lateralized, runs(3)[3:6], "3 of 3 [0.44, 1.00]"),
         (t.lateralized, [run("inhibitory", 0, SPLIT)], "0 of 1 [0.00, 0.79]"),
         (t.lateralized, [run("no-memory", 0)], NOTHING),
-        (t.opposite, [run("inhibitory", 0, SPLIT), run("inhibitory", 1, ONE_SIDE)], "1 of 2"),
+        (t.opposite, [run("inhibitory", 0, SPLIT), run("inhibitory", 1, ONE_SIDE)], "1 of 2 [0.09, 0.91]"),
+        (t.each_count(of("recall", after=0)), [run("inhibitory", 0), run("inhibitory", 1, SHORT)], "1, 1"),
+        (t.each_count(P_CT), DIVERGED, "0, -"),
         (t.opposite, [run("no-memory", 0)], NOTHING),
     ],
 )
 def test_a_cell_says_what_its_runs_have(cell: Cell, records: list[RunRecord], text: str) -> None:
     made = study(*records)
     assert cell(made, made.runs) == text
+
+
+def test_a_measure_of_which_nobody_says_what_it_can_be_has_no_interval() -> None:
+    made = study(run("inhibitory", 0, {of("weight"): 1.0}))
+    with pytest.raises(ValueError, match=r"'weight' can be, so it has no interval; give it its ends under \[scales\]"):
+        mean(of("weight"))(made, made.runs)
 
 
 def test_rows_and_columns_of_a_table() -> None:

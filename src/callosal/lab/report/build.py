@@ -59,7 +59,7 @@ class Report:
         with _lacks_named(folder):
             # Runs of several recipes are refused below.
             layout = layout_of(next((run.recipe for run in sorted(records, key=lambda run: bool(run.changed))), ""))
-            study = make_study(name, records, layout.cells, layout.derive)
+            study = make_study(name, records, layout.cells, layout.derive, layout.scales)
             verdicts = judge(study, layout.claims)
             tables = [claims_table(verdicts, layout.claims)] if verdicts else []
             tables += map(layout.noted, layout.tables(study) if study.records else ())

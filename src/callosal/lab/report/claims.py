@@ -10,7 +10,7 @@ from dataclasses import dataclass
 from itertools import groupby
 from typing import Any, Literal
 
-from callosal.lab.measures.intervals import Interval, log_ratio_interval, mean_interval
+from callosal.lab.measures.intervals import RATIO, Interval, Scale, seed_interval
 from callosal.lab.report.records import ARMS
 from callosal.lab.report.study import LEAST_TO_KEEP, MIN_SEEDS, Quantity, Study, of
 
@@ -18,6 +18,8 @@ OURS = "ours"
 
 # Single precision cannot tell a cross-entropy below this from zero, so no ratio may rest on less.
 SMALLEST_LOSS = 2.0**-23
+
+NO_INTERVAL = Interval(estimate=math.nan, low=math.nan, high=math.nan)
 
 VerdictName = Literal["reproduced", "not reproduced", "undecided"]
 # How the numbers of several arms become one: that of the only arm, the first over the second, the first minus the
@@ -30,7 +32,7 @@ DESCRIPTIONS = {
     "P_ct": "P_ct, the mean share outside a domain's own bank",
     "dominance": "dominance, the largest mean share of a bank (0.5 is an even split, 1 one bank)",
     "kept share of recall": (
-        "recall of the cipher after the most distractor segments as a share of recall after none, "
+        "recall of the cipher after the most distractor segments as a share of recall after none (at most 1), "
         f"undefined (and not met) where recall after none is below {LEAST_TO_KEEP:g}"
     ),
 }
@@ -70,8 +72,15 @@ class Claim:
 
     @property
     def is_ratio(self) -> bool:
-        """Whether the interval is taken on logarithms."""
+        """Whether its numbers are ratios of losses."""
         return self.combine == "ratio"
+
+    def scale(self, study: Study) -> Scale:
+        """Return what its numbers can be."""
+        if self.is_ratio:
+            return RATIO
+        scale = study.scale(self.quantity)
+        return scale.of_differences if self.combine == "difference" else scale
 
     @property
     def wanted(self) -> str:
@@ -85,11 +94,10 @@ class Claim:
     @property
     def criterion(self) -> str:
         """How the verdict is reached, in words."""
-        scale = "the logarithms of the seeds" if self.is_ratio else "the seeds"
         return (
             f"Per seed: {self.measure}. Wanted: {self.wanted}. Reproduced if every seed meets it "
-            f"and there are at least {MIN_SEEDS}; not reproduced if no seed does or the 95 % t "
-            f"interval over {scale} lies wholly on the wrong side; otherwise undecided."
+            f"and there are at least {MIN_SEEDS}; not reproduced if no seed does or the 95 % "
+            "interval over seeds lies wholly on the wrong side; otherwise undecided."
         )
 
     def meets(self, value: float) -> bool:
@@ -112,7 +120,7 @@ class Verdict:
     Attributes:
         id, claim, source, reported, criterion: of the claim.
         measured: mean over seeds, geometric for ratios; None without evidence.
-        low, high: the ends of its 95 % interval; None where they are infinite or undefined.
+        low, high: the ends of its 95 % interval; None where there is none.
         seeds: the seeds that count.
         per_seed: their numbers; None for one that is undefined, which meets no criterion.
         verdict: reproduced, not reproduced or undecided.
@@ -150,6 +158,11 @@ def judge(study: Study, claims: Sequence[Claim]) -> list[Verdict]:
     return [_judge(claim, study) for claim in claims]
 
 
+def loss_ratio(first: float, second: float) -> float:
+    """Return how many times the second loss lies below the first, as far as single precision can tell."""
+    return max(first, SMALLEST_LOSS) / max(second, SMALLEST_LOSS)
+
+
 def _claim(row: dict[str, Any]) -> Claim:
     fields = dict(row)
     try:
@@ -174,7 +187,7 @@ def _filled(value: Any, each: object) -> Any:
 def _judge(claim: Claim, study: Study) -> Verdict:
     numbers = _numbers(claim, study)
     values = list(numbers.values())
-    interval = _interval(values, is_ratio=claim.is_ratio)
+    interval = _interval(values, claim.scale(study)) if values else NO_INTERVAL
     met = [claim.meets(value) for value in values]
     verdict: VerdictName = "undecided"
     if len(met) >= MIN_SEEDS and all(met):
@@ -198,15 +211,14 @@ def _judge(claim: Claim, study: Study) -> Verdict:
 
 def _numbers(claim: Claim, study: Study) -> dict[int, float]:
     """Return the number of every seed that has one; NaN where it is undefined."""
-    numbers_of = study.series(claim.quantity).to_dict()
-    by_arm = [study.where(arm=arm) for arm in claim.arms]
-    seeds = [dict(zip(runs["seed"].tolist(), runs.index, strict=True)) for runs in by_arm]
+    having = {arm: study.by_seed(claim.quantity, arm) for arm in claim.arms}
+    ran = {arm: set(study.where(arm=arm)["seed"]) for arm in claim.arms}
     numbers = {}
     for seed in study.seeds:
-        if not all(seed in known for known in seeds):
+        if not all(seed in seeds for seeds in ran.values()):
             continue
-        found = [numbers_of[known[seed]] for known in seeds if known[seed] in numbers_of]
-        if found and (len(found) == len(seeds) or claim.combine in ("largest", "smallest")):
+        found = [having[arm][seed] for arm in claim.arms if seed in having[arm]]
+        if found and (len(found) == len(claim.arms) or claim.combine in ("largest", "smallest")):
             value = _combined(found, claim.combine)
             is_number = math.isfinite(value) and not (claim.is_ratio and value <= 0.0)
             numbers[seed] = value if is_number else math.nan
@@ -215,19 +227,15 @@ def _numbers(claim: Claim, study: Study) -> dict[int, float]:
 
 def _combined(found: list[float], how: Combine) -> float:
     if how == "ratio":
-        # Ratios are of losses.
-        first, second = (max(loss, SMALLEST_LOSS) for loss in found)
-        return first / second
+        return loss_ratio(*found)
     if how == "difference":
         return found[0] - found[1]
     return {"only": found[0], "largest": max(found), "smallest": min(found)}[how]
 
 
-def _interval(values: list[float], *, is_ratio: bool) -> Interval:
-    if not values or any(math.isnan(value) for value in values):
-        return Interval(estimate=math.nan, low=math.nan, high=math.nan)
-    # The values are ratios already, paired by seed, hence the ones.
-    return log_ratio_interval(values, [1.0] * len(values)) if is_ratio else mean_interval(values)
+def _interval(values: list[float], scale: Scale) -> Interval:
+    """Return none where a seed's number is undefined: a mean of the others would flatter."""
+    return NO_INTERVAL if any(map(math.isnan, values)) else seed_interval(values, scale)
 
 
 def _finite(value: float) -> float | None:

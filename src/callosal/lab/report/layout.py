@@ -8,6 +8,7 @@ from typing import Any
 
 from matplotlib.figure import Figure
 
+from callosal.lab.measures.intervals import Scale
 from callosal.lab.report.claims import Claim, read_claims
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.study import Derive, Study
@@ -100,6 +101,7 @@ class Layout:
         remark: what a reader of this page must know beside the definitions.
         facts: says what was run, line by line.
         derive: gives values that follow from those of a run, for tables, figures and claims.
+        scales: what the measures of these values can be; in ``study.toml`` their ends.
         cells: in the order of every table and figure; others follow.
         label: what an arm is called in the tables.
         notes: how to read the study's own tables, by their titles.
@@ -117,6 +119,7 @@ class Layout:
     remark: str = ""
     facts: Callable[[Study], dict[str, str]] = episode_facts
     derive: Derive = lambda run: ()
+    scales: Mapping[str, Scale] = field(default_factory=dict)
     cells: tuple[str, ...] = ()
     label: str = "cell"
     notes: Mapping[str, str] = field(default_factory=dict)
@@ -133,13 +136,14 @@ class Layout:
         ``as_claimed`` orders its cells as the claims ask about them.
         """
         words = declared(package)
+        scales = {name: Scale(low=low, high=high) for name, (low, high) in words.pop("scales", {}).items()}
         words = {k: " ".join(v.split()) if isinstance(v, str) else v for k, v in words.items()}
         claims = read_claims(words.pop("claims", ()))
         seeds = tuple(words.pop("seeds", ()))
         if as_claimed:
             made["cells"] = tuple(dict.fromkeys(arm for claim in claims for arm in claim.arms))
         fields: dict[str, Any] = words | made
-        return cls(**fields, claims=claims, seeds=seeds)
+        return cls(**fields, claims=claims, seeds=seeds, scales=scales)
 
 
 def _domains(runs: Iterable[RunRecord]) -> str:

@@ -11,7 +11,7 @@ from matplotlib.axes import Axes
 from matplotlib.colors import Colormap, LinearSegmentedColormap, Normalize
 from matplotlib.patches import Rectangle
 
-from callosal.lab.measures.intervals import mean_interval
+from callosal.lab.measures.intervals import Scale, seed_interval
 
 INK, FAINT = "#222222", "#dddddd"
 # Okabe and Ito's palette, which stays apart under every common colour blindness.
@@ -45,7 +45,7 @@ class Mark(Protocol):
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Line:
-    """One thin line per seed and a thick mean.
+    """One thin line per seed and a thick mean; where the mean has markers, every seed has its points.
 
     Attributes:
         x: of the points.
@@ -53,10 +53,10 @@ class Line:
         name: written at the end of the line, if the panel is labelled.
         colour: of all of it.
         mean: how seeds are averaged; None draws them alone.
-        marker: at the points of the mean, or "".
+        marker: at the points of the mean, or "" where there are many.
         dash: matplotlib's line style.
         is_main: drawn thicker and above the others.
-        shows_seeds: whether the thin lines are drawn.
+        shows_seeds: whether the thin lines are drawn; points are in any case.
     """
 
     x: Sequence[float]
@@ -91,6 +91,9 @@ class Line:
         for seed in self.seeds if self.shows_seeds or alone else ():
             width, alpha = (1.2, 0.8) if alone else (0.8, 0.45)
             axes.plot(self.x, seed, **look, linewidth=width, alpha=alpha)
+        if self.marker:
+            points = {"markersize": 3.5, "mew": 0, "alpha": 0.45, "clip_on": False}
+            axes.plot(self.x, self.seeds.T, "o", color=self.colour, **points)
         if self.mean is not None:
             order = 3 if self.is_main else 2
             axes.plot(
@@ -106,14 +109,14 @@ class Line:
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Dots:
-    """The seeds of one row as dots, with their mean and, if asked, its 95 % t interval.
+    """The seeds of one row as dots, with their mean and, if asked, its 95 % interval.
 
     Attributes:
         place: of the row on the vertical axis, or of the column on the horizontal one.
         values: a number per seed.
         colour: of all of it.
         marker: of the mean: a bar across the row by default.
-        has_interval: whether the interval is drawn.
+        within: what the numbers can be, to draw the interval of their mean; None draws none.
         is_column: whether the numbers run upwards.
         reach: the largest possible number, drawn as a grey band; None draws none.
     """
@@ -122,7 +125,7 @@ class Dots:
     values: Sequence[float]
     colour: str = BLUE
     marker: str = "|"
-    has_interval: bool = False
+    within: Scale | None = None
     is_column: bool = False
     reach: float | None = None
 
@@ -140,14 +143,14 @@ class Dots:
             return
         wiggle = np.linspace(-0.07, 0.07, len(values)) if len(values) > 1 else np.zeros(1)
         put(values, self.place + wiggle, "o", color=self.colour, alpha=0.5, markersize=4.5, mew=0)
-        interval = mean_interval(values.tolist())
-        if self.has_interval and np.isfinite(interval.high):
-            bounds = [interval.low, interval.high]
-            put(bounds, [self.place] * 2, "-", color=self.colour, linewidth=1.6)
+        if self.within is not None:
+            interval = seed_interval(values.tolist(), self.within)
+            # An end that is NaN draws nothing.
+            put([interval.low, interval.high], [self.place] * 2, "-", color=self.colour, linewidth=1.6)
         is_bar = self.marker == "|"
         bar = "_" if is_bar and self.is_column else self.marker
         look = {"color": INK, "markersize": 14, "mew": 2.2} if is_bar else {"markersize": 7, "mec": "white"}
-        put([interval.estimate], [self.place], bar, **{"color": self.colour, **look})
+        put([values.mean()], [self.place], bar, **{"color": self.colour, **look})
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -21,8 +21,8 @@ VERDICT_COLOURS = {"reproduced": "green", "not reproduced": "red", "undecided": 
 WIDE = 120
 # A table with more rows is for the page; the console names it, and the page folds it up.
 MOST_ROWS = 60
-# The space before an interval, "[0.9, 1.1]" or "\N{PLUS-MINUS SIGN}0.1".
-_INTERVAL = re.compile("\\s(?=\\[|\N{PLUS-MINUS SIGN})")
+# The spaces before an interval, "0.98 [0.9, 1.0]", and between the numbers of a list.
+_BREAKS = re.compile(r"\s(?=\[)|(?<=,)\s(?=[^\[\]]*$)")
 
 
 class Picture(NamedTuple):
@@ -131,8 +131,8 @@ def _rich(table: Table, *, is_narrow: bool) -> RichTable:
             escape(text), justify="left" if is_words else "right", no_wrap=not is_words or header in ("arm", "seed")
         )
     for row in table.rows:
-        # Where lines are short an interval goes below its mean.
-        cells = [_INTERVAL.sub("\n", cell) if is_narrow else cell for cell in row]
+        # Where lines are short an interval goes below its mean, and seeds below each other.
+        cells = [_BREAKS.sub("\n", cell) if is_narrow and n >= table.num_labels else cell for n, cell in enumerate(row)]
         rich.add_row(*map(_coloured, cells))
     return rich
 

@@ -1,13 +1,14 @@
 """The runs of one folder as tidy rows: what counts, and every number that tables, plots and claims ask for."""
 
 import math
-from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from functools import cached_property
 from typing import Any
 
 import pandas as pd
 
+from callosal.lab.measures.intervals import AMOUNT, NUMBER, SHARE, SIGNED_SHARE, Scale
 from callosal.lab.report.records import ARMS, KEYS, RunRecord, Value
 
 MIN_SEEDS = 3
@@ -17,6 +18,15 @@ LATERALIZED = 0.99
 LEAST_TO_KEEP = 0.5
 # So many cells are named one by one in a note; of more, only the number is given.
 MOST_NAMED = 4
+# What the measures of any run can be; those that a study derives stand in its ``study.toml``.
+SCALES: dict[str, Scale] = {
+    **dict.fromkeys(("loss", "recall loss", "task loss", "state_floats", "train_seconds"), AMOUNT),
+    **dict.fromkeys(("share", "P_ct", "dominance", "information", "accuracy", "recall", "own-bank share"), SHARE),
+    "kept share of recall": SHARE,
+    **dict.fromkeys(("own answers", "neighbour's answers", "other user's answers", "share of turns", "chance"), SHARE),
+    **dict.fromkeys(("D_sep", "smaller |D_sep|"), SIGNED_SHARE),
+    "differential mode": NUMBER,
+}
 
 Derive = Callable[[RunRecord], Iterable[Value]]
 
@@ -47,11 +57,13 @@ class Study:
         name: of its folder.
         records: the runs that count, ordered by arm and seed.
         off_recipe: runs with settings changed by hand, which are no evidence.
+        scales: what its measures can be.
     """
 
     name: str
     records: list[RunRecord]
     off_recipe: list[RunRecord]
+    scales: Mapping[str, Scale] = field(default_factory=lambda: SCALES)
 
     @property
     def recipe(self) -> str:
@@ -107,6 +119,24 @@ class Study:
         series = self.series(quantity)
         index = (self.runs if runs is None else runs).index
         return series[index[index.isin(series.index)]].tolist()
+
+    def by_seed(self, quantity: Quantity, arm: str) -> dict[int, float]:
+        """Return the quantity of an arm's runs by their seeds, to pair it with another arm's."""
+        runs = self.having(quantity, self.where(arm=arm))
+        return dict(zip(runs["seed"].tolist(), self.values(quantity, runs), strict=True))
+
+    def scale(self, quantity: Quantity) -> Scale:
+        """Return what a quantity can be.
+
+        Raises:
+            ValueError: nobody said so.
+        """
+        if quantity.measure not in self.scales:
+            raise ValueError(
+                f"nobody says what {quantity.measure!r} can be, so it has no interval; give it its ends under "
+                "[scales] in the study's study.toml, such as [0, 1] or [0, inf]"
+            )
+        return self.scales[quantity.measure]
 
     def where(self, runs: pd.DataFrame | None = None, **factors: Any) -> pd.DataFrame:
         """Return the runs, of all or of some, with these factors; a list allows several values."""
@@ -181,9 +211,10 @@ def derive_common(run: RunRecord) -> Iterator[Value]:
     for condition in dict.fromkeys(row.get("condition") for row in run.rows("recall")):
         marks = {r["after"]: r["value"] for r in run.rows("recall") if r.get("condition") == condition}
         if 0 in marks and max(marks) > 0:
-            kept = marks[max(marks)] / marks[0] if marks[0] >= LEAST_TO_KEEP else math.nan
+            share = marks[max(marks)] / marks[0] if marks[0] >= LEAST_TO_KEEP else math.nan
             where = {} if condition is None else {"condition": condition}
-            yield {"measure": "kept share of recall", "value": kept} | where
+            # More than was recalled at once is guessed, not kept; NaN, as the first of the two, stays.
+            yield {"measure": "kept share of recall", "value": min(share, 1.0)} | where
 
 
 def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
@@ -225,7 +256,11 @@ def evidence(records: Sequence[RunRecord]) -> list[RunRecord]:
 
 
 def make_study(
-    name: str, records: Sequence[RunRecord], cells: Sequence[str] = (), derive: Derive = lambda run: ()
+    name: str,
+    records: Sequence[RunRecord],
+    cells: Sequence[str] = (),
+    derive: Derive = lambda run: (),
+    scales: Mapping[str, Scale] | None = None,
 ) -> Study:
     """Sort runs into those that count and those off their recipe, and add what follows from their values.
 
@@ -234,6 +269,7 @@ def make_study(
         records: all of its runs.
         cells: those that come first, in this order, whatever run ended first.
         derive: gives a study's own values that follow from those of a run, common ones included.
+        scales: what the measures that it derives can be.
 
     Raises:
         ValueError: runs that cannot be compared; see :func:`evidence`.
@@ -248,7 +284,10 @@ def make_study(
     if cells:
         kept.sort(key=lambda run: (places.get(run.arm, len(places)), run.seed))
     return Study(
-        name=name, records=[whole(run) for run in kept], off_recipe=[whole(run) for run in records if run.changed]
+        name=name,
+        records=[whole(run) for run in kept],
+        off_recipe=[whole(run) for run in records if run.changed],
+        scales=SCALES | dict(scales or {}),
     )
 
 

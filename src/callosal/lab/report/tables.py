@@ -7,12 +7,12 @@ from dataclasses import dataclass, field
 
 import pandas as pd
 
-from callosal.lab.measures.intervals import mean_interval, share_interval
+from callosal.lab.measures.intervals import Scale, seed_interval, share_interval
 from callosal.lab.report.claims import OURS, Claim, Verdict
 from callosal.lab.report.study import LATERALIZED, Quantity, Study, of
 
 NOTHING = "-"
-MEAN = "Mean over seeds \N{PLUS-MINUS SIGN} half its 95 % t interval"
+MEAN = "Mean over seeds and its 95 % interval"
 # What the names of arms say at more length.
 SIGN_LABELS = {
     "no-memory": "no memory",
@@ -80,35 +80,25 @@ def number_range(values: Iterable[float]) -> str:
     return f"{found[0]:,}" if len(found) == 1 else f"{found[0]:,} to {found[-1]:,}"
 
 
-def mean(quantity: Quantity) -> Cell:
-    """Write the mean over seeds and half its 95 % interval, in short."""
-
-    def cell(study: Study, runs: pd.DataFrame) -> str:
-        values = study.values(quantity, runs)
-        if not values:
-            return NOTHING
-        interval = mean_interval(values)
-        reach = interval.high - interval.estimate
-        text = number(interval.estimate)
-        return f"{text} \N{PLUS-MINUS SIGN}{number(reach)}" if math.isfinite(reach) else text
-
-    return cell
-
-
-def mean_with_interval(quantity: Quantity, *, of_size: bool = False) -> Cell:
+def mean(quantity: Quantity, *, of_size: bool = False) -> Cell:
     """Write the mean over seeds, of sizes where the sign is a mere label, and its 95 % interval."""
 
     def cell(study: Study, runs: pd.DataFrame) -> str:
-        values = study.values(quantity, runs)
-        if not values:
-            return NOTHING
-        interval = mean_interval([abs(value) for value in values] if of_size else values)
-        text = number(interval.estimate)
-        if math.isfinite(interval.low):
-            text += f" [{number(interval.low)}, {number(interval.high)}]"
-        return text
+        values, scale = study.values(quantity, runs), study.scale(quantity)
+        return averaged([abs(value) for value in values], scale.of_sizes) if of_size else averaged(values, scale)
 
     return cell
+
+
+def averaged(values: Sequence[float], scale: Scale, unit: str = "") -> str:
+    """Write the mean of what seeds have and its 95 % interval, if there is one."""
+    if not values:
+        return NOTHING
+    interval = seed_interval(values, scale)
+    text = number(interval.estimate) + unit
+    if math.isfinite(interval.low) and math.isfinite(interval.high):
+        text += f" [{number(interval.low)}, {number(interval.high)}]"
+    return text
 
 
 def each(quantity: Quantity, *, signed: bool = False) -> Cell:
@@ -118,6 +108,16 @@ def each(quantity: Quantity, *, signed: bool = False) -> Cell:
         series = study.series(quantity).reindex(runs.index)
         # What a run lacks and what is undefined both show as nothing.
         return ", ".join(f"{value:+.4f}" if signed and not math.isnan(value) else number(value) for value in series)
+
+    return cell
+
+
+def each_count(quantity: Quantity) -> Cell:
+    """Write the whole number, such as a step, of every run of the row; nothing for a run without one."""
+
+    def cell(study: Study, runs: pd.DataFrame) -> str:
+        series = study.series(quantity).reindex(runs.index)
+        return ", ".join(NOTHING if math.isnan(value) else f"{value:,.0f}" for value in series)
 
     return cell
 
@@ -132,20 +132,22 @@ def num_parameters(study: Study, runs: pd.DataFrame) -> str:
     return f"{study.records_of(runs)[0].num_parameters:,}"
 
 
-def lateralized(study: Study, runs: pd.DataFrame) -> str:
-    """Write how many seeds lateralized, with Wilson's interval of the share."""
-    values = study.values(of("smaller |D_sep|"), runs)
-    if not values:
+def tally(met: Sequence[bool]) -> str:
+    """Write how many seeds do something, with Wilson's 95 % interval of their share."""
+    if not met:
         return NOTHING
-    found = sum(value >= LATERALIZED for value in values)
-    interval = share_interval(found, len(values))
-    return f"{found} of {len(values)} [{interval.low:.2f}, {interval.high:.2f}]"
+    interval = share_interval(sum(met), len(met))
+    return f"{sum(met)} of {len(met)} [{interval.low:.2f}, {interval.high:.2f}]"
+
+
+def lateralized(study: Study, runs: pd.DataFrame) -> str:
+    """Count the seeds that lateralized."""
+    return tally([value >= LATERALIZED for value in study.values(of("smaller |D_sep|"), runs)])
 
 
 def opposite(study: Study, runs: pd.DataFrame) -> str:
     """Count the seeds whose domains lie on opposite sides."""
-    values = study.values(of("smaller |D_sep|"), runs)
-    return f"{sum(value > 0.0 for value in values)} of {len(values)}" if values else NOTHING
+    return tally([value > 0.0 for value in study.values(of("smaller |D_sep|"), runs)])
 
 
 def by_arm(study: Study, arms: Iterable[str] | None = None) -> list[Row]:
@@ -227,7 +229,7 @@ def claims_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> Table:
         if verdict.low is not None and verdict.high is not None:
             measured += f" [{number(verdict.low)}, {number(verdict.high)}]"
         values = [math.nan if value is None else value for value in verdict.per_seed]
-        met = f"{sum(map(claim.meets, values))} of {len(values)}" if values else NOTHING
+        met = tally([*map(claim.meets, values)])
         reported = OURS if verdict.source == OURS else verdict.reported
         rows.append([verdict.claim, reported, claim.wanted, measured, met, verdict.verdict])
     papers = [p for claim in claims for p in re.findall(r"\d{4}\.\d{5}", claim.source)]
@@ -239,7 +241,7 @@ def claims_table(verdicts: Sequence[Verdict], claims: Sequence[Claim]) -> Table:
         num_labels=3,
         note=(
             f"{source}; what is wanted, per seed, is ours. Measured is the mean over seeds (geometric for "
-            "ratios) and [its 95 % t interval]."
+            "ratios) and [its 95 % interval]; met by: seeds, and [the 95 % interval of their share]."
         ),
     )
 

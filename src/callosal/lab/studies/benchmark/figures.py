@@ -40,7 +40,8 @@ def summary(study: Study) -> str:
 @figure("What is kept")
 def retention(study: Study) -> Figure | None:
     """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which writes to the
-    same memory, and is asked for every letter. Thin lines are single seeds, thick lines their mean.
+    same memory, and is asked for every letter. Points and thin lines are single seeds, thick
+    lines their mean.
     """
     arms = {arm: study.where(arm=arm) for arm in study.arms}
     panel = Panel(

@@ -10,16 +10,18 @@ from callosal.lab.report.tables import (
     SIGN_LABELS,
     Cell,
     Table,
+    by_arm,
     columns,
     count,
     each,
     every_run,
     grid,
-    mean_with_interval,
+    mean,
     opposite,
     retention_table,
     transposed,
 )
+from callosal.lab.studies.benchmark.attribution import attribution_tables, derive_steps
 
 # After how many further segments the table of the arms gives recall, beside the most.
 MARKS = (0, 10, 100, 1000)
@@ -38,21 +40,23 @@ RUN_COLUMNS: dict[str, Cell] = {
 
 
 def derive(run: RunRecord) -> Iterator[Value]:
-    """Give the cipher loss over ln K, which is 1 for a model that knows nothing of the cipher."""
+    """Give the cipher loss over ln K, 1 for a model that knows nothing of the cipher, and when 124x was crossed."""
     loss = run.get("loss", domain="episodic")
     if loss is not None:
         chance = math.log(run.config["episodes"]["num_letters"])
         yield {"measure": "loss over chance", "value": loss / chance}
+    yield from derive_steps(run)
 
 
 def tables(study: Study) -> list[Table]:
-    """Return the arms, and every seed."""
+    """Return the arms, what the memory and what the coupling buys, and every seed."""
+    coupled = by_arm(study, [arm for arm in study.arms if arm != "no-memory"])
     marks = [m for m in study.marks() if m in MARKS or m == study.marks()[-1]]
     recall = {f"recall after {mark:,}": of("recall", after=mark) for mark in marks}
     rows: list[tuple[list[str], Cell]] = [(["seeds"], count)]
-    rows += [([name], mean_with_interval(quantity)) for name, quantity in LOSSES.items()]
-    rows += [([f"|{name}|"], mean_with_interval(q, of_size=True)) for name, q in SIDES.items()]
-    rows += [([name], mean_with_interval(q)) for name, q in (BANKS | recall).items()]
+    rows += [([name], mean(quantity)) for name, quantity in LOSSES.items()]
+    rows += [([f"|{name}|"], mean(q, of_size=True)) for name, q in SIDES.items()]
+    rows += [([name], mean(q)) for name, q in (BANKS | recall).items()]
     rows.append((["banks of opposite sign"], opposite))
     return [
         transposed(
@@ -62,6 +66,7 @@ def tables(study: Study) -> list[Table]:
             rows,
             {SIGN_LABELS.get(arm, arm): study.where(arm=arm) for arm in study.arms},
         ),
+        *attribution_tables(study, coupled, baseline="no-memory", ours="inhibitory"),
         grid(
             study,
             "Every seed: losses and banks",

@@ -26,7 +26,7 @@ def summary(study: Study) -> str:
 
 @figure("How much it holds")
 def capacity(study: Study) -> Figure | None:
-    """Recall of the cipher, mean over seeds, by the number of pairs and of slots in each of two banks.
+    """Recall of the cipher by the number of pairs and of slots in each of two banks: mean, and below it every seed.
 
     A letter needs a slot where it is asked and one where it answers.
     """
@@ -37,11 +37,13 @@ def capacity(study: Study) -> Figure | None:
     panels = []
     for title, quantity in shown.items():
         table = _recall(study, quantity).sort_index(ascending=False)
+        seeds = [[_seeds(study, quantity, pairs, slots) for slots in table.columns] for pairs in table.index]
         names = [f"{pairs}\n(chance {100 / float(pairs):.3g} %)" for pairs in table.index]
         heat = Heat(
             table=table.to_numpy(dtype=float),
             colours=SHARE,
             text=lambda value: f"{100 * value:.0f} %",
+            notes=seeds,
             bar="letters recalled",
         )
         panels.append(
@@ -53,6 +55,12 @@ def capacity(study: Study) -> Figure | None:
             )
         )
     return draw([panels], (4.8 * len(panels) + 0.6, 3.6), share=(False, True))
+
+
+def _seeds(study: Study, quantity: Quantity, pairs: int, slots: int) -> str:
+    """Write the per cents of a cell's seeds."""
+    values = study.values(quantity, study.where(num_letters=pairs, num_slots=slots))
+    return " ".join(f"{100 * value:.0f}" for value in values)
 
 
 def _recall(study: Study, quantity: Quantity) -> pd.DataFrame:

@@ -59,7 +59,7 @@ def answers(study: Study) -> Figure | None:
     """Accuracy of the answers in the base models' own cells, memory behind layer 2.
 
     Above: about the facts that a user stated in an earlier session. Below: of counting and spelling. Small dots are
-    seeds, marks their mean, lines its 95 % t interval. Dotted: chance among what a fact can be; dashed: what we ask of
+    seeds, marks their mean, lines its 95 % interval. Dotted: chance among what a fact can be; dashed: what we ask of
     the memory.
     """
     cells = main_cells(study)
@@ -83,7 +83,7 @@ def layers(study: Study) -> Figure | None:
 
     Left: facts known right after the session boundary; dashed: what we ask of the base models' own cells, dotted:
     chance. Right: P_ct, the share outside a domain's own bank. Small dots are seeds, marks their mean, lines its 95 %
-    t interval.
+    interval.
     """
     cells = {layer: study.where(arm=cell) for layer, cell in LAYERS.items()}
     found = [runs for runs in cells.values() if len(runs)]
@@ -95,7 +95,7 @@ def layers(study: Study) -> Figure | None:
     )
 
     def columns(quantity: Quantity) -> list[Dots]:
-        look = {"colour": COLOURS["inhibitory"], "marker": "o", "has_interval": True, "is_column": True}
+        look = {"colour": COLOURS["inhibitory"], "marker": "o", "within": study.scale(quantity), "is_column": True}
         return [Dots(place=layer, values=study.values(quantity, runs), **look) for layer, runs in cells.items()]
 
     recall = Panel(
@@ -190,7 +190,7 @@ def _conditions(
     for place, quantity in enumerate(quantities.values()):
         for host, runs in cells.items():
             row = place + APART * (list(HOSTS).index(host) - (len(HOSTS) - 1) / 2)  # pyright: ignore[reportArgumentType]
-            look = {"colour": COLOURS[host], "marker": MARKERS[host], "has_interval": True}
+            look = {"colour": COLOURS[host], "marker": MARKERS[host], "within": study.scale(quantity)}
             marks.append(Dots(place=row, values=study.values(quantity, runs), **look))
     return Panel(
         marks=marks,

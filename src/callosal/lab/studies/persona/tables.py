@@ -17,6 +17,7 @@ from callosal.lab.report.tables import (
     number_range,
     recall_columns,
     sides,
+    tally,
     transposed,
 )
 from callosal.lab.report.upgrade import TURNS
@@ -196,8 +197,7 @@ def _seeds(study: Study, what: str, shown: dict[str, Cell], asked: Quantity | No
 
 def _opposite(study: Study, runs: pd.DataFrame) -> str:
     """Count the seeds whose facts and rules lean to opposite banks in all that is attached."""
-    values = study.values(of("opposite banks"), runs)
-    return f"{sum(values):.0f} of {len(values)}" if values else NOTHING
+    return tally([value == 1.0 for value in study.values(of("opposite banks"), runs)])
 
 
 def _counted(quantity: Quantity) -> Cell:

@@ -44,8 +44,8 @@ def summary(study: Study) -> str:
 @figure("What is kept")
 def retention(study: Study) -> Figure | None:
     """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which writes to the
-    same memory, and is asked for every letter. Lines are means over seeds; the thin lines are the inhibitory memory's
-    single seeds. It stands in both panels.
+    same memory, and is asked for every letter. Lines are means over seeds, points the seeds; thin lines join those of
+    the inhibitory memory, which stands in both panels.
     """
     order = by_recall(study)
     groups = {

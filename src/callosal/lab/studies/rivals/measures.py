@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.study import LEAST_TO_KEEP
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
+from callosal.lab.studies.benchmark.attribution import derive_steps
 
 CIPHER, ARITHMETIC = BENCHMARK_DOMAINS
 BANKS = ("the cipher's bank", "the other bank")
@@ -23,10 +24,11 @@ def chance(run: RunRecord, domain: str) -> float:
 
 
 def derive(run: RunRecord) -> Iterator[Value]:
-    """Give what is left without a bank, of each by its name, and how far that is from chance and from before.
+    """Give what is left without a bank, of each by its name, how far that is from chance and before, and when 124x was.
 
     What was never learned cannot be lost: NaN where accuracy was below LEAST_TO_KEEP with no bank touched.
     """
+    yield from derive_steps(run)
     intact = {d: run.get("accuracy", domain=d, condition="intact") for d in BENCHMARK_DOMAINS}
     reset = run.get("accuracy", domain=CIPHER, condition="reset")
     if reset is not None:

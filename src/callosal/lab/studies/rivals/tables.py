@@ -20,6 +20,7 @@ from callosal.lab.report.tables import (
     retention_table,
 )
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
+from callosal.lab.studies.benchmark.attribution import attribution_tables
 from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
 from callosal.lab.studies.rivals.measures import ANSWERS, BANKS, CIPHER
 
@@ -98,6 +99,9 @@ def tables(study: Study) -> list[Table]:
                     "P_ct": of("P_ct", condition="of several banks"),
                 },
             ),
+        ),
+        *attribution_tables(
+            study, by_arm(study, [arm for arm in arms if arm != BASELINE]), baseline=BASELINE, ours=SIGNED_ARMS[0]
         ),
         _doing_table(study, arms),
         _by_lesion(

@@ -12,7 +12,7 @@ from callosal.lab.report.marks import BLUE, GREEN, GREY, INK, PINK, RED, SKY, Li
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.study import Study, of
-from callosal.lab.report.tables import Table, by_arm, each, grid, number
+from callosal.lab.report.tables import Table, by_arm, each, each_count, grid, tally
 
 # P_ct below this counts as the jump having happened.
 JUMPED = 0.05
@@ -60,23 +60,15 @@ def derive(run: RunRecord) -> Iterator[Value]:
 
 def jumps_table(study: Study) -> Table:
     """Give when P_ct fell in every cell, seed by seed."""
-
-    def steps(measure: str):
-        def cell(study: Study, runs) -> str:
-            found = study.series(of(measure)).reindex(runs.index)
-            return ", ".join(number(None) if np.isnan(step) else f"{step:.0f}" for step in found)
-
-        return cell
-
     return grid(
         study,
         "The jump",
         ["cell"],
         by_arm(study),
         {
-            "fell": lambda s, runs: f"{len(s.values(of('jump step'), runs))} of {len(runs)}",
-            "at step": steps("jump step"),
-            "steps it took": steps("jump width"),
+            "fell": lambda s, runs: tally(runs.index.isin(s.having(of("jump step"), runs).index).tolist()),
+            "at step": each_count(of("jump step")),
+            "steps it took": each_count(of("jump width")),
             "P_ct in the end": each(of("P_ct")),
         },
     )
