@@ -25,7 +25,10 @@ with warnings.catch_warnings():
     import peft
 
 # So do they of each other.
-pytestmark = pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated")
+pytestmark = [
+    pytest.mark.filterwarnings("ignore:`is_gradient_checkpointing` is deprecated"),
+    pytest.mark.filterwarnings("ignore:Could not find a config file"),
+]
 
 CPU = torch.device("cpu")
 LAYERS = ["model.layers.0", "model.layers.1"]
