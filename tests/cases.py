@@ -50,6 +50,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     def perhaps(name: str, offered: bool, default: Any, other: Any) -> None:
         drawn.setdefault(name, draw(st.sampled_from([default, other])) if offered else default)
 
+    perhaps("writers", drawn["num_heads"] > 1, "all", "lagged")
     perhaps("context", looks_back, "segment", "token")
     perhaps("carry", drawn["drive"] != "slots" and drawn["context"] == "segment", 0.0, 0.7)
     plastic = drawn["drive"] == "axis" and looks_back

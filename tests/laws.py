@@ -64,7 +64,7 @@ def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any, salien
     before, config, context = replace(state, trace=trace), memory.config, state.context
     y, after = memory(hidden, before, mask, **how)
     fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
-    names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance")
+    names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
     parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
     slow = reference.segment(
         hidden,

@@ -14,7 +14,7 @@ from torch import Tensor, nn
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
 from callosal.hosts.calibration import Text, UncalibratedWarning, sample_hidden
 from callosal.hosts.hooks import Hooks
-from callosal.hosts.layers import Layers, hidden_width, named_layers, require_readable
+from callosal.hosts.layers import Layers, hidden_width, input_embedding, named_layers, require_readable
 from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back, whole_precision
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
@@ -44,7 +44,9 @@ class Memories(nn.Module):
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self.warn_uncalibrated = False
-        self._hooks = Hooks(model, self, self._learn)
+        wanted = any(memory.config.embedded for memory in memories.values())
+        embedding = input_embedding(model) if wanted else None
+        self._hooks = Hooks(model, self, self._learn, embedding)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 

@@ -51,13 +51,24 @@ class Hooks:
 
     A call belongs to the session that its code is in, by Python's contexts: not to one of another thread or task.
 
+    Args:
+        model: the model.
+        layers: names of the layers.
+        embedding: what embeds the model's input tokens, where a memory wants to know of it.
+
     Attributes:
         under_way: readers of this model's sessions, in whatever context.
         warn_outside_session: whether the next call outside a session is worth a warning.
         warn_untrained: whether the next such call in training is, by which nothing of the memories is trained.
     """
 
-    def __init__(self, model: nn.Module, layers: Iterable[str], learns: Callable[[], bool] = lambda: False) -> None:
+    def __init__(
+        self,
+        model: nn.Module,
+        layers: Iterable[str],
+        learns: Callable[[], bool] = lambda: False,
+        embedding: nn.Module | None = None,
+    ) -> None:
         self.under_way: tuple[Reader, ...] = ()
         self.warn_outside_session = self.warn_untrained = True
         self._learns = learns
@@ -70,6 +81,8 @@ class Hooks:
         for name in layers:
             layer = model.get_submodule(name)
             self._handles.append(layer.register_forward_hook(partial(self._behind, name)))
+        if embedding is not None:
+            self._handles.append(embedding.register_forward_hook(self._embedded))
 
     def __getstate__(self) -> dict[str, Any]:
         """Copy or pickle a model without the sessions of the original."""
@@ -188,6 +201,11 @@ class Hooks:
                 "memory cannot tell whose they are; call generate() with a row per user"
             )
         return inner(*args, **kwargs)
+
+    def _embedded(self, _: nn.Module, __: Any, output: Tensor) -> None:
+        reader = self.reader
+        if reader is not None:
+            reader.embedded(output)
 
     def _behind(self, name: str, _: nn.Module, __: Any, output: Any) -> Any:
         reader = self.reader

@@ -147,6 +147,21 @@ def _lists(module: nn.Module) -> list[nn.ModuleList]:
     return [m for m in module.modules() if isinstance(m, nn.ModuleList) and len(m)]
 
 
+def input_embedding(model: nn.Module) -> nn.Module:
+    """Return the module that embeds the input tokens.
+
+    Raises:
+        ValueError: the model does not name one.
+    """
+    found = getattr(model, "get_input_embeddings", lambda: None)()
+    if not isinstance(found, nn.Module):
+        raise ValueError(  # noqa: TRY004
+            f"{type(model).__name__} names no input embedding (get_input_embeddings()), which a memory with "
+            "embedded=True writes; attach one with embedded=False"
+        )
+    return found
+
+
 def _some(names: Iterable[str]) -> str:
     names = list(names)
     shown = ", ".join(repr(name) for name in names[:6])

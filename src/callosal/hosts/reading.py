@@ -28,6 +28,7 @@ class _Call:
     states: States
     mask: Bool[Tensor, "batch seen"] | None
     shape: tuple[int, int] | None
+    embedded: Tensor | None = None
     read: set[str] = field(default_factory=set)
 
 
@@ -171,6 +172,11 @@ class Reader:
                 self.select(slice(None, None, generation.expand))
             return answer
 
+    def embedded(self, tokens: Tensor) -> None:
+        """Take note of the embeddings of a call's input tokens."""
+        if self._call is not None:
+            self._call.embedded = tokens
+
     def behind(self, name: str, hidden: Tensor) -> Tensor:
         """Read and write behind a layer; what is read is to be added to its output."""
         call = self._call
@@ -205,11 +211,12 @@ class Reader:
         if mask is not None:
             # In generation the mask covers the past too.
             mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(seen.device)
+        given = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
         with torch.autocast(seen.device.type, enabled=False):
-            y, call.states[name] = memory(seen, state, mask, commit=False)
+            y, call.states[name] = memory(seen, state, mask, commit=False, **given)
             if unread := self.unread.get(name):
                 lesioned = replace(state, trace=blanked(state.trace, unread))
-                y, _ = memory(seen, lesioned, mask, commit=False)
+                y, _ = memory(seen, lesioned, mask, commit=False, **given)
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager
@@ -276,7 +283,8 @@ class Reader:
                 "[batch, time], to generate() too"
             )
         states = self.states if goes_on else self._committed()
-        return _Call(states=dict(states), mask=None if mask is None else mask.bool(), shape=shape)
+        mask, given = None if mask is None else mask.bool(), arguments.get("inputs_embeds")
+        return _Call(states=dict(states), mask=mask, shape=shape, embedded=given)
 
     def _read_alone(self, texts: Sequence[Mapping[str, Any]]) -> None:
         """Let each row read a text of its own, by itself: its bits then owe nothing to the other rows."""

@@ -11,11 +11,14 @@ Drive = Literal["axis", "gradient", "slots"]
 Context = Literal["segment", "token"]
 WriteRule = Literal["bounded", "additive", "delta"]
 Salience = Literal["even", "learned", "retrieved"]
+Writers = Literal["all", "lagged"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
 # Fields that name a run and change no number of it.
 LABEL = {"label": True}
+
+_CHOICES = {"drive": Drive, "write": WriteRule, "context": Context, "salience": Salience, "writers": Writers}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,6 +52,10 @@ class MemoryConfig:
             excitable. For as many banks as domains of equal frequency; 0.1 there.
         observe: write what the tokens are beside what they retrieved, C = A^T (A V + X U) W. Without it, the paper's
             form, no content of a token is written: only which slots it touched.
+        embedded: what the tokens are is taken from the embeddings that the model gives its input tokens, not from the
+            hidden states, in which little of a token is left after many layers. Needs ``observe``.
+        writers: whose addresses a token is written to: those of "all" heads, or of the "lagged" ones, all but head 0.
+            With these what follows a token is found where that token points, as by an induction head.
         salience: how much each token weighs in what is written, C = A^T diag(s) (...), n = A^T s: "even", all one;
             "learned", a gate on the token's hidden state, 0.9 at the start; or "retrieved", the norm of what the token
             retrieved over its running mean, at most 1, after the amygdala of arXiv 2603.07217.
@@ -79,6 +86,8 @@ class MemoryConfig:
     contrast: float = field(default=0.0, metadata=ADDED)
     balance: float = field(default=0.0, metadata=ADDED)
     observe: bool = field(default=False, metadata=ADDED)
+    embedded: bool = field(default=False, metadata=ADDED)
+    writers: Writers = field(default="all", metadata=ADDED)
     salience: Salience = field(default="even", metadata=ADDED)
     inner_width: int | None = field(default=None, metadata=ADDED)
     calibrated: bool = field(default=False, metadata=ADDED)
@@ -91,7 +100,7 @@ class MemoryConfig:
         require_positive(self, "gain", "temperature", "inertia", "write_scale")
         require(self, "plasticity_rate", 0.0 <= self.plasticity_rate <= 1.0, "it must be between 0 and 1")
         require(self, "momentum", 0.0 <= self.momentum < 1.0, "it must be in [0, 1)")
-        for name, choices in (("drive", Drive), ("write", WriteRule), ("context", Context), ("salience", Salience)):
+        for name, choices in _CHOICES.items():
             require(self, name, getattr(self, name) in get_args(choices), f"it must be one of {get_args(choices)}")
         require(self, "carry", 0.0 <= self.carry < 1.0, "it must be in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
@@ -103,6 +112,9 @@ class MemoryConfig:
             require(self, name, 0.0 <= getattr(self, name) < math.inf, "it must be at least 0 and finite")
             only = getattr(self, name) == 0.0 or self.drive == "axis"
             require(self, name, only, 'it must be 0 unless drive is "axis"')
+        require(self, "embedded", self.observe or not self.embedded, "it must be False unless observe is True")
+        lagged = self.writers == "all" or self.num_heads > 1
+        require(self, "writers", lagged, 'it must be "all" with one head, which has no lag')
         within = self.inner_width is None or 1 <= self.inner_width <= self.width
         require(self, "inner_width", within, f"it must be None or from 1 to width ({self.width})")
 

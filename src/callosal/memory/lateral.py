@@ -130,6 +130,8 @@ class LateralMemory(nn.Module):
         self.inner_map = nn.Parameter(_orthogonal(width, config.width)) if narrow else None
         # As wide as what was retrieved, and unturned: W, a random rotation, comes behind it.
         self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
+        if config.embedded:
+            self.observation = nn.Parameter(nn.init.orthogonal_(torch.empty(config.width, width)))
         self.salience_gate = None
         if config.salience == "learned":
             self.salience_gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
@@ -159,6 +161,7 @@ class LateralMemory(nn.Module):
         mask: Bool[Tensor, "batch *segment time"] | None = None,
         *,
         salience: Shaped[Tensor, "batch *segment time"] | None = None,
+        embedded: Float[Tensor, "batch *segment time width"] | None = None,
         commit: bool = True,
     ) -> tuple[Float[Tensor, "batch *segment time width"], MemoryState]:
         """Read the memory for every token, then write what the segment retrieved.
@@ -170,6 +173,7 @@ class LateralMemory(nn.Module):
             mask: True where a token exists. A masked one neither reads, writes nor counts, and its output is zero.
             salience: from 0 to 1, how much each token weighs in what is written, times what the memory itself gives it.
                 One of 0 reads, but it changes no bit of the state and no other token's output.
+            embedded: the model's embeddings of its input tokens, where the configuration says that they are written.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -180,6 +184,7 @@ class LateralMemory(nn.Module):
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=not commit)
+        self._check_embedded(hidden, embedded)
         packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
         competition = self.competition
@@ -190,10 +195,11 @@ class LateralMemory(nn.Module):
         signal, shares = competition.compete(seen, logits, opened, past, packed.place)
         signal = packed.counted(signal)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
-        touch = rearrange(weights.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
+        written_to = weights[..., 1:, :, :] if self.config.writers == "lagged" else weights
+        touch = rearrange(written_to.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
         if packed.present is not None:
             touch = touch * packed.present[:, :, None, :, None]
-        observed = None if self.observation is None else seen @ self.observation
+        observed = self._observed(seen, packed, embedded)
         weighs = packed.salience
         if self.salience_gate is not None:
             own = gating.gate(seen, self.salience_gate.weight[0], self.salience_gate.bias[0])
@@ -272,6 +278,29 @@ class LateralMemory(nn.Module):
         past, _ = self.competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         return packed.restore(self.competition.compete(seen, logits, opened, past, packed.place)[1])
 
+    def look(
+        self,
+        hidden: Float[Tensor, "batch *segment time width"],
+        mask: Bool[Tensor, "batch *segment time"] | None = None,
+    ) -> tuple[Float[Tensor, "batch *segment time head bank slot"], Float[Tensor, "batch *segment time"]]:
+        """Return where each token looks, its attention times its banks' shares, and what it weighs in the write.
+
+        Without reading or writing, from the start of each segment. What a token weighs is one where salience is not
+        learned. A masked token looks nowhere and weighs nothing.
+        """
+        self._check(hidden, self.blank(len(hidden)), mask, None, one_segment=False)
+        packed = Packed.pack(hidden, mask)
+        opened, seen = self._new_segment(len(hidden)), self.led_in(packed.hidden)
+        logits = self._logits(seen, opened, packed.place)
+        past, _ = self.competition.faded(None, packed.counted(seen).sum(-2), packed.count)
+        _, shares = self.competition.compete(seen, logits, opened, past, packed.place)
+        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
+        weighs = torch.ones_like(weights[..., 0, 0, 0])
+        if self.salience_gate is not None:
+            weighs = gating.gate(seen, self.salience_gate.weight[0], self.salience_gate.bias[0])
+        flat = packed.restore(torch.cat([weights.flatten(-3), weighs[..., None]], dim=-1))
+        return flat[..., :-1].unflatten(-1, weights.shape[-3:]), flat[..., -1]
+
     def values(self, trace: Float[Tensor, "batch bank slot width"]) -> Float[Tensor, "batch bank slot width"]:
         """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
 
@@ -291,7 +320,9 @@ class LateralMemory(nn.Module):
         """The norm that no slot of the bounded rule exceeds: sqrt(width) ||W||_2, (1 + ||U||_2) times with U."""
         largest = _spectral_norm(self.maps)
         if self.observation is not None:
-            largest *= 1.0 + _spectral_norm(self.observation)
+            # Embeddings are as wide as the hidden states, and so is their norm.
+            longer = math.sqrt(len(self.observation) / self.config.slot_width)
+            largest *= 1.0 + longer * _spectral_norm(self.observation)
         return math.sqrt(self.config.slot_width) * largest
 
     @torch.no_grad()
@@ -333,6 +364,14 @@ class LateralMemory(nn.Module):
                 "memory.commit(state) before the next segments"
             )
 
+    def _check_embedded(self, hidden: Tensor, embedded: Tensor | None) -> None:
+        if self.config.embedded and (embedded is None or embedded.shape != hidden.shape):
+            given = "none" if embedded is None else f"embeddings of shape {tuple(embedded.shape)}"
+            raise ValueError(
+                f"a memory that writes its tokens' embeddings was given {given}; pass embedded= of the hidden states' "
+                f"shape, {tuple(hidden.shape)}"
+            )
+
     def _new_segment(self, num_rows: int) -> OpenSegment:
         banks, slots, width = self.prototypes.shape
         new = self.prototypes.new_zeros
@@ -352,6 +391,17 @@ class LateralMemory(nn.Module):
         if self.inner_map is not None:
             hidden = hidden @ self.inner_map.T
         return address.rms_norm(hidden)
+
+    def _observed(
+        self, seen: Float[Tensor, "batch seg time inner"], packed: Packed, embedded: Tensor | None
+    ) -> Float[Tensor, "batch seg time inner"] | None:
+        """Return what is written of the tokens themselves, X U; None in the paper's form."""
+        if self.observation is None:
+            return None
+        if self.config.embedded:
+            assert embedded is not None
+            seen = address.rms_norm(packed.along(embedded))
+        return seen @ self.observation
 
     def _logits(
         self,

@@ -70,6 +70,13 @@ class Packed:
             several=several,
         )
 
+    def along(self, tensor: Float[Tensor, "batch *segment time width"]) -> Float[Tensor, "batch seg time width"]:
+        """Move another tensor of the caller's as the hidden states were moved."""
+        tensor = tensor if self.several else tensor[:, None]
+        if self.order is None or self.present is None:
+            return tensor
+        return tensor.take_along_dim(self.order[..., None], dim=-2).masked_fill(~self.present[..., None], 0.0)
+
     def counted(self, tensor: Float[Tensor, "batch seg time part"]) -> Float[Tensor, "batch seg time part"]:
         """Return the tensor with zeros for what does not count."""
         return tensor if self.counts is None else tensor * self.counts[..., None]

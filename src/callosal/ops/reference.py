@@ -274,6 +274,7 @@ def segment_of_row(
     context: str,
     contrast: float = 0.0,
     balance: float = 0.0,
+    writers: str = "all",
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
@@ -308,7 +309,8 @@ def segment_of_row(
     retrieved = read(a, values)
     y = _tensor(lambda t: p["output.weight"] @ rms_norm(retrieved[t].flatten()), len(x))
     # 6: write
-    touch = a.sum(1) / len(p["filters"])
+    writing = a[:, 1:] if writers == "lagged" else a
+    touch = writing.sum(1) / writing.shape[1]
     observed = x @ p["observation"] if "observation" in p else None
     s = salience
     if "salience_gate.weight" in p:

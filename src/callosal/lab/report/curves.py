@@ -66,13 +66,14 @@ def recall_lines(
     markers: Mapping[str, str],
     *,
     main: str = "",
+    domain: str | None = None,
     condition: str | None = None,
 ) -> list[Line]:
     """Return a line of recall over further segments or turns for each name; with a main one, its seeds show."""
     lines = []
     for name, own in runs.items():
         found = {
-            mark: study.values(of("recall", condition=condition, after=mark), own)
+            mark: study.values(of("recall", domain, condition, after=mark), own)
             for mark in study.marks(condition=condition)
         }
         found = {mark: values for mark, values in found.items() if values}

@@ -1,0 +1,43 @@
+"""What a memory of the study is taught, and how much each part of it counts. Imports no torch."""
+
+from dataclasses import dataclass
+
+from callosal.checks import require
+
+
+@dataclass(frozen=True, kw_only=True)
+class Lessons:
+    """Lessons of the study of SmolLM2.
+
+    Attributes:
+        facts: of a user, as drawn for each step.
+        between: turns of other kinds among theirs, likewise.
+        questions: to each user in a step.
+        repeats: what is not about the user is counted as if it had been said so often, as drawn for each step of
+            pointing, so that to forget for it costs something.
+        floor: a token that is not where a question looks costs minus the logarithm of this.
+        price: of a mean salience of one, in nats.
+        noise: on the states in pointing, whose root-mean-square is one.
+        adapting: the banks' axes move in this share of the steps of pointing, since a write costs as much as the rest.
+        held: share of the tokens of other turns that are held to what the model says alone.
+        hold: how much that weighs beside the answers.
+        salience: at the start; most tokens are worth nothing.
+        loudness: size of what is read at the start, in spreads of the hidden states.
+    """
+
+    facts: tuple[int, ...] = (1, 4, 8, 14, 16)
+    between: tuple[int, ...] = (0, 2, 6)
+    questions: int = 4
+    repeats: tuple[int, ...] = (1, 10, 50)
+    floor: float = 1e-4
+    price: float = 1.0
+    noise: float = 0.3
+    adapting: float = 0.25
+    held: float = 0.3
+    hold: float = 1.0
+    salience: float = 0.08
+    loudness: float = 4.0
+
+    def __post_init__(self) -> None:
+        for name in ("floor", "adapting", "held", "salience"):
+            require(self, name, 0.0 < getattr(self, name) < 1.0, "it must be between 0 and 1")

@@ -1,0 +1,46 @@
+"""What the report of the study of SmolLM2 derives from its runs."""
+
+import math
+from collections.abc import Iterator
+
+from callosal.lab.report.records import RunRecord, Value
+from callosal.lab.report.study import LEAST_TO_KEEP, Study, of
+
+WORDINGS = ("trained wordings", "held-out wordings")
+BETWEEN = ("small talk", "same words")
+LONG = 100
+
+
+def derive(run: RunRecord) -> Iterator[Value]:
+    """Give what is kept, perplexity beside the model alone, rules beside it, and lesions by the bank's name."""
+    for domain in WORDINGS:
+        for kind in BETWEEN:
+            first, late = (run.get("recall", domain=domain, condition=kind, after=n) for n in (0, LONG))
+            if first is not None and late is not None:
+                # What was never learned cannot be lost.
+                kept = late / first if first >= LEAST_TO_KEEP else math.nan
+                yield {"measure": f"kept after {LONG}", "domain": domain, "condition": kind, "value": kept}
+    alone = run.get("perplexity", condition="no memory")
+    for condition in ("memory", "reset"):
+        value = run.get("perplexity", condition=condition)
+        if alone is not None and value is not None:
+            yield {"measure": "perplexity ratio", "condition": condition, "value": value / alone}
+    with_memory, without = (run.get("accuracy", domain="rules", condition=c) for c in ("memory", "no memory"))
+    if with_memory is not None and without is not None:
+        yield {"measure": "rule change", "value": with_memory - without}
+    outside = run.get("P_ct")
+    shares = [run.get("share", domain="facts", bank=bank) for bank in (0, 1)]
+    if outside is None or shares[1] is None or shares[0] is None:
+        return
+    yield {"measure": "own-bank share", "value": 1.0 - outside}
+    own = int(shares[1] > shares[0])
+    for domain in WORDINGS:
+        for name, bank in (("facts' bank", own), ("other bank", 1 - own)):
+            value = run.get("accuracy", domain=domain, condition="zeroed", bank=bank)
+            if value is not None:
+                yield {"measure": "accuracy", "domain": domain, "condition": f"without {name}", "value": value}
+
+
+def seeds_of(study: Study) -> str:
+    """Say how many seeds the memory that ships has."""
+    return f"{len(study.values(of('accuracy', WORDINGS[0], 'memory')))} runs"

@@ -1,0 +1,99 @@
+"""The study of SmolLM2: a memory behind a late layer of a frozen pretrained model."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from callosal.lab.report.records import RunRecord
+from callosal.lab.runner import Report
+from callosal.lab.runs import run_name
+from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, LAYER, MAIN, VARIANTS
+from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.texts import BookConfig
+from callosal.lab.tasks.profile import Wordings
+from callosal.memory import MemoryConfig
+from callosal.training.loop import TrainingConfig
+
+RECIPE = "smollm"
+WIDTH = 576
+
+
+@dataclass(frozen=True, kw_only=True)
+class SmolRun:
+    """Everything that determines the numbers of a run.
+
+    Attributes:
+        recipe: the study.
+        arm: the name of its cell.
+        seed: of memory and sessions; the turns that sessions are made of are the same for all.
+        layer: the memory stands behind it, counted from 0.
+        memory: the memory.
+        book: the turns that it learns from.
+        lessons: what it is taught.
+        pointing: how it learns to point at the answers, without the model above it.
+        speaking: how it learns to make the model say them.
+        num_users: asked in every measurement.
+        marks: increasing numbers of turns of chatter between the sessions.
+        changed: what was set by hand; such a run is no evidence.
+    """
+
+    recipe: str = RECIPE
+    arm: str
+    seed: int
+    layer: int = LAYER
+    memory: MemoryConfig
+    book: BookConfig
+    lessons: Lessons
+    pointing: TrainingConfig
+    speaking: TrainingConfig
+    num_users: int = 64
+    marks: tuple[int, ...] = (0, 10, 100, 1000)
+    changed: tuple[str, ...] = ()
+
+    @property
+    def name(self) -> str:
+        """A readable, unique folder name."""
+        return run_name(self)
+
+
+def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
+    """Run one; see :func:`callosal.lab.studies.smollm.run.run`, which needs transformers."""
+    from callosal.lab.studies.smollm import run as smollm  # noqa: PLC0415
+
+    return smollm.run(config, folder, report)
+
+
+def configs(seeds: Sequence[int]) -> list[SmolRun]:
+    """Return the study's runs: the memory that ships first, then its variants, then its ablations on one seed."""
+    main = [cell(MAIN, seed) for seed in seeds]
+    others = [cell(arm, seed) for seed in seeds for arm in VARIANTS if arm != MAIN]
+    return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in ABLATIONS)]
+
+
+def cell(arm: str, seed: int, *, pointing: int = 2000, speaking: int = 150, **memory: Any) -> SmolRun:
+    """Return a run of the study; what is not named is as in the memory that ships."""
+    fields: dict[str, Any] = {
+        "width": WIDTH,
+        "inner_width": 128,
+        "num_slots": 128,
+        "observe": True,
+        "embedded": True,
+        "writers": "lagged",
+        "salience": "learned",
+        "calibrated": True,
+        "learn_crosstalk": False,
+        "inertia": 0.2,
+    }
+    fields |= (VARIANTS | ABLATIONS).get(arm, {}) | memory
+    return SmolRun(
+        arm=arm,
+        seed=seed,
+        memory=MemoryConfig(**fields),
+        book=BookConfig(num_stated=1800, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
+        lessons=Lessons(),
+        pointing=TrainingConfig(num_steps=pointing, learning_rate=8e-3, batch_size=16, log_every=20),
+        speaking=TrainingConfig(
+            num_steps=speaking, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25
+        ),
+    )

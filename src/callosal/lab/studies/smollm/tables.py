@@ -1,0 +1,126 @@
+"""The tables of the study of SmolLM2: who knows what, how much, how long, and what the sign of the cross-talk does."""
+
+from collections.abc import Callable
+
+import pandas as pd
+
+from callosal.lab.report.study import Quantity, Study, of
+from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each, every_run, grid, mean, number_range
+from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, MAIN, VARIANTS
+from callosal.lab.studies.smollm.measures import BETWEEN, LONG, WORDINGS
+
+BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
+BY_CONTEXT = ("no memory", "in context", "BM25, 3 turns")
+RECALL = of("accuracy", WORDINGS[0], "memory")
+P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
+KEPT = {f"kept, {LONG} of {kind}": of(f"kept after {LONG}", WORDINGS[0], kind) for kind in BETWEEN}
+RUN_COLUMNS = columns(
+    each, {"recall": RECALL, "held-out wordings": of("accuracy", WORDINGS[1], "memory"), "P_ct": P_CT}
+)
+
+
+def tables(study: Study) -> list[Table]:
+    """Return all tables that the study has rows for."""
+    main, alone = study.where(arm=MAIN), study.where(arm=ALONE)
+    made = [_answers(study, main, alone), _facts(study, main, alone), _kept(study, main), _lateral(study)]
+    made.append(
+        grid(
+            study,
+            "Ablations",
+            ["cell"],
+            [([arm], study.where(arm=arm)) for arm in (MAIN, *ABLATIONS) if len(study.where(arm=arm))],
+            {"seeds": count} | columns(mean, _recalls() | {"perplexity": of("perplexity ratio", condition="memory")}),
+        )
+    )
+    own = pd.concat([study.where(arm=arm) for arm in (*VARIANTS, *ABLATIONS)]) if len(study.runs) else study.runs
+    shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
+    made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
+    return [table for table in made if table.rows]
+
+
+def _answers(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
+    rows: list[tuple[list[str], Cell]] = []
+    for condition in (*BY_CONTEXT, *BY_MEMORY):
+        runs = alone if condition in BY_CONTEXT else main
+        for measure, name in (("accuracy", "right"), ("nats", "nats"), ("tokens read", "tokens read")):
+            if any(study.values(of(measure, domain, condition), runs) for domain in WORDINGS):
+                rows.append(([condition, name], _of_domains(measure, condition, runs)))
+    made = [[*names, *cell(study, main).split("|")] for names, cell in rows]
+    return Table(title="Who knows what", headers=["with", "measured", *WORDINGS], rows=made, num_labels=2)
+
+
+def _of_domains(measure: str, condition: str, runs: pd.DataFrame) -> Cell:
+    return lambda study, _: "|".join(mean(of(measure, domain, condition))(study, runs) for domain in WORDINGS)
+
+
+def _facts(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
+    def by(condition: Callable[[int], Quantity], runs: pd.DataFrame) -> list[str]:
+        return [mean(condition(number))(study, runs) for number in (1, 4, 16)]
+
+    def told(domain: str) -> Callable[[int], Quantity]:
+        names = {1: "1 fact", 4: "memory", 16: "16 facts"}
+        return lambda number: of("accuracy", domain, names[number])
+
+    def context(domain: str, condition: str) -> Callable[[int], Quantity]:
+        return lambda number: of("accuracy", domain, condition, after=None if number == 4 else number)
+
+    rows = [[domain, "memory", *by(told(domain), main)] for domain in WORDINGS if len(main)]
+    rows += [[d, how, *by(context(d, how), alone)] for d in WORDINGS for how in BY_CONTEXT[1:] if len(alone)]
+    return Table(title="Facts", headers=["wordings", "with", "1", "4", "16"], rows=rows, num_labels=2)
+
+
+def _kept(study: Study, main: pd.DataFrame) -> Table:
+    marks = sorted({row["after"] for run in study.records for row in run.rows("recall")})
+    rows = [
+        [domain, kind, *(mean(of("recall", domain, kind, after=mark))(study, main) for mark in marks)]
+        for domain in WORDINGS
+        for kind in BETWEEN
+        if len(main)
+    ]
+    return Table(
+        title="What is kept",
+        headers=["wordings", "turns of", *(f"{mark:,}" for mark in marks)],
+        rows=rows,
+        num_labels=2,
+    )
+
+
+def _lateral(study: Study) -> Table:
+    shown = _recalls() | {
+        f"after {n:,} of {BETWEEN[1]}": of("recall", WORDINGS[0], BETWEEN[1], after=n) for n in (100, 1000)
+    }
+    shown |= {
+        f"without {bank}": of("accuracy", WORDINGS[0], f"without {bank}") for bank in ("facts' bank", "other bank")
+    }
+    shown |= {"P_ct": P_CT, "rules": RULE_CHANGE}
+    arms = [row for row in by_arm(study, VARIANTS) if len(row[1])]
+    return grid(study, "Lateralization", ["memory"], arms, {"seeds": count} | columns(mean, shown))
+
+
+def _recalls() -> dict[str, Quantity]:
+    return {
+        "recall": RECALL,
+        "held-out wordings": of("accuracy", WORDINGS[1], "memory"),
+        "16 facts": of("accuracy", WORDINGS[0], "16 facts"),
+    }
+
+
+def facts(study: Study) -> dict[str, str]:
+    """Say what users said, to which model, and how the memory learned."""
+    configs = [run.config for run in study.records if run.arm != ALONE]
+    if not configs:
+        return {}
+
+    def span(part: str, name: str) -> str:
+        return number_range(config[part][name] for config in configs)
+
+    return {
+        "domains": "facts about the user, 20 attributes; sums, counting and spelling; small talk",
+        "model": f"SmolLM2-135M-Instruct (30 layers, 576 wide, four bits), frozen; memory behind layer "
+        f"{number_range(config['layer'] for config in configs)}, counted from 0",
+        "training": f"of the memory alone: {span('pointing', 'num_steps')} steps of pointing, "
+        f"{span('speaking', 'num_steps')} of speaking",
+        "evaluation": f"{number_range(config['num_users'] for config in configs)} users of held-out values",
+        "parameters": number_range(run.num_parameters for run in study.records if run.arm != ALONE),
+        "wall time": f"{sum(run.wall_seconds for run in study.records) / 60:.0f} minutes",
+    }

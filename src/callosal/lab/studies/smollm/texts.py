@@ -1,0 +1,241 @@
+"""Turns as the model reads them, with the hidden states of its lower layers, which are frozen and so read once."""
+
+import copy
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import torch
+from jaxtyping import Bool, Float, Int
+from torch import Tensor, nn
+
+from callosal.lab.runs import digest
+from callosal.lab.studies.smollm.model import turn_tokens
+from callosal.lab.tasks.profile import (
+    ATTRIBUTES,
+    Exchange,
+    Fact,
+    Wordings,
+    ask,
+    sample_chatter,
+    sample_rule,
+    sample_value,
+    state,
+)
+from callosal.memory.config import describe
+
+BATCH = 32
+
+
+@dataclass(frozen=True, kw_only=True)
+class BookConfig:
+    """How many turns are read, and of which words.
+
+    Attributes:
+        num_stated: turns that state one or two facts, with one question for each.
+        num_chatter: turns of small talk, every second in the words of facts.
+        num_rules: turns of sums, counting and spelling.
+        words: which they are made of.
+        seed: of the draws.
+    """
+
+    num_stated: int
+    num_chatter: int
+    num_rules: int
+    words: Wordings
+    seed: int
+
+
+@dataclass(frozen=True, eq=False)
+class Text:
+    """A turn that was read.
+
+    Attributes:
+        said: the turn.
+        tokens: what the model reads of it.
+        hidden: states behind the layer of the memory, in half precision.
+        prompt: number of tokens before the answer.
+        value: where the scored part of the answer begins and ends; None where nothing was asked.
+    """
+
+    said: Exchange
+    tokens: Int[Tensor, "time"]
+    hidden: Float[Tensor, "time width"]
+    prompt: int
+    value: tuple[int, int] | None
+
+
+@dataclass(frozen=True, eq=False)
+class Stated:
+    """A turn that states facts, and a question for each."""
+
+    facts: tuple[Fact, ...]
+    told: Text
+    asked: tuple[Text, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Book:
+    """Turns to make sessions of."""
+
+    stated: tuple[Stated, ...]
+    chatter: tuple[Text, ...]
+    rules: tuple[Text, ...]
+
+
+@dataclass(frozen=True, eq=False)
+class Told:
+    """What a user said in a session, and what is asked in the next."""
+
+    facts: tuple[Fact, ...]
+    turns: tuple[Text, ...]
+    asked: tuple[Text, ...]
+
+
+class Halves:
+    """A causal language model cut behind a layer, counted from 0."""
+
+    def __init__(self, model: Any, layer: int) -> None:
+        self.below = copy.copy(model.model)
+        self.above = copy.copy(model.model)
+        for part, layers in (
+            (self.below, model.model.layers[: layer + 1]),
+            (self.above, model.model.layers[layer + 1 :]),
+        ):
+            # A copy of a module shares the table of its parts.
+            vars(part)["_modules"] = dict(part._modules) | {"layers": layers}  # noqa: SLF001
+        vars(self.below)["_modules"]["norm"] = nn.Identity()
+        self.head = model.lm_head
+        self.embedding: Tensor = model.model.embed_tokens.weight
+
+    @torch.no_grad()
+    def lower(self, tokens: Sequence[Sequence[int]]) -> list[Tensor]:
+        """Return the hidden states behind the layer, of texts that know nothing of each other."""
+        found: dict[int, Tensor] = {}
+        order = sorted(range(len(tokens)), key=lambda i: len(tokens[i]))
+        for start in range(0, len(order), BATCH):
+            rows = order[start : start + BATCH]
+            longest = max(len(tokens[i]) for i in rows)
+            padded = torch.tensor([[*tokens[i], *[0] * (longest - len(tokens[i]))] for i in rows])
+            # What follows is never seen by what comes before, so padding needs no mask.
+            hidden = self.below(input_ids=padded, use_cache=False).last_hidden_state
+            found |= {i: hidden[row, : len(tokens[i])].clone() for row, i in enumerate(rows)}
+        return [found[i] for i in range(len(tokens))]
+
+    def upper(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
+        """Return what the head reads, from the states behind the layer."""
+        dtype = self.embedding.dtype
+        return self.above(inputs_embeds=hidden.to(dtype), use_cache=False).last_hidden_state
+
+    def logits(self, final: Float[Tensor, "token width"]) -> Float[Tensor, "token word"]:
+        """Return the logits in single precision."""
+        return self.head(final).float()
+
+
+def read_texts(turns: Sequence[Exchange], halves: Halves, tokenizer: Any) -> list[Text]:
+    """Read turns, each by itself."""
+    tokens = [turn_tokens(tokenizer, turn) for turn in turns]
+    hidden = halves.lower([ids for ids, _ in tokens])
+    return [
+        Text(turn, torch.tensor(ids), states.bfloat16(), prompt, _value(turn, prompt, tokenizer))
+        for turn, (ids, prompt), states in zip(turns, tokens, hidden, strict=True)
+    ]
+
+
+def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, mark: str) -> Book:
+    """Draw and read a book, or load it from the folder, where it was kept under its configuration.
+
+    Args:
+        config: what is drawn.
+        halves: of the model.
+        tokenizer: of the model.
+        folder: where hidden states are kept: some hundred megabytes.
+        mark: says which model and layer they are of.
+    """
+    path = folder / f"book-{digest([describe(config), mark])[:8]}.pt"
+    if path.is_file():
+        return torch.load(path, weights_only=False)
+    random, words = Random(config.seed), config.words
+    turns: list[Exchange] = []
+    stated = []
+    for _ in range(config.num_stated):
+        names = random.sample(ATTRIBUTES, random.choice((1, 1, 1, 2)))
+        facts = [Fact(attribute=name, value=sample_value(name, words.values, random)) for name in names]
+        stated.append((facts, len(turns)))
+        turns += [state(facts, words, random), *(ask(fact, words, random) for fact in facts)]
+    chatter = len(turns)
+    for number in range(config.num_chatter):
+        turns.append(sample_chatter(random, "domain" if number % 2 else "plain", split=words.values))
+    rules = len(turns)
+    turns += [sample_rule(random) for _ in range(config.num_rules)]
+    texts = read_texts(turns, halves, tokenizer)
+    book = Book(
+        tuple(Stated(tuple(f), texts[at], tuple(texts[at + 1 : at + 1 + len(f)])) for f, at in stated),
+        tuple(texts[chatter:rules]),
+        tuple(texts[rules:]),
+    )
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{random.randrange(10**9)}")
+    torch.save(book, unfinished)
+    unfinished.replace(path)
+    return book
+
+
+def sample_told(book: Book, num_facts: int, between: Sequence[Text], random: Random) -> Told:
+    """Draw a user of so many facts, each of another attribute, and strew other turns among theirs."""
+    stated: list[Stated] = []
+    named: set[str] = set()
+    while len(named) < num_facts:
+        one = random.choice(book.stated)
+        names = {fact.attribute for fact in one.facts}
+        if not names & named and len(named | names) <= num_facts:
+            stated.append(one)
+            named |= names
+    turns = [one.told for one in stated]
+    for text in between:
+        turns.insert(random.randrange(len(turns) + 1), text)
+    facts = tuple(fact for one in stated for fact in one.facts)
+    return Told(facts, tuple(turns), tuple(text for one in stated for text in one.asked))
+
+
+@dataclass(frozen=True, eq=False)
+class Rows:
+    """Texts under each other, padded at the end."""
+
+    tokens: Int[Tensor, "*row time"]
+    hidden: Float[Tensor, "*row time width"]
+    mask: Bool[Tensor, "*row time"]
+
+    @classmethod
+    def of(cls, texts: Sequence[Text]) -> "Rows":
+        """Pad texts, one a row."""
+        time, width = max(len(t.tokens) for t in texts), texts[0].hidden.shape[-1]
+        tokens = torch.zeros(len(texts), time, dtype=torch.long)
+        hidden, mask = torch.zeros(len(texts), time, width), torch.zeros(len(texts), time, dtype=torch.bool)
+        for row, text in enumerate(texts):
+            length = len(text.tokens)
+            tokens[row, :length], hidden[row, :length], mask[row, :length] = text.tokens, text.hidden, True
+        return cls(tokens, hidden, mask)
+
+    @classmethod
+    def of_users(cls, users: Sequence[Sequence[Text]]) -> "Rows":
+        """Pad the turns of users: [user, turn, time]; a turn that a user lacks is masked."""
+        turns = max(map(len, users))
+        rows = cls.of([turn for user in users for turn in (*user, *[user[0]] * (turns - len(user)))])
+        exists = torch.tensor([[n < len(user) for n in range(turns)] for user in users])
+        tokens, hidden, mask = (
+            tensor.unflatten(0, (len(users), turns)) for tensor in (rows.tokens, rows.hidden, rows.mask)
+        )
+        return cls(tokens, hidden, mask & exists[..., None])
+
+
+def _value(turn: Exchange, prompt: int, tokenizer: Any) -> tuple[int, int] | None:
+    """Find the tokens of the value in those of the answer."""
+    if not turn.value:
+        return None
+    before = turn.answer[: turn.answer.index(turn.value)].rstrip(" ")
+    upto = turn.answer[: turn.answer.index(turn.value) + len(turn.value)]
+    first, last = (len(tokenizer(text)["input_ids"]) if text else 0 for text in (before, upto))
+    return prompt + first, prompt + last

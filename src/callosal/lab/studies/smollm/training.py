@@ -1,0 +1,258 @@
+"""How a memory in a frozen model learns: first to point at the answers, then to make the model say them.
+
+Pointing needs no model, and no more of the hidden states than what leads into the memory. What a slot of the bounded
+rule holds is a convex mixture of what was written to it, so where a question looks gives a distribution over the tokens
+that were said: the chance of the right one is what is learned. It is quick, since nothing of the model above the memory
+runs, and indifferent to what the words are. Ours.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import replace
+from random import Random
+from typing import Any
+
+import torch
+from jaxtyping import Float, Int
+from torch import Tensor
+from torch.nn.functional import cross_entropy, log_softmax
+
+from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.texts import Book, Halves, Rows, Stated, Text, Told, sample_told
+from callosal.memory import LateralMemory, MemoryConfig, MemoryState, calibrate
+from callosal.ops.address import rms_norm
+from callosal.training.loop import Step
+
+
+def new_memory(
+    config: MemoryConfig, lessons: Lessons, halves: Halves, hidden: Float[Tensor, "token width"]
+) -> LateralMemory:
+    """Return a memory that is calibrated on hidden states, and that spells what it holds.
+
+    An embedding goes in by a code of the vocabulary and comes out as what the model's head takes for that word, larger
+    than the hidden states: so what is found is said, before anything is learned. One direction of a slot is silent, and
+    there lies all that a blank memory holds.
+    """
+    memory = LateralMemory(config)
+    calibrate(memory, hidden)
+    assert memory.observation is not None
+    code = config.slot_width - 1
+    inward, outward = vocabulary_code(halves.embedding.detach().float(), code)
+    with torch.no_grad():
+        if config.embedded:
+            memory.observation.zero_()
+            memory.observation[:, :code] = inward
+        memory.prototypes.zero_()
+        memory.prototypes[..., code] = math.sqrt(config.slot_width)
+        memory.maps.copy_(config.write_scale * torch.eye(config.slot_width).expand_as(memory.maps))
+        if memory.salience_gate is not None:
+            memory.salience_gate.bias.fill_(math.log(lessons.salience / (1.0 - lessons.salience)))
+        memory.output.weight.zero_()
+        outward = outward / halves.above.norm.weight.detach().float()[:, None]
+        size = (hidden - hidden.mean(0)).square().sum(-1).mean().sqrt() / outward.norm()
+        memory.output.weight[:, :code] = lessons.loudness * size * outward
+    return memory
+
+
+def vocabulary_code(
+    words: Float[Tensor, "word width"], size: int
+) -> tuple[Float[Tensor, "width size"], Float[Tensor, "width size"]]:
+    """Return maps from embeddings into a few directions and back, by which words are told from each other best.
+
+    Both go by the principal directions of the embeddings at root-mean-square one, the mean left out, spread evenly.
+    With 128 of 576 each of 365 tokens of SmolLM2's is then nearest to itself among all 49,152; by the plain principal
+    components 14 % are, since all embeddings share a large mean.
+    """
+    seen = rms_norm(words)
+    mean = seen.mean(0)
+    apart = seen - mean
+    apart = apart - torch.outer(apart @ mean, mean) / mean.square().sum()
+    spread, directions = torch.linalg.eigh(apart.T @ apart / len(apart))
+    code = directions[:, -size:] * (spread[-size:].mean() / spread[-size:]).sqrt()
+    without_mean = torch.eye(len(mean)) - torch.outer(mean, mean) / mean.square().sum()
+    return without_mean @ code, code
+
+
+def ordinary_states(book: Book) -> Float[Tensor, "token width"]:
+    """Return hidden states to calibrate on; the first of a text is an attention sink of huge norm, and left out."""
+    texts = (*(one.told for one in book.stated), *book.chatter, *book.rules)
+    return torch.cat([text.hidden[1:].float() for text in texts])
+
+
+def narrow_twin(memory: LateralMemory) -> LateralMemory:
+    """Return a memory that starts where this one does, for states that have been led in already."""
+    config = replace(
+        memory.config, width=memory.config.slot_width, inner_width=None, calibrated=False, observe=False, embedded=False
+    )
+    twin = LateralMemory(config)
+    adopt(twin, memory)
+    return twin
+
+
+def adopt(memory: LateralMemory, twin: LateralMemory) -> None:
+    """Take over what a twin has learned: all that lies between what leads in and what leads out."""
+    own, other = memory.state_dict(), twin.state_dict()
+    shared = {name: other[name] for name in own if name in other and not name.startswith("output")}
+    memory.load_state_dict(own | shared)
+
+
+@torch.no_grad()
+def narrowed(book: Book, memory: LateralMemory) -> Book:
+    """Return the book with hidden states led in, as the memory's twin takes them: its way in is not learned yet."""
+
+    def text(one: Text) -> Text:
+        return replace(one, hidden=memory.led_in(one.hidden.float()))
+
+    stated = tuple(Stated(s.facts, text(s.told), tuple(map(text, s.asked))) for s in book.stated)
+    return Book(stated, tuple(map(text, book.chatter)), tuple(map(text, book.rules)))
+
+
+def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> list[Told]:
+    """Draw the users of a step, all of as many facts."""
+    num_facts, num_between = random.choice(lessons.facts), random.choice(lessons.between)
+    others = (*book.chatter, *book.rules)
+    users = [
+        sample_told(book, num_facts, [random.choice(others) for _ in range(num_between)], random) for _ in range(number)
+    ]
+    # At times another question was answered before, in a turn that writes as any does.
+    if num_facts > 1 and random.random() < 0.3:
+        users = [Told(u.facts, (*u.turns, u.asked[-1]), u.asked[:-1]) for u in users]
+    return [Told(u.facts, u.turns, tuple(random.sample(u.asked, min(lessons.questions, len(u.asked))))) for u in users]
+
+
+def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
+    """Return the loss of pointing at the answers' tokens, minus the logarithm of their chance: of a twin, narrowed."""
+    users = sample_users(book, lessons, num_users, random)
+    told = Rows.of_users([user.turns for user in users])
+    # For the banks' axes alone, which move by what is committed and not by the loss.
+    if random.random() < lessons.adapting:
+        with torch.no_grad():
+            twin(told.hidden, None, told.mask)
+    asked = [blurred(text, lessons.noise, random) for user in users for text in user.asked]
+    told = replace(
+        told, hidden=told.hidden + lessons.noise * torch.randn(told.hidden.shape, generator=_generator(random))
+    )
+    owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
+    often = random.choice(lessons.repeats)
+    repeats = torch.ones(told.mask.shape[:2])
+    for number, user in enumerate(users):
+        for turn, text in enumerate(user.turns):
+            repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
+    chance, weighs = pointed(twin, told, asked, owners, repeats)
+    loss = -(chance + lessons.floor).log().mean()
+    # What is written of words that nobody asks about would be said where it does not belong.
+    price = weighs.sum() / told.mask.sum()
+    return loss + lessons.price * price, lambda: {
+        "loss": loss.item(),
+        "chance": chance.mean().item(),
+        "salience": price.item(),
+    }
+
+
+def blurred(text: Text, noise: float, random: Random) -> Text:
+    """Return a text with noise on its states, so that wordings near those of training point alike."""
+    return replace(text, hidden=text.hidden + noise * torch.randn(text.hidden.shape, generator=_generator(random)))
+
+
+def _generator(random: Random) -> torch.Generator:
+    return torch.Generator().manual_seed(random.getrandbits(63))
+
+
+def pointed(
+    memory: LateralMemory,
+    told: Rows,
+    asked: Sequence[Text],
+    owners: Int[Tensor, "text"],
+    repeats: Float[Tensor, "user turn"] | None = None,
+) -> tuple[Float[Tensor, "token"], Float[Tensor, "user turn time"]]:
+    r"""Return for each token of the answers the share of what is read there that came from tokens like it.
+
+    And what each token that was told weighs.
+
+    After segments g a slot holds $\sum_t c_t x_t$, with $c_t = \frac{a_t}{n_g + \kappa} \prod_{g' > g}
+    \frac{\kappa}{n_{g'} + \kappa}$ and a the salient touch: a convex mixture, of nothing for the rest. A turn that
+    repeats takes its share from what came before as often.
+    """
+    looks, weighs = memory.look(told.hidden, told.mask)
+    # [user, turn, time, place]: the lagged heads write.
+    touch = looks[..., 1:, :, :].mean(-3).flatten(-2) * weighs[..., None]
+    used, inertia = touch.sum(2), memory.log_inertia.exp()
+    kept = (inertia / (used + inertia)).log()
+    if repeats is not None:
+        kept = kept * repeats[..., None]
+    later = (kept.flip(1).cumsum(1).flip(1) - kept).exp()
+    mixture = touch * (later / (used + inertia))[:, :, None]
+    rows = Rows.of(asked)
+    reads, _ = memory.look(rows.hidden[:, None], rows.mask[:, None])
+    places = [(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]
+    row, at = torch.tensor(places).T
+    # What is said at a place is decided one before it.
+    reads = reads[row, 0, at - 1, 0].flatten(1)
+    chances = []
+    for number in range(len(told.tokens)):
+        own = owners[row] == number
+        found = reads[own] @ mixture[number].flatten(0, 1).T
+        same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
+        chances.append((found * same).sum(1))
+    # Texts come user by user.
+    return torch.cat(chances), weighs
+
+
+def speaking_step(
+    memory: LateralMemory, halves: Halves, book: Book, lessons: Lessons, num_users: int, random: Random
+) -> Step:
+    """Return the loss of the answers as the model says them, and of what it should say as it did without a memory."""
+    users = sample_users(book, lessons, num_users, random)
+    state = written(memory, halves, Rows.of_users([user.turns for user in users]))
+    asked = [text for user in users for text in user.asked]
+    owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
+    logits, targets, _ = answered(memory, halves, asked, state[owners])
+    loss = cross_entropy(logits, targets)
+    others = Rows.of([random.choice((*book.chatter, *book.rules)) for _ in users])
+    some = torch.tensor([random.random() < lessons.held for _ in range(others.mask.numel())]).view_as(others.mask)
+    some &= others.mask
+    some[:, 0] = False
+    with torch.no_grad():
+        alone = log_softmax(halves.logits(halves.upper(others.hidden)[some]), dim=-1)
+    final = halves.upper(others.hidden + read(memory, halves, others, state))
+    changed = log_softmax(halves.logits(final[some]), dim=-1)
+    drift = (alone.exp() * (alone - changed)).sum(-1).mean()
+    return loss + lessons.hold * drift, lambda: {"loss": loss.item(), "drift": drift.item()}
+
+
+def written(memory: LateralMemory, halves: Halves, told: Rows, state: MemoryState | None = None) -> MemoryState:
+    """Return the memory after sessions: rows of turns [user, turn, time]."""
+    return memory(told.hidden, state, told.mask, embedded=halves.embedding[told.tokens].float())[1]
+
+
+def read(memory: LateralMemory, halves: Halves, rows: Rows, state: MemoryState) -> Float[Tensor, "row time width"]:
+    """Return what each row reads of its own memory."""
+    embedded = halves.embedding[rows.tokens].float()
+    return memory(rows.hidden, state, rows.mask, embedded=embedded, commit=False)[0]
+
+
+def answered(
+    memory: LateralMemory | None, halves: Halves, asked: Sequence[Text], state: Any
+) -> tuple[Float[Tensor, "token word"], Int[Tensor, "token"], Int[Tensor, "token"]]:
+    """Return logits, what is right, and of which text, for every token of the answers, their ends included.
+
+    Without a memory the model answers alone.
+    """
+    rows = Rows.of(asked)
+    hidden = rows.hidden if memory is None else rows.hidden + read(memory, halves, rows, state)
+    final = halves.upper(hidden)
+    lengths = [len(text.tokens) for text in asked]
+    logits = halves.logits(torch.cat([final[n, text.prompt - 1 : lengths[n]] for n, text in enumerate(asked)]))
+    end = torch.tensor([END])
+    targets = torch.cat([torch.cat([text.tokens[text.prompt :], end]) for text in asked])
+    counts = torch.tensor([lengths[n] - text.prompt + 1 for n, text in enumerate(asked)])
+    return logits, targets, torch.arange(len(asked)).repeat_interleave(counts)
+
+
+def _value(text: Text) -> tuple[int, int]:
+    assert text.value is not None
+    return text.value
+
+
+# The token that ends a turn.
+END = 2

@@ -1,0 +1,154 @@
+"""The study of SmolLM2 on a tiny model: what is cached is what the model does, and a run measures all it claims."""
+
+import math
+from dataclasses import replace
+from pathlib import Path
+from random import Random
+from typing import Any
+
+import pytest
+import torch
+from tests.hosts.hosts import SIZES, transformers
+from tests.tolerances import SINGLE
+
+from callosal import LateralMemory, MemoryConfig, attach
+from callosal.lab.report.records import append_record
+from callosal.lab.studies.catalog import layout_of, read_report
+from callosal.lab.studies.smollm import run as smollm
+from callosal.lab.studies.smollm.cells import ALONE, MAIN
+from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.recipe import cell, configs
+from callosal.lab.studies.smollm.texts import BookConfig, Halves, Rows, read_book, sample_told
+from callosal.lab.studies.smollm.training import answered, new_memory, ordinary_states, pointed, written
+from callosal.lab.tasks.profile import Wordings
+from callosal.training.loop import TrainingConfig
+
+LETTERS = 128
+BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0)
+MEMORY = replace(cell(MAIN, 0).memory, width=32, inner_width=8, num_slots=6)
+
+
+class Tokenizer:
+    """Each letter is a token."""
+
+    def __call__(self, text: str) -> dict[str, list[int]]:
+        return {"input_ids": [ord(letter) % LETTERS for letter in text]}
+
+
+def tiny() -> Any:
+    torch.manual_seed(0)
+    sizes = SIZES | {"vocab_size": LETTERS, "num_hidden_layers": 3, "max_position_embeddings": 2048}
+    return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval().requires_grad_(False)
+
+
+@pytest.fixture
+def halves_and_book(tmp_path: Path) -> Any:
+    halves = Halves(tiny(), 1)
+    return halves, read_book(BOOK, halves, Tokenizer(), tmp_path, "tiny")
+
+
+def test_a_model_in_halves_answers_as_the_whole_does_in_a_session(halves_and_book: Any, tmp_path: Path) -> None:
+    halves, book = halves_and_book
+    again = read_book(BOOK, halves, Tokenizer(), tmp_path, "tiny")
+    assert torch.equal(again.stated[0].told.hidden, book.stated[0].told.hidden)
+    user = sample_told(book, 3, book.chatter[:1], Random(0))
+    model = tiny()
+    memories = attach(model, layers=1, config=MEMORY, warn_outside_session=False)
+    (name,) = memories
+    with torch.no_grad():
+        memory = new_memory(MEMORY, Lessons(), halves, ordinary_states(book)).eval()
+        memories[name].load_state_dict(memory.state_dict())
+        state = written(memory, halves, Rows.of_users([user.turns]))
+        logits, targets, of_text = answered(memory, halves, user.asked[:1], state)
+        with memories.session() as session:
+            for turn in user.turns:
+                model(turn.tokens[None])
+            session.turn()
+            told = session.states[name].trace
+            whole = model(user.asked[0].tokens[None]).logits[0, user.asked[0].prompt - 1 :]
+    # The cached states are in half precision.
+    assert torch.allclose(logits, whole, atol=0.05 * whole.abs().max())
+    assert torch.allclose(state.trace, told, atol=0.05 * told.abs().max())
+    assert not torch.allclose(logits, answered(None, halves, user.asked[:1], None)[0], atol=0.1 * whole.abs().max())
+    assert targets.tolist()[:-1] == user.asked[0].tokens[user.asked[0].prompt :].tolist()
+    assert of_text.tolist() == [0] * len(targets)
+    first, last = user.asked[0].value
+    assert "".join(map(chr, user.asked[0].tokens[first:last])).strip() == user.facts[0].value
+
+
+def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    # Each token is a direction of its own, written as it is, and what was retrieved is nothing.
+    halves.embedding = torch.eye(LETTERS)
+    config = MemoryConfig(
+        width=LETTERS, num_slots=5, observe=True, embedded=True, writers="lagged", salience="learned", inertia=0.5
+    )
+    torch.manual_seed(1)
+    memory = cast_to(LETTERS, config)
+    (stated,) = [one for one in book.stated if len(one.facts) == 1][:1]
+    told, asked = wide(Rows.of_users([[stated.told]])), wide_text(stated.asked[0])
+    with torch.no_grad():
+        chance, _ = pointed(memory, told, [asked], torch.tensor([0]))
+        held = written(memory, halves, told).trace
+        memory.observation.zero_()
+        held = (held - written(memory, halves, told).trace) / math.sqrt(LETTERS)
+        reads, _ = memory.look(asked.hidden[None].float())
+    first, last = asked.value
+    expected = [
+        torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]]) for at in range(first, last)
+    ]
+    assert torch.allclose(chance, torch.stack(expected), atol=SINGLE)
+    assert (chance > 0.0).all()
+
+
+def cast_to(width: int, config: MemoryConfig) -> Any:
+    """Return a memory that writes its observations unturned."""
+    memory = LateralMemory(config).eval()
+    with torch.no_grad():
+        memory.maps.copy_(torch.eye(width).expand_as(memory.maps))
+        memory.observation.copy_(torch.eye(width))
+    return memory
+
+
+def wide(rows: Rows) -> Rows:
+    return Rows(rows.tokens, torch.nn.functional.pad(rows.hidden, (0, LETTERS - rows.hidden.shape[-1])), rows.mask)
+
+
+def wide_text(text: Any) -> Any:
+    hidden = torch.nn.functional.pad(text.hidden.float(), (0, LETTERS - text.hidden.shape[-1]))
+    return replace(text, hidden=hidden)
+
+
+def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(smollm, "load_smollm", lambda folder, dtype: (tiny(), Tokenizer()))
+    monkeypatch.setattr(
+        smollm,
+        "ASKED",
+        {name: replace(kind, num_stated=30, num_chatter=4, num_rules=4) for name, kind in smollm.ASKED.items()},
+    )
+    monkeypatch.setattr(smollm, "NUM_FACTS", (1, 4))
+    monkeypatch.setattr(smollm, "IN_CONTEXT", 2)
+    monkeypatch.setattr(smollm, "PIECE", 16)
+    monkeypatch.setattr(smollm, "PIECES", 2)
+    steps = TrainingConfig(num_steps=2, batch_size=2, log_every=1, checkpoint_every=1)
+    for arm in (MAIN, ALONE):
+        tiny_run = replace(
+            cell(arm, 1),
+            layer=1,
+            memory=MEMORY,
+            book=BOOK,
+            pointing=steps,
+            speaking=steps,
+            num_users=4,
+            marks=(0, 1, 100),
+        )
+        append_record(tmp_path, smollm.run(tiny_run, tmp_path))
+    report = read_report(tmp_path)
+    assert [verdict.id for verdict in report.verdicts if not verdict.per_seed] == []
+    assert len(report.verdicts) == len(layout_of("smollm").claims)
+
+
+def test_every_cell_has_a_run_of_its_own() -> None:
+    runs = configs([1, 2, 3])
+    assert len({run.name for run in runs}) == len(runs)
+    assert [run.arm for run in runs].count(MAIN) == 3
