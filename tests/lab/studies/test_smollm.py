@@ -138,7 +138,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
             memory=MEMORY,
             book=BOOK,
             pointing=steps,
-            speaking=steps,
+            training=steps,
             num_users=4,
             marks=(0, 1, 100),
         )

@@ -32,7 +32,7 @@ class SmolRun:
         book: the turns that it learns from.
         lessons: what it is taught.
         pointing: how it learns to point at the answers, without the model above it.
-        speaking: how it learns to make the model say them.
+        training: how it then learns to make the model say them.
         num_users: asked in every measurement.
         marks: increasing numbers of turns of chatter between the sessions.
         changed: what was set by hand; such a run is no evidence.
@@ -46,7 +46,7 @@ class SmolRun:
     book: BookConfig
     lessons: Lessons
     pointing: TrainingConfig
-    speaking: TrainingConfig
+    training: TrainingConfig
     num_users: int = 64
     marks: tuple[int, ...] = (0, 10, 100, 1000)
     changed: tuple[str, ...] = ()
@@ -93,7 +93,7 @@ def cell(arm: str, seed: int, *, pointing: int = 2000, speaking: int = 150, **me
         book=BookConfig(num_stated=1800, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
         lessons=Lessons(),
         pointing=TrainingConfig(num_steps=pointing, learning_rate=8e-3, batch_size=16, log_every=20),
-        speaking=TrainingConfig(
+        training=TrainingConfig(
             num_steps=speaking, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25
         ),
     )

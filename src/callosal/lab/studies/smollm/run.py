@@ -170,7 +170,7 @@ def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Re
     learn(
         "speaking",
         memory,
-        config.speaking,
+        config.training,
         lambda users, random: speaking_step(memory, halves, book, config.lessons, users, random),
     )
     return memory, curve

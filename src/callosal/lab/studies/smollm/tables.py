@@ -119,7 +119,7 @@ def facts(study: Study) -> dict[str, str]:
         "model": f"SmolLM2-135M-Instruct (30 layers, 576 wide, four bits), frozen; memory behind layer "
         f"{number_range(config['layer'] for config in configs)}, counted from 0",
         "training": f"of the memory alone: {span('pointing', 'num_steps')} steps of pointing, "
-        f"{span('speaking', 'num_steps')} of speaking",
+        f"{span('training', 'num_steps')} of speaking",
         "evaluation": f"{number_range(config['num_users'] for config in configs)} users of held-out values",
         "parameters": number_range(run.num_parameters for run in study.records if run.arm != ALONE),
         "wall time": f"{sum(run.wall_seconds for run in study.records) / 60:.0f} minutes",
