@@ -26,7 +26,14 @@ class Faulty(LateralMemory):
         self.fault, self.steps = fault, 0
 
     def forward(
-        self, hidden: Tensor, state: Any = None, mask: Any = None, *, salience: Any = None, commit: bool = True
+        self,
+        hidden: Tensor,
+        state: Any = None,
+        mask: Any = None,
+        *,
+        salience: Any = None,
+        embedded: Any = None,  # noqa: ARG002
+        commit: bool = True,
     ) -> Any:
         return self.fault(Call(self, hidden, state, mask, salience, commit))
 

@@ -4,7 +4,7 @@ import re
 from collections.abc import Iterable, Mapping, Sequence
 from typing import Any
 
-MARKS = re.compile(r"(<!-- table: families -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
+MARKS = re.compile(r"(<!-- families -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 # What can be said of a family, best first, and what that means.
 VERDICTS = {

@@ -33,8 +33,8 @@ COUNTS = ("num_steps", "log_every", "checkpoint_every")
 WRONG = [
     *((TrainingConfig, name, 0, "at least 1") for name in (*COUNTS, "batch_size", "num_threads")),
     *((StatefulConfig, name, -1, "at least 1") for name in (*COUNTS, "truncate")),
-    *((kind, "learning_rate", 0.0, "above 0") for kind in (TrainingConfig, StatefulConfig)),
-    (TrainingConfig, "learning_rate", math.nan, "above 0"),
+    *((kind, "learning_rate", 0.0, "above 0 and finite") for kind in (TrainingConfig, StatefulConfig)),
+    (TrainingConfig, "learning_rate", math.nan, "above 0 and finite"),
     (TrainingConfig, "clip_norm", -1.0, "above 0"),
     (StatefulConfig, "clip_norm", math.nan, "above 0"),
     (StatefulConfig, "truncate", 0, "at least 1"),

@@ -37,7 +37,7 @@ class Tokenizer:
 
 def tiny() -> Any:
     torch.manual_seed(0)
-    sizes = SIZES | {"vocab_size": LETTERS, "num_hidden_layers": 3, "max_position_embeddings": 2048}
+    sizes: dict[str, Any] = SIZES | {"vocab_size": LETTERS, "num_hidden_layers": 3, "max_position_embeddings": 2048}
     return transformers.LlamaForCausalLM(transformers.LlamaConfig(**sizes)).eval().requires_grad_(False)
 
 
@@ -67,12 +67,16 @@ def test_a_model_in_halves_answers_as_the_whole_does_in_a_session(halves_and_boo
             told = session.states[name].trace
             whole = model(user.asked[0].tokens[None]).logits[0, user.asked[0].prompt - 1 :]
     # The cached states are in half precision.
-    assert torch.allclose(logits, whole, atol=0.05 * whole.abs().max())
-    assert torch.allclose(state.trace, told, atol=0.05 * told.abs().max())
-    assert not torch.allclose(logits, answered(None, halves, user.asked[:1], None)[0], atol=0.1 * whole.abs().max())
+    assert torch.allclose(logits, whole, atol=0.05 * float(whole.abs().max()))
+    assert torch.allclose(state.trace, told, atol=0.05 * float(told.abs().max()))
+    assert not torch.allclose(
+        logits, answered(None, halves, user.asked[:1], None)[0], atol=0.1 * float(whole.abs().max())
+    )
     assert targets.tolist()[:-1] == user.asked[0].tokens[user.asked[0].prompt :].tolist()
     assert of_text.tolist() == [0] * len(targets)
-    first, last = user.asked[0].value
+    place = user.asked[0].value
+    assert place is not None
+    first, last = place
     assert "".join(map(chr, user.asked[0].tokens[first:last])).strip() == user.facts[0].value
 
 
@@ -106,6 +110,7 @@ def cast_to(width: int, config: MemoryConfig) -> Any:
     memory = LateralMemory(config).eval()
     with torch.no_grad():
         memory.maps.copy_(torch.eye(width).expand_as(memory.maps))
+        assert memory.observation is not None
         memory.observation.copy_(torch.eye(width))
     return memory
 
@@ -137,6 +142,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
             layer=1,
             memory=MEMORY,
             book=BOOK,
+            lessons=Lessons(facts=(1, 4), between=(0, 2)),
             pointing=steps,
             training=steps,
             num_users=4,
@@ -146,6 +152,11 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
     report = read_report(tmp_path)
     assert [verdict.id for verdict in report.verdicts if not verdict.per_seed] == []
     assert len(report.verdicts) == len(layout_of("smollm").claims)
+
+
+def test_more_facts_than_a_book_states_are_refused(halves_and_book: Any) -> None:
+    with pytest.raises(ValueError, match="a user of 21 facts was asked for, and the book states"):
+        sample_told(halves_and_book[1], 21, [], Random(0))
 
 
 def test_every_cell_has_a_run_of_its_own() -> None:

@@ -45,4 +45,6 @@ def test_held_out_values_and_words_are_never_trained_on(seed: int) -> None:
 def test_small_talk_of_the_same_domain_says_nothing_of_the_user(seed: int) -> None:
     turn = sample_chatter(Random(seed), "domain")
     assert not turn.value
-    assert not {"my", "I", "I'm"} & set(turn.said.replace(",", "").split())
+    statements = {said for owned in WORDS["attributes"].values() for said in owned["statements"]}
+    assert not {"my", "I'm"} & set(turn.said.lower().replace(",", "").split())
+    assert not statements & {said.split(": ", 1)[1] for said in WORDS["chatter"]["domain"]}

@@ -15,7 +15,7 @@ from callosal.lab.tasks.cipher import Split
 
 Kind = Literal["facts", "rules", "chatter"]
 Chatter = Literal["plain", "domain"]
-WORDS: dict[str, Any] = tomllib.loads(files(__package__).joinpath("profile.toml").read_text(encoding="utf-8"))
+WORDS: dict[str, Any] = tomllib.loads(files("callosal.lab.tasks").joinpath("profile.toml").read_text(encoding="utf-8"))
 ATTRIBUTES: tuple[str, ...] = tuple(WORDS["attributes"])
 # Of each list of wordings so many are held out, the last ones.
 HELD_OUT = 2

@@ -50,7 +50,7 @@ def answers(study: Study) -> Figure | None:
                 values=study.values(of("accuracy", domain, name), alone if name in BY_CONTEXT else main),
                 colour="#555555" if name in BY_CONTEXT else COLOURS[MAIN],
                 marker="o",
-                has_interval=name in BY_MEMORY,
+                within=study.scale(of("accuracy", domain, name)) if name in BY_MEMORY else None,
             )
             for place, name in enumerate(names)
         ]

