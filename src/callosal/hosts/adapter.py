@@ -129,7 +129,8 @@ def _require_fit(tensors: Mapping[str, Tensor], layers: list[str], config: Memor
         sizes = (config.num_banks, config.num_slots, config.slot_width), (config.num_heads, config.num_lags)
         if addresses is None or filters is None or (addresses.shape, filters.shape[:-1]) != sizes:
             raise _unfit(weights, f"{name}.addresses")
-    with torch.device("meta"):
+    # On the device "meta" it would cost nothing, but torch's reference code for that imports its compiler.
+    with torch.random.fork_rng(devices=[]):
         like = LateralMemory(config).state_dict()
     wanted = {(f"{name}.{key}", tensor.shape) for name in layers for key, tensor in like.items()}
     wrong = sorted({key for key, _ in wanted ^ {(key, tensor.shape) for key, tensor in tensors.items()}})

@@ -106,10 +106,8 @@ class LateralMemory(nn.Module):
 
         self.addresses = nn.Parameter(torch.randn(banks, slots, width))
         self.prototypes = nn.Parameter(torch.randn(banks, slots, width))
-        maps = torch.empty(banks, width, width)
-        for one in maps:
-            one.copy_(config.write_scale * _orthogonal(width, width))
-        self.maps = nn.Parameter(maps)
+        maps = [_orthogonal(width, width) for _ in range(banks)]
+        self.maps = nn.Parameter(config.write_scale * torch.stack(maps))
         self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
 
         self.start = nn.Parameter(torch.randn(lags - 1, width))
