@@ -1,12 +1,13 @@
 """The profile task: what is held out is never trained on, and what is asked was said."""
 
+import re
 from random import Random
 
 from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS
 
-from callosal.lab.tasks.profile import ATTRIBUTES, WORDS, Wordings, sample_chatter, sample_user, sample_value
+from callosal.lab.tasks.profile import ATTRIBUTES, HELD_OUT, WORDS, Wordings, sample_chatter, sample_user, sample_value
 
 SPLITS = st.sampled_from(["training", "evaluation"])
 
@@ -48,3 +49,21 @@ def test_small_talk_of_the_same_domain_says_nothing_of_the_user(seed: int) -> No
     statements = {said for owned in WORDS["attributes"].values() for said in owned["statements"]}
     assert not {"my", "I'm"} & set(turn.said.lower().replace(",", "").split())
     assert not statements & {said.split(": ", 1)[1] for said in WORDS["chatter"]["domain"]}
+
+
+def test_held_out_wordings_are_in_no_training_list_and_only_statements_hold_a_value() -> None:
+    attributes = WORDS["attributes"].values()
+    lists = [owned[form] for owned in attributes for form in ("statements", "questions")]
+    lists += [WORDS["framing"][form] for form in ("openings", "askings")]
+    training = {bare(wording) for words in lists for wording in words[:-HELD_OUT]}
+    held_out = {bare(wording) for words in lists for wording in words[-HELD_OUT:]}
+    # Nor as a part of a longer wording: "... again?" after it would make no new question.
+    assert not [(own, other) for own in held_out for other in training if f" {own} " in f" {other} "]
+    for owned in attributes:
+        assert [said.count("{}") for said in owned["statements"]] == [1] * len(owned["statements"])
+        assert not [asked for asked in owned["questions"] if "{" in asked]
+
+
+def bare(wording: str) -> str:
+    """Return it in lower case and without punctuation, but for the place of the value."""
+    return " ".join(re.sub(r"[^a-z{} ]", "", wording.lower()).split())
