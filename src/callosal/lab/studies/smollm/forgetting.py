@@ -13,10 +13,10 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.attach import Memories
+from callosal.hosts.smollm2 import prompt_tokens, turn_tokens
 from callosal.lab.report.records import Value
-from callosal.lab.studies.smollm.model import prompt_tokens, turn_tokens
 from callosal.lab.tasks.locomo import LongConversation, Question
-from callosal.lab.tasks.profile import ANSWER, Exchange
+from callosal.lab.tasks.profile import ANSWER
 
 # Sessions after the one that holds the evidence: 1 is the next.
 LAGS = (1, 2, 5, 10)
@@ -83,8 +83,7 @@ def forgetting_curve(
 
 def session_score(memories: Memories, tokenizer: Any, question: Question, states: Any) -> tuple[float, float]:
     """Return the overlap (F1) of the most probable tokens with the answer's, and the answer's mean nats."""
-    turn = Exchange("facts", question.text, ANSWER.format(question.answer), question.answer)
-    tokens, prompt = turn_tokens(tokenizer, turn)
+    tokens, prompt = turn_tokens(tokenizer, question.text, ANSWER.format(question.answer))
     start = prompt + len(tokenizer(ANSWER.format("").rstrip(" ."))["input_ids"])
     model: Any = memories.model
     reader = memories.active

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.attach import attach
+from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.measures.specialization import domain_shares, specialization
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.upgrade import bank_values, coupling_values, single_values
@@ -30,7 +31,6 @@ from callosal.lab.studies.smollm.asking import (
 )
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
-from callosal.lab.studies.smollm.model import load_smollm
 from callosal.lab.studies.smollm.recipe import SmolRun
 from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, Text, read_book
 from callosal.lab.studies.smollm.training import (

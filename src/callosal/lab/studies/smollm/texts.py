@@ -11,8 +11,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
+from callosal.hosts.smollm2 import turn_tokens
 from callosal.lab.runs import digest
-from callosal.lab.studies.smollm.model import turn_tokens
 from callosal.lab.tasks.profile import (
     ATTRIBUTES,
     Exchange,
@@ -136,7 +136,7 @@ class Halves:
 
 def read_texts(turns: Sequence[Exchange], halves: Halves, tokenizer: Any) -> list[Text]:
     """Read turns, each by itself."""
-    tokens = [turn_tokens(tokenizer, turn) for turn in turns]
+    tokens = [turn_tokens(tokenizer, turn.said, turn.answer) for turn in turns]
     hidden = halves.lower([ids for ids, _ in tokens])
     return [
         Text(turn, torch.tensor(ids), states.bfloat16(), prompt, _value(turn, prompt, tokenizer))
