@@ -60,6 +60,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     drawn.setdefault("salience", draw(st.sampled_from(["even", "learned", "retrieved"])))
     drawn.setdefault("inner_width", draw(st.sampled_from([None, 2])))
     drawn.setdefault("calibrated", draw(st.booleans()))
+    drawn.setdefault("output_gate", draw(st.booleans()))
     return MemoryConfig(**drawn)
 
 

@@ -49,6 +49,7 @@ def found(memory: nn.Module, **how: Any) -> dict[str, str]:
         {"salience": "learned"},
         {"salience": "retrieved", "drive": "slots"},
         {"inner_width": 2, "carry": 0.8},
+        {"output_gate": True},
         {"calibrated": True},
         {"calibrated": True, "inner_width": 3, "observe": True, "salience": "retrieved", "write": "delta"},
     ],

@@ -56,7 +56,7 @@ def test_a_lagged_writer_binds_what_follows_to_what_came_before() -> None:
         MemoryConfig(width=16, num_slots=8, observe=True, writers="lagged", temperature=200.0)
     ).eval()
     hidden = torch.randn(1, 2, 16, generator=torch.Generator().manual_seed(0))
-    looks, _ = memory.look(hidden)
+    looks = memory.look(hidden).slots
     state = memory(hidden)[1]
     # The second token lies where the first looks.
     place = looks[0, 0, 0].flatten().argmax()

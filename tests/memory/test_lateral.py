@@ -40,6 +40,12 @@ def test_fast_equals_slow_twin_in_every_variant(
     laws.matches_reference(*case)
 
 
+@given(cases(output_gate=True))
+@settings(max_examples=20)
+def test_fast_equals_slow_twin_with_an_output_gate(case: Any) -> None:
+    laws.matches_reference(*case)
+
+
 @pytest.mark.parametrize("salience", ["even", "learned", "retrieved"])
 @pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
 @given(data=st.data())

@@ -59,6 +59,8 @@ class MemoryConfig:
         salience: how much each token weighs in what is written, C = A^T diag(s) (...), n = A^T s: "even", all one;
             "learned", a gate on the token's hidden state, 0.9 at the start; or "retrieved", the norm of what the token
             retrieved over its running mean, at most 1, after the amygdala of arXiv 2603.07217.
+        output_gate: each token gives out what it retrieved times a learned gate on its hidden state, 0.9 at the start,
+            as in an LSTM: silence where nothing of the memory is wanted. What is written does not see it.
         inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
             output map leads out. None is the hidden states' own.
         calibrated: take the mean away from the hidden states and whiten them, by statistics measured once
@@ -90,6 +92,7 @@ class MemoryConfig:
     writers: Writers = field(default="all", metadata=ADDED)
     salience: Salience = field(default="even", metadata=ADDED)
     inner_width: int | None = field(default=None, metadata=ADDED)
+    output_gate: bool = field(default=False, metadata=ADDED)
     calibrated: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:

@@ -3,6 +3,7 @@
 import math
 from collections.abc import Iterable
 from itertools import repeat
+from typing import NamedTuple
 
 import torch
 from einops import rearrange
@@ -52,6 +53,20 @@ class Projection(nn.Module):
     def extra_repr(self) -> str:
         """Say how wide it is."""
         return " -> ".join(map(str, reversed(self.weight.shape)))
+
+
+class Look(NamedTuple):
+    """Where tokens look, and what their gates let in and out.
+
+    Attributes:
+        slots: each token's attention times its banks' shares, for every head.
+        weighs: what it weighs in the write, in [0, 1]; one where salience is not learned.
+        gives: how much of what it retrieves it gives out, in [0, 1]; one without an output gate.
+    """
+
+    slots: Float[Tensor, "batch *segment time head bank slot"]
+    weighs: Float[Tensor, "batch *segment time"]
+    gives: Float[Tensor, "batch *segment time"]
 
 
 class LateralMemory(nn.Module):
@@ -134,12 +149,12 @@ class LateralMemory(nn.Module):
             self.observation = nn.Parameter(nn.init.orthogonal_(torch.empty(config.width, width)))
         self.salience_gate = None
         if config.salience == "learned":
-            self.salience_gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
-            nn.init.zeros_(self.salience_gate.weight)
+            self.salience_gate = _gate(width)
         self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
         if config.calibrated:  # measured, not learned
             self.hidden_mean = nn.Parameter(torch.zeros(config.width), requires_grad=False)
             self.hidden_whitening = nn.Parameter(torch.eye(config.width), requires_grad=False)
+        self.output_gate = _gate(width) if config.output_gate else None
 
     @property
     def competition(self) -> Competition:
@@ -200,9 +215,8 @@ class LateralMemory(nn.Module):
         if packed.present is not None:
             touch = touch * packed.present[:, :, None, :, None]
         observed = self._observed(seen, packed, embedded)
-        weighs = packed.salience
-        if self.salience_gate is not None:
-            own = gating.gate(seen, self.salience_gate.weight[0], self.salience_gate.bias[0])
+        weighs, own = packed.salience, _gated(self.salience_gate, seen)
+        if own is not None:
             weighs = own if weighs is None else weighs * own
         usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
 
@@ -223,10 +237,10 @@ class LateralMemory(nn.Module):
                 trace = self._write(trace, consolidated, used)
         retrieved = None
         if reads:
-            y = self._read_out(torch.stack(reads, dim=1))
+            y = self._read_out(torch.stack(reads, dim=1), seen)
             retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
-            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]))
+            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), seen)
 
         if whole:
             if self.training:
@@ -282,11 +296,11 @@ class LateralMemory(nn.Module):
         self,
         hidden: Float[Tensor, "batch *segment time width"],
         mask: Bool[Tensor, "batch *segment time"] | None = None,
-    ) -> tuple[Float[Tensor, "batch *segment time head bank slot"], Float[Tensor, "batch *segment time"]]:
-        """Return where each token looks, its attention times its banks' shares, and what it weighs in the write.
+    ) -> Look:
+        """Return where each token looks, and what its gates let in and out.
 
-        Without reading or writing, from the start of each segment. What a token weighs is one where salience is not
-        learned. A masked token looks nowhere and weighs nothing.
+        Without reading or writing, from the start of each segment. A masked token looks nowhere, weighs nothing and
+        gives nothing.
         """
         self._check(hidden, self.blank(len(hidden)), mask, None, one_segment=False)
         packed = Packed.pack(hidden, mask)
@@ -295,11 +309,12 @@ class LateralMemory(nn.Module):
         past, _ = self.competition.faded(None, packed.counted(seen).sum(-2), packed.count)
         _, shares = self.competition.compete(seen, logits, opened, past, packed.place)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
-        weighs = torch.ones_like(weights[..., 0, 0, 0])
-        if self.salience_gate is not None:
-            weighs = gating.gate(seen, self.salience_gate.weight[0], self.salience_gate.bias[0])
-        flat = packed.restore(torch.cat([weights.flatten(-3), weighs[..., None]], dim=-1))
-        return flat[..., :-1].unflatten(-1, weights.shape[-3:]), flat[..., -1]
+        parts = [weights.flatten(-3)]
+        for gate in (self.salience_gate, self.output_gate):
+            openness = _gated(gate, seen)
+            parts.append((torch.ones_like(seen[..., 0]) if openness is None else openness)[..., None])
+        flat = packed.restore(torch.cat(parts, dim=-1))
+        return Look(flat[..., :-2].unflatten(-1, weights.shape[-3:]), flat[..., -2], flat[..., -1])
 
     def values(self, trace: Float[Tensor, "batch bank slot width"]) -> Float[Tensor, "batch bank slot width"]:
         """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
@@ -428,14 +443,27 @@ class LateralMemory(nn.Module):
         rule, inertia = self.config.write, self.log_inertia.exp()
         return writing.written(rule, trace, consolidated, usage, self.maps, inertia)
 
-    def _read_out(self, retrieved: Float[Tensor, "batch seg time head width"]) -> Float[Tensor, "batch seg time out"]:
+    def _read_out(
+        self, retrieved: Float[Tensor, "batch seg time head width"], seen: Float[Tensor, "batch seg time width"]
+    ) -> Float[Tensor, "batch seg time out"]:
         joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
-        return self.output(address.rms_norm(joined))
+        y, given = self.output(address.rms_norm(joined)), _gated(self.output_gate, seen)
+        return y if given is None else y * given[..., None]
 
 
 def _by_segment(tensor: Tensor | None) -> Iterable[Tensor | None]:
     # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
     return repeat(None) if tensor is None else tensor.unbind(1)
+
+
+def _gate(width: int) -> Projection:
+    gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
+    nn.init.zeros_(gate.weight)
+    return gate
+
+
+def _gated(gate: Projection | None, seen: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"] | None:
+    return None if gate is None else gating.gate(seen, gate.weight[0], gate.bias[0])
 
 
 def _orthogonal(num_rows: int, num_columns: int) -> Tensor:

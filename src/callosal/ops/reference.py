@@ -308,6 +308,8 @@ def segment_of_row(
     values = _tensor(lambda k, j: size(p["prototypes"][k, j] + trace[k, j]), *trace.shape[:2])
     retrieved = read(a, values)
     y = _tensor(lambda t: p["output.weight"] @ rms_norm(retrieved[t].flatten()), len(x))
+    if "output_gate.weight" in p:
+        y = _tensor(lambda t: gate(x[t], p["output_gate.weight"][0], p["output_gate.bias"][0]) * y[t], len(x))
     # 6: write
     writing = a[:, 1:] if writers == "lagged" else a
     touch = writing.sum(1) / writing.shape[1]

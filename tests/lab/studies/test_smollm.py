@@ -85,24 +85,40 @@ def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any) -> 
     # Each token is a direction of its own, written as it is, and what was retrieved is nothing.
     halves.embedding = torch.eye(LETTERS)
     config = MemoryConfig(
-        width=LETTERS, num_slots=5, observe=True, embedded=True, writers="lagged", salience="learned", inertia=0.5
+        width=LETTERS,
+        num_slots=5,
+        observe=True,
+        embedded=True,
+        writers="lagged",
+        salience="learned",
+        output_gate=True,
+        inertia=0.5,
     )
     torch.manual_seed(1)
     memory = cast_to(LETTERS, config)
     (stated,) = [one for one in book.stated if len(one.facts) == 1][:1]
     told, asked = wide(Rows.of_users([[stated.told]])), wide_text(stated.asked[0])
     with torch.no_grad():
-        chance, _ = pointed(memory, told, [asked], torch.tensor([0]))
+        found = pointed(memory, told, [asked], torch.tensor([0]))
         held = written(memory, halves, told).trace
         memory.observation.zero_()
         held = (held - written(memory, halves, told).trace) / math.sqrt(LETTERS)
-        reads, _ = memory.look(asked.hidden[None].float())
+        reads, _, gives = memory.look(asked.hidden[None].float())
+        told_reads, _, told_give = memory.look(told.hidden[:, 0], told.mask[:, 0])
     first, last = asked.value
     expected = [
-        torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]]) for at in range(first, last)
+        gives[0, at - 1] * torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]])
+        for at in range(first, last)
     ]
-    assert torch.allclose(chance, torch.stack(expected), atol=SINGLE)
-    assert (chance > 0.0).all()
+    assert torch.allclose(found.chance, torch.stack(expected), atol=SINGLE)
+    assert (found.chance > 0.0).all()
+    # Elsewhere are all tokens but the first of a turn and those before the answer's, here of a row that is not padded.
+    filled = held[0].sum(-1)
+    rest = [at for at in range(1, len(asked.tokens)) if at not in range(first - 1, last - 1)]
+    looks = torch.cat([told_reads[0, 1:], reads[0, rest]])
+    given = torch.einsum("thks,ks->th", looks, filled).mean(-1) * torch.cat([told_give[0, 1:], gives[0, rest]])
+    # An embedding's norm is a little below the root of its width.
+    assert torch.allclose(found.elsewhere, given, rtol=1e-3)
 
 
 def cast_to(width: int, config: MemoryConfig) -> Any:

@@ -17,6 +17,7 @@ class Lessons:
             pointing, so that to forget for it costs something.
         floor: a token that is not where a question looks costs minus the logarithm of this.
         price: of a mean salience of one, in nats.
+        silence: what is read where nothing was asked costs minus the logarithm of its blank share, so many times.
         noise: on the states in pointing, whose root-mean-square is one.
         adapting: the banks' axes move in this share of the steps of pointing, since a write costs as much as the rest.
         held: share of the tokens of other turns that are held to what the model says alone.
@@ -31,6 +32,7 @@ class Lessons:
     repeats: tuple[int, ...] = (1, 10, 50)
     floor: float = 1e-4
     price: float = 1.0
+    silence: float = 1.0
     noise: float = 0.3
     adapting: float = 0.25
     held: float = 0.3

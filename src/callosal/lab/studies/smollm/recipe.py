@@ -71,7 +71,7 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
     return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in ABLATIONS)]
 
 
-def cell(arm: str, seed: int, *, pointing: int = 2000, speaking: int = 150, **memory: Any) -> SmolRun:
+def cell(arm: str, seed: int, *, pointing: int = 1000, speaking: int = 60, **memory: Any) -> SmolRun:
     """Return a run of the study; what is not named is as in the memory that ships."""
     fields: dict[str, Any] = {
         "width": WIDTH,
@@ -81,6 +81,7 @@ def cell(arm: str, seed: int, *, pointing: int = 2000, speaking: int = 150, **me
         "embedded": True,
         "writers": "lagged",
         "salience": "learned",
+        "output_gate": True,
         "calibrated": True,
         "learn_crosstalk": False,
         "inertia": 0.2,
@@ -90,10 +91,10 @@ def cell(arm: str, seed: int, *, pointing: int = 2000, speaking: int = 150, **me
         arm=arm,
         seed=seed,
         memory=MemoryConfig(**fields),
-        book=BookConfig(num_stated=1800, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
+        book=BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
         lessons=Lessons(),
-        pointing=TrainingConfig(num_steps=pointing, learning_rate=8e-3, batch_size=16, log_every=20),
+        pointing=TrainingConfig(num_steps=pointing, learning_rate=3e-2, batch_size=16, log_every=20),
         training=TrainingConfig(
-            num_steps=speaking, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25
+            num_steps=speaking, learning_rate=2e-3, batch_size=8, log_every=10, checkpoint_every=25
         ),
     )

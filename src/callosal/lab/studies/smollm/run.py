@@ -72,6 +72,8 @@ IN_CONTEXT = 16
 # Ordinary text: so many pieces of so many tokens of Python's own documentation.
 PIECES, PIECE = 24, 128
 MODEL = "smollm2"
+# What a memory says is decided by these of its parameters; the others decide where it looks.
+SAYING = ("maps", "observation", "output")
 # Where a user who has the data puts it, for the forgetting curve.
 LOCOMO = "locomo10.zip"
 
@@ -167,12 +169,18 @@ def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Re
         lambda users, random: pointing_step(twin, narrow, config.lessons, users, random),
     )
     adopt(memory, twin)
+    # Where to look was learned; to say what is found there, and nothing elsewhere, moves it no more.
+    learned = {name: parameter for name, parameter in memory.named_parameters() if parameter.requires_grad}
+    for name, parameter in learned.items():
+        parameter.requires_grad_(name.startswith(SAYING))
     learn(
         "speaking",
         memory,
         config.training,
         lambda users, random: speaking_step(memory, halves, book, config.lessons, users, random),
     )
+    for parameter in learned.values():
+        parameter.requires_grad_(True)
     return memory, curve
 
 

@@ -8,7 +8,7 @@ runs, and indifferent to what the words are. Ours.
 
 import math
 from collections.abc import Sequence
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from random import Random
 from typing import Any
 
@@ -92,7 +92,7 @@ def narrow_twin(memory: LateralMemory) -> LateralMemory:
 def adopt(memory: LateralMemory, twin: LateralMemory) -> None:
     """Take over what a twin has learned: all that lies between what leads in and what leads out."""
     own, other = memory.state_dict(), twin.state_dict()
-    shared = {name: other[name] for name in own if name in other and not name.startswith("output")}
+    shared = {name: other[name] for name in own if name in other and name != "output.weight"}
     memory.load_state_dict(own | shared)
 
 
@@ -138,14 +138,17 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
     for number, user in enumerate(users):
         for turn, text in enumerate(user.turns):
             repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
-    chance, weighs = pointed(twin, told, asked, owners, repeats)
-    loss = -(chance + lessons.floor).log().mean()
+    found = pointed(twin, told, asked, owners, repeats)
+    loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
-    price = weighs.sum() / told.mask.sum()
-    return loss + lessons.price * price, lambda: {
+    price = found.weighs.sum() / told.mask.sum()
+    # And whatever is found where nothing was asked: only what is blank is silent.
+    noise = -(1.0 - found.elsewhere + QUIET).log().mean()
+    return loss + lessons.price * price + lessons.silence * noise, lambda: {
         "loss": loss.item(),
-        "chance": chance.mean().item(),
+        "chance": found.chance.mean().item(),
         "salience": price.item(),
+        "elsewhere": found.elsewhere.mean().item(),
     }
 
 
@@ -158,22 +161,36 @@ def _generator(random: Random) -> torch.Generator:
     return torch.Generator().manual_seed(random.getrandbits(63))
 
 
+@dataclass(frozen=True, eq=False)
+class Pointed:
+    """Where a memory looks once it was told something.
+
+    Attributes:
+        chance: for each token of the answers, the share of what is given out there that came from tokens like it.
+        weighs: what each token that was told weighs in the write.
+        elsewhere: for every other token but the first of a turn, the share of what it gives out that came from any
+            token, mean of the heads; the rest is silence.
+    """
+
+    chance: Float[Tensor, "answer"]
+    weighs: Float[Tensor, "user turn time"]
+    elsewhere: Float[Tensor, "token"]
+
+
 def pointed(
     memory: LateralMemory,
     told: Rows,
     asked: Sequence[Text],
     owners: Int[Tensor, "text"],
     repeats: Float[Tensor, "user turn"] | None = None,
-) -> tuple[Float[Tensor, "token"], Float[Tensor, "user turn time"]]:
-    r"""Return for each token of the answers the share of what is read there that came from tokens like it.
-
-    And what each token that was told weighs.
+) -> Pointed:
+    r"""Return where a memory looks at the answers' tokens and elsewhere, after it was told something.
 
     After segments g a slot holds $\sum_t c_t x_t$, with $c_t = \frac{a_t}{n_g + \kappa} \prod_{g' > g}
     \frac{\kappa}{n_{g'} + \kappa}$ and a the salient touch: a convex mixture, of nothing for the rest. A turn that
     repeats takes its share from what came before as often.
     """
-    looks, weighs = memory.look(told.hidden, told.mask)
+    looks, weighs, gives = memory.look(told.hidden, told.mask)
     # [user, turn, time, place]: the lagged heads write.
     touch = looks[..., 1:, :, :].mean(-3).flatten(-2) * weighs[..., None]
     used, inertia = touch.sum(2), memory.log_inertia.exp()
@@ -183,19 +200,27 @@ def pointed(
     later = (kept.flip(1).cumsum(1).flip(1) - kept).exp()
     mixture = touch * (later / (used + inertia))[:, :, None]
     rows = Rows.of(asked)
-    reads, _ = memory.look(rows.hidden[:, None], rows.mask[:, None])
+    reads, _, answers_give = memory.look(rows.hidden[:, None], rows.mask[:, None])
     places = [(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]
     row, at = torch.tensor(places).T
     # What is said at a place is decided one before it.
-    reads = reads[row, 0, at - 1, 0].flatten(1)
+    answers = reads[row, 0, at - 1, 0].flatten(1) * answers_give[row, 0, at - 1][:, None]
     chances = []
     for number in range(len(told.tokens)):
         own = owners[row] == number
-        found = reads[own] @ mixture[number].flatten(0, 1).T
+        found = answers[own] @ mixture[number].flatten(0, 1).T
         same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
         chances.append((found * same).sum(1))
+    filled = mixture.sum((1, 2))
+    of_told = (looks.flatten(-2) @ filled[:, None, None, :, None]).squeeze(-1)
+    of_asked = (reads[:, 0].flatten(-2) @ filled[owners][:, None, :, None]).squeeze(-1)
+    told_else, asked_else = told.mask.clone(), rows.mask.clone()
+    asked_else[row, at - 1] = False
+    told_else[..., 0] = asked_else[:, 0] = False
+    found = torch.cat([of_told[told_else], of_asked[asked_else]]).mean(-1)
+    elsewhere = found * torch.cat([gives[told_else], answers_give[:, 0][asked_else]])
     # Texts come user by user.
-    return torch.cat(chances), weighs
+    return Pointed(torch.cat(chances), weighs, elsewhere)
 
 
 def speaking_step(
@@ -256,3 +281,5 @@ def _value(text: Text) -> tuple[int, int]:
 
 # The token that ends a turn.
 END = 2
+# What reads nothing but what was told costs minus the logarithm of this.
+QUIET = 0.01
