@@ -104,21 +104,16 @@ def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any) -> 
         memory.observation.zero_()
         held = (held - written(memory, halves, told).trace) / math.sqrt(LETTERS)
         reads, _, gives = memory.look(asked.hidden[None].float())
-        told_reads, _, told_give = memory.look(told.hidden[:, 0], told.mask[:, 0])
+        told_give = memory.look(told.hidden[:, 0], told.mask[:, 0]).gives
     first, last = asked.value
     expected = [
-        gives[0, at - 1] * torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]])
-        for at in range(first, last)
+        torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]]) for at in range(first, last)
     ]
     assert torch.allclose(found.chance, torch.stack(expected), atol=SINGLE)
     assert (found.chance > 0.0).all()
-    # Elsewhere are all tokens but the first of a turn and those before the answer's, here of a row that is not padded.
-    filled = held[0].sum(-1)
-    rest = [at for at in range(1, len(asked.tokens)) if at not in range(first - 1, last - 1)]
-    looks = torch.cat([told_reads[0, 1:], reads[0, rest]])
-    given = torch.einsum("thks,ks->th", looks, filled).mean(-1) * torch.cat([told_give[0, 1:], gives[0, rest]])
-    # An embedding's norm is a little below the root of its width.
-    assert torch.allclose(found.elsewhere, given, rtol=1e-3)
+    # An answer is decided from the last token of the prompt on, up to the last but one of its value.
+    assert torch.equal(found.open, gives[0, asked.prompt - 1 : last - 1])
+    assert torch.equal(found.closed, torch.cat([told_give[0], gives[0, : asked.prompt - 1], gives[0, last - 1 :]]))
 
 
 def cast_to(width: int, config: MemoryConfig) -> Any:

@@ -17,7 +17,7 @@ class Lessons:
             pointing, so that to forget for it costs something.
         floor: a token that is not where a question looks costs minus the logarithm of this.
         price: of a mean salience of one, in nats.
-        silence: what is read where nothing was asked costs minus the logarithm of its blank share, so many times.
+        silence: how much it weighs that the output gate is open where an answer is decided, and shut elsewhere.
         noise: on the states in pointing, whose root-mean-square is one.
         adapting: the banks' axes move in this share of the steps of pointing, since a write costs as much as the rest.
         held: share of the tokens of other turns that are held to what the model says alone.
@@ -36,7 +36,7 @@ class Lessons:
     noise: float = 0.3
     adapting: float = 0.25
     held: float = 0.3
-    hold: float = 1.0
+    hold: float = 3.0
     salience: float = 0.08
     loudness: float = 4.0
 

@@ -47,7 +47,7 @@ class SmolRun:
     lessons: Lessons
     pointing: TrainingConfig
     training: TrainingConfig
-    num_users: int = 64
+    num_users: int = 40
     marks: tuple[int, ...] = (0, 10, 100, 1000)
     changed: tuple[str, ...] = ()
 
@@ -71,7 +71,7 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
     return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in ABLATIONS)]
 
 
-def cell(arm: str, seed: int, *, pointing: int = 1000, speaking: int = 60, **memory: Any) -> SmolRun:
+def cell(arm: str, seed: int, *, pointing: int = 1200, speaking: int = 100, **memory: Any) -> SmolRun:
     """Return a run of the study; what is not named is as in the memory that ships."""
     fields: dict[str, Any] = {
         "width": WIDTH,
@@ -95,6 +95,6 @@ def cell(arm: str, seed: int, *, pointing: int = 1000, speaking: int = 60, **mem
         lessons=Lessons(),
         pointing=TrainingConfig(num_steps=pointing, learning_rate=3e-2, batch_size=16, log_every=20),
         training=TrainingConfig(
-            num_steps=speaking, learning_rate=2e-3, batch_size=8, log_every=10, checkpoint_every=25
+            num_steps=speaking, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25
         ),
     )

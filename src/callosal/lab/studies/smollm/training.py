@@ -142,13 +142,14 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
     loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
     price = found.weighs.sum() / told.mask.sum()
-    # And whatever is found where nothing was asked: only what is blank is silent.
-    noise = -(1.0 - found.elsewhere + QUIET).log().mean()
-    return loss + lessons.price * price + lessons.silence * noise, lambda: {
+    # So would whatever is read where nothing is to be answered; a gate learns where that is.
+    gates = -(found.open + QUIET).log().mean() - (1.0 - found.closed + QUIET).log().mean()
+    return loss + lessons.price * price + lessons.silence * gates, lambda: {
         "loss": loss.item(),
         "chance": found.chance.mean().item(),
         "salience": price.item(),
-        "elsewhere": found.elsewhere.mean().item(),
+        "open": found.open.mean().item(),
+        "closed": found.closed.mean().item(),
     }
 
 
@@ -166,15 +167,16 @@ class Pointed:
     """Where a memory looks once it was told something.
 
     Attributes:
-        chance: for each token of the answers, the share of what is given out there that came from tokens like it.
+        chance: for each token of the answers' values, the share of what is read there that came from tokens like it.
         weighs: what each token that was told weighs in the write.
-        elsewhere: for every other token but the first of a turn, the share of what it gives out that came from any
-            token, mean of the heads; the rest is silence.
+        open: how much is given out where an answer is decided, up to the end of its value.
+        closed: and everywhere else.
     """
 
-    chance: Float[Tensor, "answer"]
+    chance: Float[Tensor, "value"]
     weighs: Float[Tensor, "user turn time"]
-    elsewhere: Float[Tensor, "token"]
+    open: Float[Tensor, "answer"]
+    closed: Float[Tensor, "token"]
 
 
 def pointed(
@@ -200,27 +202,24 @@ def pointed(
     later = (kept.flip(1).cumsum(1).flip(1) - kept).exp()
     mixture = touch * (later / (used + inertia))[:, :, None]
     rows = Rows.of(asked)
-    reads, _, answers_give = memory.look(rows.hidden[:, None], rows.mask[:, None])
+    reads, _, asked_give = memory.look(rows.hidden[:, None], rows.mask[:, None])
     places = [(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]
     row, at = torch.tensor(places).T
     # What is said at a place is decided one before it.
-    answers = reads[row, 0, at - 1, 0].flatten(1) * answers_give[row, 0, at - 1][:, None]
+    answers = reads[row, 0, at - 1, 0].flatten(1)
     chances = []
     for number in range(len(told.tokens)):
         own = owners[row] == number
         found = answers[own] @ mixture[number].flatten(0, 1).T
         same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
         chances.append((found * same).sum(1))
-    filled = mixture.sum((1, 2))
-    of_told = (looks.flatten(-2) @ filled[:, None, None, :, None]).squeeze(-1)
-    of_asked = (reads[:, 0].flatten(-2) @ filled[owners][:, None, :, None]).squeeze(-1)
-    told_else, asked_else = told.mask.clone(), rows.mask.clone()
-    asked_else[row, at - 1] = False
-    told_else[..., 0] = asked_else[:, 0] = False
-    found = torch.cat([of_told[told_else], of_asked[asked_else]]).mean(-1)
-    elsewhere = found * torch.cat([gives[told_else], answers_give[:, 0][asked_else]])
+    answering = torch.zeros_like(rows.mask)
+    for number, text in enumerate(asked):
+        answering[number, text.prompt - 1 : _value(text)[1] - 1] = True
+    asked_give = asked_give[:, 0]
+    closed = torch.cat([gives[told.mask], asked_give[rows.mask & ~answering]])
     # Texts come user by user.
-    return Pointed(torch.cat(chances), weighs, elsewhere)
+    return Pointed(torch.cat(chances), weighs, asked_give[answering], closed)
 
 
 def speaking_step(
@@ -233,7 +232,8 @@ def speaking_step(
     owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
     logits, targets, _ = answered(memory, halves, asked, state[owners])
     loss = cross_entropy(logits, targets)
-    others = Rows.of([random.choice((*book.chatter, *book.rules)) for _ in users])
+    kinds = (book.chatter, book.rules, tuple(one.told for one in book.stated))
+    others = Rows.of([random.choice(random.choice(kinds)) for _ in users])
     some = torch.tensor([random.random() < lessons.held for _ in range(others.mask.numel())]).view_as(others.mask)
     some &= others.mask
     some[:, 0] = False
@@ -281,5 +281,5 @@ def _value(text: Text) -> tuple[int, int]:
 
 # The token that ends a turn.
 END = 2
-# What reads nothing but what was told costs minus the logarithm of this.
+# A gate that is wholly on the wrong side costs minus the logarithm of this.
 QUIET = 0.01
