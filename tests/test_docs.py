@@ -233,3 +233,17 @@ def test_the_site_builds_strictly_and_fetches_nothing(tmp_path: Path) -> None:
     for page, text in built.items():
         assert not re.search(r"<(?:script|link|img)[^>]*(?:src|href)=\"?https?:", text), page.name
         assert "arithmatex" not in text, f"an equation of {page.name} was not rendered"
+
+
+def test_the_soak_is_told_as_it_was_recorded() -> None:
+    page = (ROOT / "docs/attach.md").read_text().replace("\n", " ")
+    for run in json.loads((ROOT / "results/benchmarks/soak.json").read_text()):
+        assert run["lost_updates"] == run["leaks"] == run["base_leaks"] == 0
+        for name in (
+            "requests",
+            "worker_kills",
+            "saves_followed",
+            "resident_mib_second_quarter",
+            "resident_mib_last_quarter",
+        ):
+            assert f" {run[name]:,.0f}" in page, (run["store"], name)
