@@ -4,8 +4,8 @@ BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
 STUDIES := map sequel hard banks capacity rates rivals persona
-REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES)
-PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md
+REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES) smollm
+PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce paper studies model chat smollm test check bench soak families report docs clean

@@ -15,7 +15,10 @@ from callosal.lab.studies.smollm.tables import BY_CONTEXT, BY_MEMORY, RECALL
 
 COLOURS = {**ARM_COLOURS, "one bank": "#8a6d00"}
 MARKERS = {**ARM_MARKERS, "one bank": "v"}
-KNOWN = limit_of(__package__ or "", "smollm-recall")
+KNOWN = {
+    domain: limit_of(__package__ or "", claim)
+    for domain, claim in zip(WORDINGS, ("smollm-recall", "smollm-wordings"), strict=True)
+}
 
 
 def summary(study: Study) -> str:
@@ -54,7 +57,7 @@ def answers(study: Study) -> Figure | None:
             )
             for place, name in enumerate(names)
         ]
-        bar = Reference(at=KNOWN if domain == WORDINGS[0] else 0.85, is_vertical=True, dash="--")
+        bar = Reference(at=KNOWN[domain], is_vertical=True, dash="--")
         rows = Axis(label="", limits=(len(names) - 0.5, -0.5), ticks=range(len(names)), names=names)
         panels.append(
             Panel(marks=marks, title=domain, x=percent("right", limits=(-0.02, 1.02)), y=rows, references=[bar])

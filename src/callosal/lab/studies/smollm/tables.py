@@ -12,6 +12,7 @@ from callosal.lab.studies.smollm.measures import BETWEEN, LONG, WORDINGS
 BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
 BY_CONTEXT = ("no memory", "in context", "BM25, 3 turns")
 RECALL = of("accuracy", WORDINGS[0], "memory")
+COSTS = ("tokens per question", "milliseconds", "bytes per user")
 P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 KEPT = {f"kept, {LONG} of {kind}": of(f"kept after {LONG}", WORDINGS[0], kind) for kind in BETWEEN}
 RUN_COLUMNS = columns(
@@ -22,7 +23,8 @@ RUN_COLUMNS = columns(
 def tables(study: Study) -> list[Table]:
     """Return all tables that the study has rows for."""
     main, alone = study.where(arm=MAIN), study.where(arm=ALONE)
-    made = [_answers(study, main, alone), _facts(study, main, alone), _kept(study, main), _lateral(study)]
+    made = [_answers(study, main, alone), _facts(study, main, alone), _kept(study, main), _cost(study, main)]
+    made.append(_lateral(study))
     made.append(
         grid(
             study,
@@ -83,6 +85,12 @@ def _kept(study: Study, main: pd.DataFrame) -> Table:
         rows=rows,
         num_labels=2,
     )
+
+
+def _cost(study: Study, main: pd.DataFrame) -> Table:
+    conditions = ("memory", *BY_CONTEXT) if len(main) else ()
+    rows = [[name, *(mean(of(measure, condition=name))(study, main) for measure in COSTS)] for name in conditions]
+    return Table(title="What a question costs", headers=["with", *COSTS], rows=rows, num_labels=1)
 
 
 def _lateral(study: Study) -> Table:
