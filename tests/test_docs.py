@@ -247,3 +247,17 @@ def test_the_soak_is_told_as_it_was_recorded() -> None:
             "resident_mib_last_quarter",
         ):
             assert f" {run[name]:,.0f}" in page, (run["store"], name)
+
+
+def test_the_stores_are_told_as_they_were_recorded() -> None:
+    page = (ROOT / "docs/memory-files.md").read_text().replace("\n", " ")
+    folder, redis = json.loads((ROOT / "results/benchmarks/store.json").read_text()).values()
+    for store in (folder, redis):
+        assert (store["users"], store["kills"], store["num_faults"], store["every_user_listed"]) == (
+            20_000,
+            400,
+            0,
+            True,
+        )
+    assert f"of which {folder['kills_inside_a_write']} fell inside" in page
+    assert f"in {folder['list_seconds']} seconds from the folder and {redis['list_seconds']} from Redis" in page
