@@ -34,6 +34,10 @@ class Tokenizer:
     def __call__(self, text: str) -> dict[str, list[int]]:
         return {"input_ids": [ord(letter) % LETTERS for letter in text]}
 
+    def decode(self, tokens: list[int], *, skip_special_tokens: bool) -> str:
+        assert skip_special_tokens
+        return "".join(map(chr, tokens))
+
 
 def tiny() -> Any:
     torch.manual_seed(0)

@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Sequence
-from contextlib import nullcontext
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from random import Random
 from statistics import median
 from typing import Any
@@ -28,6 +28,9 @@ AT_ONCE = 50
 # Stored turns that retrieval puts before a question.
 RETRIEVED = 3
 BY_RETRIEVAL = f"BM25, {RETRIEVED} turns"
+# A reply of the model's own has so many tokens at most.
+REPLY = 24
+IN_REPLY = "in a reply"
 # Between two turns in one context.
 BETWEEN_TURNS = "\n"
 
@@ -147,6 +150,73 @@ def answers_in_context(
     found = {name: sum(one[name] for one in scores) / len(scores) for name in scores[0]}
     found["tokens read"] = sum(counts) / len(counts)
     return _rows(found, domain=domain, condition=BY_RETRIEVAL if retrieval else "in context")
+
+
+@torch.no_grad()
+def share_of_replies(
+    model: Any,
+    tokenizer: Any,
+    asked: Sequence[Text],
+    before: Sequence[Sequence[int]] | None = None,
+    around: Callable[[slice], AbstractContextManager[Any]] = lambda rows: nullcontext(),
+) -> float:
+    """Return the share of the model's own replies, greedy and of REPLY tokens at most, that hold the value.
+
+    In whatever words, capitals or not; so nobody has to answer in the form that the memory was taught.
+
+    Args:
+        model: replies.
+        tokenizer: of the model.
+        asked: the questions.
+        before: tokens before each; None is a conversation that begins with the question.
+        around: what a batch of them is asked in, such as a session.
+    """
+    held = 0
+    prompts = [text.tokens[: text.prompt].tolist() for text in asked]
+    if before is not None:
+        prompts = [[*old, *row] for old, row in zip(before, prompts, strict=True)]
+    for start in range(0, len(asked), BATCH):
+        rows = prompts[start : start + BATCH]
+        longest = max(map(len, rows))
+        tokens = torch.tensor([[END] * (longest - len(row)) + row for row in rows])
+        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
+        how = {"max_new_tokens": REPLY, "do_sample": False, "pad_token_id": END}
+        with around(slice(start, start + BATCH)):
+            made = model.generate(tokens, attention_mask=mask, **how)[:, longest:]
+        replies = [tokenizer.decode(row, skip_special_tokens=True).lower() for row in made.tolist()]
+        some = asked[start : start + BATCH]
+        held += sum(text.said.value.lower() in reply for text, reply in zip(some, replies, strict=True))
+    return held / len(asked)
+
+
+def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain: str) -> list[Value]:
+    """Let the model alone reply: with nothing, with all that was said, and with what BM25 finds."""
+    asked, owners = questions(users)
+    told = [users[number] for number in owners.tolist()]
+    found = [_reply(share_of_replies(model, tokenizer, asked), domain, "no memory")]
+    for name, retrieval in (("in context", False), (BY_RETRIEVAL, True)):
+        before = [context_of(*one, tokenizer, retrieval=retrieval) for one in zip(told, asked, strict=True)]
+        found.append(_reply(share_of_replies(model, tokenizer, asked, before), domain, name))
+    return found
+
+
+def replies_by_memory(
+    memories: Memories, tokenizer: Any, asked: Sequence[Text], state: MemoryState, domain: str
+) -> list[Value]:
+    """Let the model reply in a session, a row of the state to each question."""
+    (name,) = memories
+
+    @contextmanager
+    def session(rows: slice) -> Iterator[None]:
+        with memories.session() as session:
+            session.replace({name: state[rows]})
+            yield
+
+    return [_reply(share_of_replies(memories.model, tokenizer, asked, around=session), domain, "memory")]
+
+
+def _reply(share: float, domain: str, condition: str) -> Value:
+    return {"measure": IN_REPLY, "value": share, "domain": domain, "condition": condition}
 
 
 def context_of(user: Told, question: Text, tokenizer: Any, *, retrieval: bool) -> list[int]:

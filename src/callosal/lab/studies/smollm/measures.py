@@ -25,7 +25,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
         value = run.get("perplexity", condition=condition)
         if alone is not None and value is not None:
             yield {"measure": "perplexity ratio", "condition": condition, "value": value / alone}
-    with_memory, without = (run.get("accuracy", domain="rules", condition=c) for c in ("memory", "no memory"))
+    with_memory, without = (run.get("in a reply", domain="rules", condition=c) for c in ("memory", "no memory"))
     if with_memory is not None and without is not None:
         yield {"measure": "rule change", "value": with_memory - without}
     shares = [run.get("share", domain="facts", bank=bank) for bank in (0, 1)]

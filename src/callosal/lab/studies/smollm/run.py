@@ -21,6 +21,7 @@ from callosal.lab.report.upgrade import bank_values, coupling_values, single_val
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import fingerprint
 from callosal.lab.studies.smollm.asking import (
+    IN_REPLY,
     answers_by_memory,
     answers_in_context,
     ask_memory,
@@ -28,6 +29,9 @@ from callosal.lab.studies.smollm.asking import (
     draw_users,
     kept,
     questions,
+    replies_by_memory,
+    replies_in_context,
+    share_of_replies,
 )
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
@@ -125,6 +129,17 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
     (name,) = memories
     memories[name].load_state_dict(memory.state_dict())
     memories.save_pretrained(place / "adapter")
+    for domain, held in asked.items():
+        users = draw_users(held, IN_CONTEXT, USUAL, _random(f"{domain}, replies"), 2)
+        texts, owners = questions(users)
+        with torch.no_grad():
+            state = written(memory, halves, Rows.of_users([user.turns for user in users]))
+        values += replies_by_memory(memories, tokenizer, texts, state[owners], domain)
+        if domain == TRAINED:
+            rules = held.rules[: len(owners)]
+            values += replies_by_memory(memories, tokenizer, rules, state[owners[: len(rules)]], "rules")
+            alone = share_of_replies(memories.model, tokenizer, rules)
+            values.append({"measure": IN_REPLY, "value": alone, "domain": "rules", "condition": "no memory"})
     values += costs(memories, tokenizer, draw_users(asked[TRAINED], IN_CONTEXT, USUAL, _random("costs"), 2))
     if (folder / LOCOMO).is_file() and config.arm == MAIN:
         report(config.name, 1.0, "hearing LoCoMo")
@@ -208,6 +223,8 @@ def _alone(model: Any, tokenizer: Any, halves: Halves, asked: dict[str, Book]) -
             for retrieval in (False, True):
                 found += answers_in_context(model, tokenizer, users, domain, retrieval=retrieval)
             values += [row if number == USUAL else row | {"after": number} for row in map(dict, found)]
+        users = draw_users(held, IN_CONTEXT, USUAL, _random(f"{domain}, replies"), 2)
+        values += replies_in_context(model, tokenizer, users, domain)
     return values
 
 

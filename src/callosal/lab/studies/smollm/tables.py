@@ -13,6 +13,7 @@ BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "withou
 BY_CONTEXT = ("no memory", "in context", "BM25, 3 turns")
 RECALL = of("accuracy", WORDINGS[0], "memory")
 COSTS = ("tokens per question", "milliseconds", "bytes per user")
+MEASURED = {"accuracy": "right", "nats": "nats", "in a reply": "in a reply", "tokens read": "tokens read"}
 P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 KEPT = {f"kept, {LONG} of {kind}": of(f"kept after {LONG}", WORDINGS[0], kind) for kind in BETWEEN}
 RUN_COLUMNS = columns(
@@ -44,7 +45,7 @@ def _answers(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
     rows: list[tuple[list[str], Cell]] = []
     for condition in (*BY_CONTEXT, *BY_MEMORY):
         runs = alone if condition in BY_CONTEXT else main
-        for measure, name in (("accuracy", "right"), ("nats", "nats"), ("tokens read", "tokens read")):
+        for measure, name in MEASURED.items():
             if any(study.values(of(measure, domain, condition), runs) for domain in WORDINGS):
                 rows.append(([condition, name], _of_domains(measure, condition, runs)))
     made = [[*names, *cell(study, main).split("|")] for names, cell in rows]
