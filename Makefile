@@ -8,7 +8,7 @@ REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
 
 .DEFAULT_GOAL := help
-.PHONY: help reproduce paper studies model chat smollm test check bench soak families report docs clean
+.PHONY: help reproduce paper studies model chat smollm test check bench soak families report docs clean demo demotest demopictures
 
 help:  ## what there is
 	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:[^#]*## /\t/' | expand -t 12
@@ -42,6 +42,23 @@ report: .venv/ready  ## rebuild the committed reports and the pages' tables from
 	  $(BIN)/callosal report results/$$name $(foreach page,$(PAGES),--into $(page)) || exit 1; \
 	done
 
+# gradio wants pillow below 13, by which the committed figures were drawn: it has an environment of its own.
+.venv-demo/ready: pyproject.toml constraints.txt
+	$(PYTHON) -m venv .venv-demo
+	grep -v '^pillow=' constraints.txt > .venv-demo/constraints.txt
+	.venv-demo/bin/pip install --quiet --constraint .venv-demo/constraints.txt torch==2.13.0
+	.venv-demo/bin/pip install --quiet --constraint .venv-demo/constraints.txt --editable '.[demo,dev]' 'selenium>=4.6'
+	touch $@
+
+demo: .venv-demo/ready  ## a page that shows a memory at work; with a chat by MODEL=folder
+	.venv-demo/bin/callosal demo $(MODEL)
+
+demotest: .venv-demo/ready  ## try that page in a browser (needs chromium and chromedriver)
+	.venv-demo/bin/python -m pytest tests/demo
+
+demopictures: .venv-demo/ready  ## take the pictures of docs/demo.md anew
+	.venv-demo/bin/python -m tests.demo.pictures
+
 test: .venv/ready  ## every test, doctests and README commands included
 	$(BIN)/python -m pytest --numprocesses 2 --dist loadfile --no-loadscope-reorder
 
@@ -68,4 +85,4 @@ docs: .venv/ready  ## build the documentation into site/; a broken link is an er
 	@echo 'open site/index.html (search wants a server: $(PYTHON) -m http.server --directory site)'
 
 clean:  ## remove the environment and caches, never a result
-	rm -rf site .venv .pytest_cache .ruff_cache .hypothesis .import_linter_cache
+	rm -rf site .venv .venv-demo .pytest_cache .ruff_cache .hypothesis .import_linter_cache

@@ -35,7 +35,7 @@ from callosal.lab.runs import RunConfig, override
 from callosal.lab.studies import NAMES as STUDIES
 from callosal.lab.studies.benchmark.recipe import RECIPES
 
-VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report")
+VERBS = ("reproduce", "study", "contract", "train", "evaluate", "report", "demo")
 MEMORY_VERBS = ("inspect", "diff", "merge", "fork", "reset")
 MEMORY = build_memory(MemoryConfig(width=4, num_slots=3))
 A, B = fill(MEMORY, (2, 5), seed=1).state, fill(MEMORY, (2, 5), seed=2).state

@@ -58,7 +58,7 @@ def test_the_old_names_of_unload_and_stop_gradient() -> None:
 CORE = """
 import sys, time
 EXTRAS = {"scipy", "matplotlib", "rich", "pandas", "jinja2", "PIL", "typer", "transformers", "accelerate",
-          "huggingface_hub", "tokenizers"}
+          "huggingface_hub", "tokenizers", "gradio"}
 
 class Missing:
     def find_spec(self, name, *_):

@@ -266,6 +266,24 @@ def train(
     return failed
 
 
+@app.command()
+def demo(
+    model: Annotated[str | None, typer.Argument(help="folder or name of a causal language model")] = None,
+    memory: Annotated[str | None, typer.Option(metavar="ADAPTER", help="memories trained for it")] = None,
+    store: Annotated[Path, typer.Option(metavar="FOLDER", help="users' memories")] = Path("users"),
+    run: Annotated[Path | None, typer.Option(metavar="FOLDER", help="of a run, for the cipher")] = None,
+    port: Annotated[Any, typer.Option(parser=_whole(1), metavar="N", help="(default: a free one from 7860 on)")] = None,
+) -> int:
+    """Open a page that shows a memory at work.
+
+    A chat with a model, and a cipher that a small model is told. Without a model, the cipher alone.
+    """
+    from callosal.demo.app import serve
+
+    serve(model, memory=memory, store=store, run=run, port=port)
+    return 0
+
+
 def _run(configs: Sequence[Any], folder: Path, **how: Any) -> int:
     from callosal.lab.runner import require_writable, run_all
 
