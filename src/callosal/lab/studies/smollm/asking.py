@@ -15,6 +15,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.attach import Memories
+from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.studies.smollm.texts import BATCH, Book, Halves, Rows, Text, Told, sample_told
 from callosal.lab.studies.smollm.training import END, answered, written
@@ -31,6 +32,8 @@ BY_RETRIEVAL = f"BM25, {RETRIEVED} turns"
 # A reply of the model's own has so many tokens at most.
 REPLY = 24
 IN_REPLY = "in a reply"
+# What is read stands in the turn of the question, not in turns before.
+IN_THE_TURN = ", in the question's turn"
 # Between two turns in one context.
 BETWEEN_TURNS = "\n"
 
@@ -157,7 +160,7 @@ def share_of_replies(
     model: Any,
     tokenizer: Any,
     asked: Sequence[Text],
-    before: Sequence[Sequence[int]] | None = None,
+    prompts: Sequence[list[int]] | None = None,
     around: Callable[[slice], AbstractContextManager[Any]] = lambda rows: nullcontext(),
 ) -> float:
     """Return the share of the model's own replies, greedy and of REPLY tokens at most, that hold the value.
@@ -168,13 +171,12 @@ def share_of_replies(
         model: replies.
         tokenizer: of the model.
         asked: the questions.
-        before: tokens before each; None is a conversation that begins with the question.
+        prompts: what the model reads of each; None is a conversation that begins with the question.
         around: what a batch of them is asked in, such as a session.
     """
     held = 0
-    prompts = [text.tokens[: text.prompt].tolist() for text in asked]
-    if before is not None:
-        prompts = [[*old, *row] for old, row in zip(before, prompts, strict=True)]
+    if prompts is None:
+        prompts = [text.tokens[: text.prompt].tolist() for text in asked]
     for start in range(0, len(asked), BATCH):
         rows = prompts[start : start + BATCH]
         longest = max(map(len, rows))
@@ -190,13 +192,28 @@ def share_of_replies(
 
 
 def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain: str) -> list[Value]:
-    """Let the model alone reply: with nothing, with all that was said, and with what BM25 finds."""
+    """Let the model alone reply: with nothing, with all that was said, and with what BM25 finds.
+
+    As the conversation went, and in the question's own turn, which this model answers better.
+    """
     asked, owners = questions(users)
     told = [users[number] for number in owners.tolist()]
     found = [_reply(share_of_replies(model, tokenizer, asked), domain, "no memory")]
     for name, retrieval in (("in context", False), (BY_RETRIEVAL, True)):
-        before = [context_of(*one, tokenizer, retrieval=retrieval) for one in zip(told, asked, strict=True)]
-        found.append(_reply(share_of_replies(model, tokenizer, asked, before), domain, name))
+        pairs = list(zip(told, asked, strict=True))
+        went = [
+            [*context_of(*pair, tokenizer, retrieval=retrieval), *pair[1].tokens[: pair[1].prompt].tolist()]
+            for pair in pairs
+        ]
+        asked_with = [
+            prompt_tokens(
+                tokenizer,
+                "\n".join([t.said.said for t in found_turns(*pair, retrieval=retrieval)] + [pair[1].said.said]),
+            )
+            for pair in pairs
+        ]
+        found.append(_reply(share_of_replies(model, tokenizer, asked, went), domain, name))
+        found.append(_reply(share_of_replies(model, tokenizer, asked, asked_with), domain, f"{name}{IN_THE_TURN}"))
     return found
 
 
@@ -221,13 +238,18 @@ def _reply(share: float, domain: str, condition: str) -> Value:
 
 def context_of(user: Told, question: Text, tokenizer: Any, *, retrieval: bool) -> list[int]:
     """Return the tokens that stand before a question: all that was said, or the turns that BM25 finds for it."""
-    turns = user.turns
-    if retrieval:
-        ranks = BM25Okapi([_words(text.said.said) for text in turns]).get_scores(_words(question.said.said))
-        best = sorted(range(len(turns)), key=lambda n: -ranks[n])[:RETRIEVED]
-        turns = tuple(turns[n] for n in sorted(best))
+    turns = found_turns(user, question, retrieval=retrieval)
     between = [END, *tokenizer(BETWEEN_TURNS)["input_ids"]]
     return [token for text in turns for token in (*text.tokens.tolist(), *between)]
+
+
+def found_turns(user: Told, question: Text, *, retrieval: bool) -> tuple[Text, ...]:
+    """Return all turns of a user, or those that BM25 finds for a question, in their order."""
+    if not retrieval:
+        return user.turns
+    ranks = BM25Okapi([_words(text.said.said) for text in user.turns]).get_scores(_words(question.said.said))
+    best = sorted(range(len(user.turns)), key=lambda n: -ranks[n])[:RETRIEVED]
+    return tuple(user.turns[n] for n in sorted(best))
 
 
 @torch.no_grad()

@@ -2,7 +2,7 @@
 
 from typing import Any
 
-# What differs from the memory that ships, by the name of the cell.
+# What differs from the main cell's memory, by the name of the cell.
 MAIN = "inhibitory"
 VARIANTS: dict[str, dict[str, Any]] = {
     MAIN: {},
@@ -16,8 +16,10 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     "all heads write": {"writers": "all"},
     "no salience": {"salience": "even"},
 }
+# The memory that ships: as the main cell, with four times as many steps of speaking.
+SHIPS, LONGER = "longer speaking", 4
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-CELLS = (ALONE, *VARIANTS, *ABLATIONS)
+CELLS = (ALONE, *VARIANTS, SHIPS, *ABLATIONS)
 # Behind which layer, counted from 0.
 LAYER = 24

@@ -8,7 +8,7 @@ from typing import Any
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
-from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, LAYER, MAIN, VARIANTS
+from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, LAYER, LONGER, MAIN, SHIPS, VARIANTS
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
 from callosal.lab.tasks.profile import Wordings
@@ -65,14 +65,15 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
 
 
 def configs(seeds: Sequence[int]) -> list[SmolRun]:
-    """Return the study's runs: the memory that ships first, then its variants, then its ablations on one seed."""
+    """Return the study's runs: the main cell first, then its variants, and on one seed what ships and the ablations."""
     main = [cell(MAIN, seed) for seed in seeds]
     others = [cell(arm, seed) for seed in seeds for arm in VARIANTS if arm != MAIN]
-    return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in ABLATIONS)]
+    return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in (SHIPS, *ABLATIONS))]
 
 
 def cell(arm: str, seed: int, *, pointing: int = 1200, speaking: int = 100, **memory: Any) -> SmolRun:
-    """Return a run of the study; what is not named is as in the memory that ships."""
+    """Return a run of the study; what is not named is as in the main cell."""
+    speaking *= LONGER if arm == SHIPS else 1
     fields: dict[str, Any] = {
         "width": WIDTH,
         "inner_width": 128,

@@ -6,14 +6,16 @@ import pandas as pd
 
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each, every_run, grid, mean, number_range
-from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, MAIN, VARIANTS
+from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, MAIN, SHIPS, VARIANTS
 from callosal.lab.studies.smollm.measures import BETWEEN, LONG, WORDINGS
 
 BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
 BY_CONTEXT = ("no memory", "in context", "BM25, 3 turns")
+IN_REPLIES = (*BY_CONTEXT, *(f"{name}, in the question's turn" for name in BY_CONTEXT[1:]), "memory")
 RECALL = of("accuracy", WORDINGS[0], "memory")
 COSTS = ("tokens per question", "milliseconds", "bytes per user")
-MEASURED = {"accuracy": "right", "nats": "nats", "in a reply": "in a reply", "tokens read": "tokens read"}
+MEASURED = {"accuracy": "right", "nats": "nats", "tokens read": "tokens read"}
+REPLIES = {"in a reply": of("in a reply", WORDINGS[0], "memory")}
 P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 KEPT = {f"kept, {LONG} of {kind}": of(f"kept after {LONG}", WORDINGS[0], kind) for kind in BETWEEN}
 RUN_COLUMNS = columns(
@@ -24,21 +26,27 @@ RUN_COLUMNS = columns(
 def tables(study: Study) -> list[Table]:
     """Return all tables that the study has rows for."""
     main, alone = study.where(arm=MAIN), study.where(arm=ALONE)
-    made = [_answers(study, main, alone), _facts(study, main, alone), _kept(study, main), _cost(study, main)]
-    made.append(_lateral(study))
+    made = [_answers(study, main, alone), _replies(study, main, alone), _facts(study, main, alone)]
+    made += [_kept(study, main), _cost(study, main), _lateral(study)]
     made.append(
         grid(
             study,
-            "Ablations",
+            "What limits it",
             ["cell"],
-            [([arm], study.where(arm=arm)) for arm in (MAIN, *ABLATIONS) if len(study.where(arm=arm))],
-            {"seeds": count} | columns(mean, _recalls() | {"perplexity": of("perplexity ratio", condition="memory")}),
+            [([arm], _first(study, arm)) for arm in (MAIN, SHIPS, *ABLATIONS) if len(study.where(arm=arm))],
+            columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    own = pd.concat([study.where(arm=arm) for arm in (*VARIANTS, *ABLATIONS)]) if len(study.runs) else study.runs
+    own = pd.concat([study.where(arm=arm) for arm in (*VARIANTS, SHIPS, *ABLATIONS)]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
     return [table for table in made if table.rows]
+
+
+def _first(study: Study, arm: str) -> pd.DataFrame:
+    """Return an arm's run of the seed that all cells have."""
+    runs = study.where(arm=arm)
+    return runs[runs["seed"] == min(study.seeds)]
 
 
 def _answers(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
@@ -50,6 +58,18 @@ def _answers(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
                 rows.append(([condition, name], _of_domains(measure, condition, runs)))
     made = [[*names, *cell(study, main).split("|")] for names, cell in rows]
     return Table(title="Who knows what", headers=["with", "measured", *WORDINGS], rows=made, num_labels=2)
+
+
+def _replies(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
+    rows = []
+    for condition in IN_REPLIES:
+        runs = main if condition == "memory" else alone
+        if any(study.values(of("in a reply", domain, condition), runs) for domain in WORDINGS):
+            own = [mean(of("in a reply", domain, condition))(study, runs) for domain in WORDINGS]
+            # Sums, counting and spelling are asked in the same runs, with the memory and without.
+            rules = mean(of("in a reply", "rules", condition))(study, main)
+            rows.append([condition, *own, rules])
+    return Table(title="Replies in its own words", headers=["with", *WORDINGS, "rules"], rows=rows, num_labels=1)
 
 
 def _of_domains(measure: str, condition: str, runs: pd.DataFrame) -> Cell:
