@@ -132,6 +132,11 @@ def test_what_was_said_at_a_terminal_is_known_the_next_time(tmp_path: Path) -> N
     assert store.users() == ["bob", "cy", "you"]
 
 
+# Values that were held out from training, and that the model does not make up by itself (its own name is often Elena).
+PEOPLE = {"one": ("Tilda", "Porto"), "two": ("Karen", "Malmo"), "three": ("Oscar", "Perth")}
+WHERE = "Where do I live?"
+
+
 def test_smollm2_knows_a_name_and_a_town_the_next_time() -> None:
     try:
         version(PACKAGE)
@@ -147,17 +152,21 @@ def test_smollm2_knows_a_name_and_a_town_the_next_time() -> None:
         where = ("smollm2", "--memory", ADAPTER, "--max-new-tokens", "20", "--store", "users", "--user", "you")
         with assistant(*where, cwd=folder, XDG_CACHE_HOME=name) as terminal:
             assert "Unpacking SmolLM2" in terminal.read("you> ")
-            # Neither value is one of training, and neither is what the model makes up by itself.
-            terminal.say("My name is Tilda.")
-            terminal.say("I live in Porto.")
+            for user, (person, town) in PEOPLE.items():
+                terminal.say(f"/who {user}", user)
+                terminal.say(f"My name is {person}.", user)
+                terminal.say(f"I live in {town}.", user)
             terminal.quit()
-        asked = {"What is my name?": "Tilda", "Where do I live?": "Porto"}
         with assistant(*where, cwd=folder, XDG_CACHE_HOME=name) as terminal:
             assert "Unpacking" not in terminal.read("you> ")
-            for question, value in asked.items():
-                assert value in terminal.say(question)
+            known = []
+            for user, (person, town) in PEOPLE.items():
+                terminal.say(f"/who {user}", user)
+                known += [person in terminal.say("What is my name?", user), town in terminal.say(WHERE, user)]
+            # It is a small model, and wrong at times: its card has the figures.
+            assert sum(known) >= 2 * len(PEOPLE) - 2
             # Nobody else is told.
             terminal.say("/who bob", "bob")
-            for question, value in asked.items():
-                assert value not in terminal.say(question, "bob")
+            strangers = terminal.say("What is my name?", "bob") + terminal.say(WHERE, "bob")
+            assert not any(value in strangers for values in PEOPLE.values() for value in values)
             terminal.quit()

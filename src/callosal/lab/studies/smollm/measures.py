@@ -17,8 +17,8 @@ def derive(run: RunRecord) -> Iterator[Value]:
         for kind in BETWEEN:
             first, late = (run.get("recall", domain=domain, condition=kind, after=n) for n in (0, LONG))
             if first is not None and late is not None:
-                # What was never learned cannot be lost.
-                kept = late / first if first >= LEAST_TO_KEEP else math.nan
+                # What was never learned cannot be lost, and a lucky guess keeps nothing more.
+                kept = min(late / first, 1.0) if first >= LEAST_TO_KEEP else math.nan
                 yield {"measure": f"kept after {LONG}", "domain": domain, "condition": kind, "value": kept}
     alone = run.get("perplexity", condition="no memory")
     for condition in ("memory", "reset"):
