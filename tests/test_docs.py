@@ -97,8 +97,8 @@ COMMANDS = [
 ]
 
 
-def test_the_readme_has_its_two_commands_and_others() -> None:
-    assert COMMANDS[:2] == ["make reproduce", "make test"]
+def test_the_readme_has_its_three_commands_and_others() -> None:
+    assert COMMANDS[:3] == ["make chat", "make reproduce", "make test"]
     assert len(COMMANDS) > 4
 
 
