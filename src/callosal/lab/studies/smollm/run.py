@@ -33,7 +33,7 @@ from callosal.lab.studies.smollm.asking import (
     replies_in_context,
     share_of_replies,
 )
-from callosal.lab.studies.smollm.cells import ALONE, MAIN
+from callosal.lab.studies.smollm.cells import ALONE, SHIPS
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.recipe import SmolRun
 from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, Text, read_book
@@ -141,7 +141,7 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
             alone = share_of_replies(memories.model, tokenizer, rules)
             values.append({"measure": IN_REPLY, "value": alone, "domain": "rules", "condition": "no memory"})
     values += costs(memories, tokenizer, draw_users(asked[TRAINED], IN_CONTEXT, USUAL, _random("costs"), 2))
-    if (folder / LOCOMO).is_file() and config.arm == MAIN:
+    if (folder / LOCOMO).is_file() and config.arm == SHIPS:
         report(config.name, 1.0, "hearing LoCoMo")
         conversations = read_locomo(folder / LOCOMO)
         values += forgetting_curve(memories, tokenizer, conversations, random=_random("LoCoMo"))

@@ -37,6 +37,7 @@ def tables(study: Study) -> list[Table]:
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
+    made.append(_locomo(study, study.where(arm=SHIPS)))
     own = pd.concat([study.where(arm=arm) for arm in (*VARIANTS, SHIPS, *ABLATIONS)]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
@@ -106,6 +107,17 @@ def _kept(study: Study, main: pd.DataFrame) -> Table:
         rows=rows,
         num_labels=2,
     )
+
+
+def _locomo(study: Study, ships: pd.DataFrame) -> Table:
+    lags = sorted({row["after"] for run in study.records for row in run.rows("overlap")})
+    rows = [
+        [how, what, *(mean(of(what, "LoCoMo", how, after=lag))(study, ships) for lag in lags)]
+        for how in ("memory", "reset")
+        for what in ("overlap", "nats", "questions")
+        if lags
+    ]
+    return Table(title="LoCoMo", headers=["with", "measured", *map(str, lags)], rows=rows, num_labels=2)
 
 
 def _cost(study: Study, main: pd.DataFrame) -> Table:
