@@ -183,6 +183,10 @@ def small_memory(**changes: Any) -> MemoryConfig:
     return MemoryConfig(**fields)
 
 
+# Studies whose models are of transformers, and which nothing loads again.
+OF_TRANSFORMERS = ("persona", "smollm")
+
+
 def load_config(place: Path) -> RunConfig:
     """Read the configuration that a run left in its folder.
 
@@ -194,11 +198,10 @@ def load_config(place: Path) -> RunConfig:
         raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
     try:
         content = json.loads(path.read_text())
-        if "host" not in content:
+        if content["recipe"] not in OF_TRANSFORMERS:
             return _config_of(content)
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
-    # Hosts are of transformers, and nothing loads them again.
     raise ValueError(f"{path} is a run of the study {content['recipe']}; callosal report shows its answers")
 
 

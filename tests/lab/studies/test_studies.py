@@ -65,7 +65,7 @@ def test_every_run_is_of_its_study_there_once_and_on_record(name: str, tmp_path:
             # Labels are for the record alone.
             assert load_config(tmp_path) == replace(config, labels={})
         else:
-            with pytest.raises(ValueError, match="is a run of the study persona; callosal report"):
+            with pytest.raises(ValueError, match=f"is a run of the study {name}; callosal report"):
                 load_config(tmp_path)
 
 

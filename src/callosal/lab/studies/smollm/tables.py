@@ -46,8 +46,7 @@ def tables(study: Study) -> list[Table]:
 
 def _first(study: Study, arm: str) -> pd.DataFrame:
     """Return an arm's run of the seed that all cells have."""
-    runs = study.where(arm=arm)
-    return runs[runs["seed"] == min(study.seeds)]
+    return study.where(arm=arm, seed=min(study.seeds))
 
 
 def _answers(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
