@@ -193,7 +193,7 @@ class Talk:
         learned = memory.config.salience == "learned"
         return Seen(
             shares=memory.bank_share(hidden, before)[0].cpu(),
-            salience=memory.look(hidden)[1][0].cpu() if learned else None,
+            salience=memory.look(hidden).weighs[0].cpu() if learned else None,
             moved=tuple(change.relative for change in diff(before, turn.after[name])),
         )
 

@@ -17,6 +17,7 @@ from torch.nn.functional import cross_entropy
 from callosal.hosts.attach import Memories
 from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
+from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, RETRIEVED
 from callosal.lab.studies.smollm.texts import BATCH, Book, Halves, Rows, Text, Told, sample_told
 from callosal.lab.studies.smollm.training import END, answered, written
 from callosal.memory import LateralMemory, MemoryState
@@ -26,14 +27,8 @@ from callosal.memory.editing import blanked
 ASKED = 4
 # Turns of small talk that are read at once.
 AT_ONCE = 50
-# Stored turns that retrieval puts before a question.
-RETRIEVED = 3
-BY_RETRIEVAL = f"BM25, {RETRIEVED} turns"
 # A reply of the model's own has so many tokens at most.
 REPLY = 24
-IN_REPLY = "in a reply"
-# What is read stands in the turn of the question, not in turns before.
-IN_THE_TURN = ", in the question's turn"
 # Between two turns in one context.
 BETWEEN_TURNS = "\n"
 
@@ -197,23 +192,18 @@ def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain
     As the conversation went, and in the question's own turn, which this model answers better.
     """
     asked, owners = questions(users)
-    told = [users[number] for number in owners.tolist()]
-    found = [_reply(share_of_replies(model, tokenizer, asked), domain, "no memory")]
+    pairs = [(users[number], question) for number, question in zip(owners.tolist(), asked, strict=True)]
+    found = _rows({IN_REPLY: share_of_replies(model, tokenizer, asked)}, domain=domain, condition="no memory")
     for name, retrieval in (("in context", False), (BY_RETRIEVAL, True)):
-        pairs = list(zip(told, asked, strict=True))
-        went = [
-            [*context_of(*pair, tokenizer, retrieval=retrieval), *pair[1].tokens[: pair[1].prompt].tolist()]
-            for pair in pairs
-        ]
-        asked_with = [
-            prompt_tokens(
-                tokenizer,
-                "\n".join([t.said.said for t in found_turns(*pair, retrieval=retrieval)] + [pair[1].said.said]),
-            )
-            for pair in pairs
-        ]
-        found.append(_reply(share_of_replies(model, tokenizer, asked, went), domain, name))
-        found.append(_reply(share_of_replies(model, tokenizer, asked, asked_with), domain, f"{name}{IN_THE_TURN}"))
+        before, within = [], []
+        for user, question in pairs:
+            context = context_of(user, question, tokenizer, retrieval=retrieval)
+            before.append([*context, *question.tokens[: question.prompt].tolist()])
+            said = [text.said.said for text in (*found_turns(user, question, retrieval=retrieval), question)]
+            within.append(prompt_tokens(tokenizer, "\n".join(said)))
+        for condition, prompts in ((name, before), (f"{name}{IN_THE_TURN}", within)):
+            share = share_of_replies(model, tokenizer, asked, prompts)
+            found += _rows({IN_REPLY: share}, domain=domain, condition=condition)
     return found
 
 
@@ -229,11 +219,8 @@ def replies_by_memory(
             session.replace({name: state[rows]})
             yield
 
-    return [_reply(share_of_replies(memories.model, tokenizer, asked, around=session), domain, "memory")]
-
-
-def _reply(share: float, domain: str, condition: str) -> Value:
-    return {"measure": IN_REPLY, "value": share, "domain": domain, "condition": condition}
+    share = share_of_replies(memories.model, tokenizer, asked, around=session)
+    return _rows({IN_REPLY: share}, domain=domain, condition="memory")
 
 
 def context_of(user: Told, question: Text, tokenizer: Any, *, retrieval: bool) -> list[int]:

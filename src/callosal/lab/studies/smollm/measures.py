@@ -9,6 +9,12 @@ from callosal.lab.report.study import LEAST_TO_KEEP, Study, of
 WORDINGS = ("trained wordings", "held-out wordings")
 BETWEEN = ("small talk", "same words")
 LONG = 100
+# Stored turns that retrieval puts before a question.
+RETRIEVED = 3
+BY_RETRIEVAL = f"BM25, {RETRIEVED} turns"
+IN_REPLY = "in a reply"
+# Of a condition: what is read stands in the turn of the question, not in turns before.
+IN_THE_TURN = ", in the question's turn"
 
 
 def derive(run: RunRecord) -> Iterator[Value]:
@@ -25,7 +31,7 @@ def derive(run: RunRecord) -> Iterator[Value]:
         value = run.get("perplexity", condition=condition)
         if alone is not None and value is not None:
             yield {"measure": "perplexity ratio", "condition": condition, "value": value / alone}
-    with_memory, without = (run.get("in a reply", domain="rules", condition=c) for c in ("memory", "no memory"))
+    with_memory, without = (run.get(IN_REPLY, domain="rules", condition=c) for c in ("memory", "no memory"))
     if with_memory is not None and without is not None:
         yield {"measure": "rule change", "value": with_memory - without}
     shares = [run.get("share", domain="facts", bank=bank) for bank in (0, 1)]

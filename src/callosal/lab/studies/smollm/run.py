@@ -21,7 +21,6 @@ from callosal.lab.report.upgrade import bank_values, coupling_values, single_val
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import fingerprint
 from callosal.lab.studies.smollm.asking import (
-    IN_REPLY,
     answers_by_memory,
     answers_in_context,
     ask_memory,
@@ -35,6 +34,7 @@ from callosal.lab.studies.smollm.asking import (
 )
 from callosal.lab.studies.smollm.cells import ALONE, SHIPS
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
+from callosal.lab.studies.smollm.measures import IN_REPLY
 from callosal.lab.studies.smollm.recipe import SmolRun
 from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, Text, read_book
 from callosal.lab.studies.smollm.training import (

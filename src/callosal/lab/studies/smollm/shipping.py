@@ -19,6 +19,7 @@ from callosal.lab.report.tables import percentage
 from callosal.lab.studies.smollm.cells import LAYER, SHIPS
 from callosal.lab.studies.smollm.measures import BETWEEN, WORDINGS
 from callosal.lab.studies.smollm.recipe import cell
+from callosal.lab.studies.smollm.run import MODEL
 
 NAME, SEED = "smollm2-facts", 1
 CARD = """## Training
@@ -96,7 +97,7 @@ def main() -> None:
     parser.add_argument("runs", type=Path, help="folder of the study's runs")
     folder: Path = parser.parse_args().runs
     (record,) = [run for run in read_records(folder) if (run.arm, run.seed) == (SHIPS, SEED)]
-    model, _ = load_smollm(folder / "smollm2")
+    model, _ = load_smollm(folder / MODEL)
     memories = attach_pretrained(model, folder / "runs" / cell(SHIPS, SEED).name / "adapter")
     memories.save_pretrained(FOLDER / NAME, dtype=torch.bfloat16)
     card = str(HubAdapter(memories).generate_model_card(f"callosal/{NAME}", license="apache-2.0"))

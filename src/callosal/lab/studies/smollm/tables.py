@@ -7,15 +7,15 @@ import pandas as pd
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each, every_run, grid, mean, number_range
 from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, MAIN, SHIPS, VARIANTS
-from callosal.lab.studies.smollm.measures import BETWEEN, LONG, WORDINGS
+from callosal.lab.studies.smollm.measures import BETWEEN, BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, LONG, WORDINGS
 
 BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
-BY_CONTEXT = ("no memory", "in context", "BM25, 3 turns")
-IN_REPLIES = (*BY_CONTEXT, *(f"{name}, in the question's turn" for name in BY_CONTEXT[1:]), "memory")
+BY_CONTEXT = ("no memory", "in context", BY_RETRIEVAL)
+IN_REPLIES = (*BY_CONTEXT, *(f"{name}{IN_THE_TURN}" for name in BY_CONTEXT[1:]), "memory")
 RECALL = of("accuracy", WORDINGS[0], "memory")
 COSTS = ("tokens per question", "milliseconds", "bytes per user")
 MEASURED = {"accuracy": "right", "nats": "nats", "tokens read": "tokens read"}
-REPLIES = {"in a reply": of("in a reply", WORDINGS[0], "memory")}
+REPLIES = {IN_REPLY: of(IN_REPLY, WORDINGS[0], "memory")}
 P_CT, RULE_CHANGE = of("P_ct"), of("rule change")
 KEPT = {f"kept, {LONG} of {kind}": of(f"kept after {LONG}", WORDINGS[0], kind) for kind in BETWEEN}
 RUN_COLUMNS = columns(
@@ -64,10 +64,10 @@ def _replies(study: Study, main: pd.DataFrame, alone: pd.DataFrame) -> Table:
     rows = []
     for condition in IN_REPLIES:
         runs = main if condition == "memory" else alone
-        if any(study.values(of("in a reply", domain, condition), runs) for domain in WORDINGS):
-            own = [mean(of("in a reply", domain, condition))(study, runs) for domain in WORDINGS]
+        if any(study.values(of(IN_REPLY, domain, condition), runs) for domain in WORDINGS):
+            own = [mean(of(IN_REPLY, domain, condition))(study, runs) for domain in WORDINGS]
             # Sums, counting and spelling are asked in the same runs, with the memory and without.
-            rules = mean(of("in a reply", "rules", condition))(study, main)
+            rules = mean(of(IN_REPLY, "rules", condition))(study, main)
             rows.append([condition, *own, rules])
     return Table(title="Replies in its own words", headers=["with", *WORDINGS, "rules"], rows=rows, num_labels=1)
 
