@@ -32,6 +32,8 @@ BASELINES: dict[str, Any] = {
     "titans": b.TitansConfig(**TITANS),
     "titans_lags": b.TitansConfig(**TITANS, num_lags=3),
     "titans_deep": b.TitansConfig(**DEEP),
+    "gated_delta": b.GatedDeltaConfig(width=WIDTH, num_heads=2, key_width=3, value_width=4, chunk_size=3),
+    "gated_delta_alone": b.GatedDeltaConfig(width=WIDTH, key_width=4, value_width=5, num_lags=1),
 }
 EVERY = pytest.mark.parametrize("name", BASELINES)
 # The package titans-pytorch forgets at masked tokens too, so its memory takes no mask.

@@ -9,11 +9,14 @@ import pytest
 import torch
 from tests.lab.baselines import WIDTH, build, draw, make, written_state
 from tests.laws import assert_near, assert_same_bits
+from tests.tolerances import SINGLE
 from torch import Tensor
 
 from callosal.lab.models import baselines as b
 from callosal.lab.models.baselines.base import Views
+from callosal.lab.models.baselines.gated_delta import gated_delta_rule
 from callosal.memory import Routes
+from callosal.ops.address import unit_norm
 
 
 def test_full_history_is_causal_attention_over_the_stream() -> None:
@@ -192,3 +195,66 @@ def test_with_lags_a_token_that_asks_is_found_where_it_stood() -> None:
     # The key behind letter i is letter i's: at time i + 1.
     matches = (query @ state.keys.mT)[0, :5, 1:]
     assert (matches.argmax(-1) == torch.arange(5)).all()
+
+
+@pytest.mark.parametrize("num_tokens", [1, 3, 7])
+def test_chunks_of_the_gated_delta_rule_are_its_steps(num_tokens: int) -> None:
+    """Values and gradients, the state's too, against one step per token as the paper writes it."""
+    generator = torch.Generator().manual_seed(0)
+    shapes = [(2, 2, num_tokens, 4)] * 2 + [(2, 2, num_tokens, 5)] + [(2, 2, num_tokens)] * 2 + [(2, 2, 4, 5)]
+    given = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
+    given[1], given[3], given[4] = unit_norm(given[1]), -given[3].abs(), given[4].sigmoid()
+    given = [part.requires_grad_() for part in given]
+    q, k, v, log_decay, strength, state = given
+    steps = []
+    for t in range(num_tokens):
+        alpha, beta, key = log_decay[..., t, None, None].exp(), strength[..., t, None, None], k[..., t, :, None]
+        state = alpha * (torch.eye(4) - beta * key @ key.mT) @ state + beta * key @ v[..., t, None, :]
+        steps.append((state.mT @ q[..., t, :, None]).squeeze(-1))
+    expected = [torch.stack(steps, dim=-2), state]
+    gradients = torch.autograd.grad(sum(part.square().sum() for part in expected), given)
+    for size in (1, 2, 3, 64):
+        found = gated_delta_rule(*given, size)
+        for part, wanted in zip(found, expected, strict=True):
+            assert_near(part, wanted)
+        again = torch.autograd.grad(sum(part.square().sum() for part in found), given)
+        for gradient, wanted in zip(again, gradients, strict=True):
+            assert_near(gradient, wanted)
+
+
+def test_the_gated_delta_rule_is_that_of_a_published_model() -> None:
+    """Of Qwen3-Next in transformers, which computes in float32."""
+    published = pytest.importorskip("transformers.models.qwen3_next.modeling_qwen3_next")
+    generator = torch.Generator().manual_seed(0)
+    q, k, v = (torch.randn(2, 2, 9, width, generator=generator) for width in (4, 4, 5))
+    log_decay, strength = -torch.rand(2, 2, 9, generator=generator), torch.rand(2, 2, 9, generator=generator)
+    state, k = torch.randn(2, 2, 4, 5, generator=generator), unit_norm(k)
+    turned = [part.transpose(1, 2) for part in (q, k, v, log_decay, strength)]
+    wanted, after = published.torch_recurrent_gated_delta_rule(*turned, initial_state=state, output_final_state=True)
+    read, matrix = gated_delta_rule(q / math.sqrt(4), k, v, log_decay, strength, state, 4)
+    assert_near(read.transpose(1, 2), wanted, SINGLE)
+    assert_near(matrix, after, SINGLE)
+
+
+def test_gated_delta_goes_on_where_a_segment_was_cut() -> None:
+    memory, hidden = build("gated_delta"), draw(2, 7)
+    y, whole = memory(hidden, memory.blank(2))
+    parts, state = [], memory.blank(2)
+    for piece in hidden.split([1, 1, 3, 2], dim=1):
+        part, state = memory(piece, state)
+        parts.append(part)
+    assert_near(torch.cat(parts, dim=1), y)
+    assert_near(state.matrix, whole.matrix)
+    assert_near(state.tail, whole.tail)
+
+
+def test_gated_delta_forgets_and_replaces() -> None:
+    """A strength of one leaves the value alone at its key; a decay of nothing leaves nothing."""
+    key = torch.eye(3, dtype=torch.float64)[None, None, :1]
+    values = torch.tensor([[[[1.0, 2.0]]], [[[5.0, -1.0]]]], dtype=torch.float64)
+    one, gone = torch.ones(1, 1, 1).double(), torch.full((1, 1, 1), -800.0).double()
+    _, state = gated_delta_rule(key, key, values[:1], 0 * one, one, torch.zeros(1, 1, 3, 2).double())
+    read, state = gated_delta_rule(key, key, values[1:], 0 * one, one, state)
+    assert_near(read[0, 0, 0], values[1, 0, 0])
+    read, _ = gated_delta_rule(key, key, values[1:], gone, 0 * one, state)
+    assert_same_bits(read, torch.zeros_like(read))

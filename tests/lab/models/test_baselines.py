@@ -110,6 +110,7 @@ def test_an_input_that_does_not_fit_is_named(shape: tuple, mask: Any, message: s
 COUNTS = {b.FeedForwardConfig: "hidden_width", b.FullHistoryConfig: "num_heads", b.TuringConfig: "width"}
 COUNTS |= {b.MemoryNetworkConfig: "capacity num_hops", b.SwitchConfig: "num_experts", b.TitansConfig: "chunk_size"}
 COUNTS |= {b.RecurrentConfig: "num_tokens feed_forward"}
+COUNTS |= {b.GatedDeltaConfig: "num_heads key_width value_width num_lags chunk_size"}
 
 
 @pytest.mark.parametrize(
@@ -142,6 +143,8 @@ def test_a_size_out_of_range_is_named(config: type, field: str, value: float, al
         (b.SwitchConfig(width=32, hidden_width=71), 9454, 6),
         (b.RecurrentConfig(width=32), 10432, 2048),
         (b.TitansConfig(width=32), 9868, 2176),
+        # With as many floats of state as ours but for the filters' last inputs.
+        (b.GatedDeltaConfig(width=32, num_lags=3), 8738, 2048 + 2 * 128),
     ],
 )
 def test_sizes_match_two_banks_of_32_slots(config: Any, parameters: int, floats: int | None) -> None:

@@ -5,6 +5,7 @@
 """
 
 from callosal.lab.models.baselines.feed_forward import FeedForward, FeedForwardConfig
+from callosal.lab.models.baselines.gated_delta import GatedDelta, GatedDeltaConfig
 from callosal.lab.models.baselines.history import FullHistory, FullHistoryConfig
 from callosal.lab.models.baselines.memory_network import MemoryNetwork, MemoryNetworkConfig
 from callosal.lab.models.baselines.mixture import SwitchConfig, SwitchMixture
@@ -21,4 +22,5 @@ BASELINES: dict[str, tuple[type, type]] = {
     "mixture": (SwitchConfig, SwitchMixture),
     "recurrent": (RecurrentConfig, RecurrentTokens),
     "titans": (TitansConfig, TitansMemory),
+    "gated-delta": (GatedDeltaConfig, GatedDelta),
 }
