@@ -205,19 +205,19 @@ def test_chunks_of_the_gated_delta_rule_are_its_steps(num_tokens: int) -> None:
     given = [torch.randn(*shape, generator=generator, dtype=torch.float64) for shape in shapes]
     given[1], given[3], given[4] = unit_norm(given[1]), -given[3].abs(), given[4].sigmoid()
     given = [part.requires_grad_() for part in given]
-    q, k, v, log_decay, strength, state = given
-    steps = []
+    q, k, v, log_decay, strength, start = given
+    steps, state = [], start
     for t in range(num_tokens):
         alpha, beta, key = log_decay[..., t, None, None].exp(), strength[..., t, None, None], k[..., t, :, None]
         state = alpha * (torch.eye(4) - beta * key @ key.mT) @ state + beta * key @ v[..., t, None, :]
         steps.append((state.mT @ q[..., t, :, None]).squeeze(-1))
     expected = [torch.stack(steps, dim=-2), state]
-    gradients = torch.autograd.grad(sum(part.square().sum() for part in expected), given)
+    gradients = torch.autograd.grad(torch.cat([part.square().flatten() for part in expected]).sum(), given)
     for size in (1, 2, 3, 64):
-        found = gated_delta_rule(*given, size)
+        found = gated_delta_rule(q, k, v, log_decay, strength, start, size)
         for part, wanted in zip(found, expected, strict=True):
             assert_near(part, wanted)
-        again = torch.autograd.grad(sum(part.square().sum() for part in found), given)
+        again = torch.autograd.grad(torch.cat([part.square().flatten() for part in found]).sum(), given)
         for gradient, wanted in zip(again, gradients, strict=True):
             assert_near(gradient, wanted)
 

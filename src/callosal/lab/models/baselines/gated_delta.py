@@ -100,7 +100,8 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
         config, seen = self.config, self.norm(hidden)
         parts = torch.cat([state.tail, self.to_parts(seen).to(state.tail.dtype)], dim=1)
         num_tokens = hidden.shape[1]
-        mixed = silu(sum(parts[:, lag : lag + num_tokens] * row for lag, row in enumerate(self.filters.flip(0))))
+        rows = enumerate(self.filters.flip(0))
+        mixed = silu(torch.stack([parts[:, lag : lag + num_tokens] * row for lag, row in rows]).sum(0))
         keys = config.num_heads * config.key_width
         split = "batch time (head part) -> batch head time part"
         query, key, value = (
