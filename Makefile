@@ -41,6 +41,7 @@ report: .venv/ready  ## rebuild the committed reports and the pages' tables from
 	for name in $(REPORTS); do \
 	  $(BIN)/callosal report results/$$name $(foreach page,$(PAGES),--into $(page)) || exit 1; \
 	done
+	$(BIN)/python -m benchmarks.speed.page
 
 # gradio wants pillow below 13, by which the committed figures were drawn: it has an environment of its own.
 .venv-demo/ready: pyproject.toml constraints.txt
@@ -68,11 +69,8 @@ check: .venv/ready  ## format, lint, types, import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/ready  ## speed and stability: what is compared is measured in one run
-	mkdir -p results/benchmarks
-	for name in segments stability store; do \
-	  $(BIN)/python benchmarks/$$name.py | tee /dev/stderr | tail -n 1 > results/benchmarks/$$name.json; \
-	done
+bench: .venv/ready  ## speed, stability, stores: measure what has no record (25 minutes), fill docs/speed.md; PARTS=floor anew
+	$(BIN)/python -m benchmarks.speed $(PARTS)
 
 families: .venv/ready  ## try every decoder family of transformers and fill the table of docs/families.md
 	$(BIN)/python -m benchmarks.families

@@ -39,8 +39,8 @@ def title(page: Path) -> str:
 
 
 def prose(page: Path) -> str:
-    """Return a page without the tables that `make report` and `make families` fill, and their notes."""
-    return re.sub(r"<!-- (?:table: |families).*?<!-- end of table -->", "", page.read_text(), flags=re.DOTALL)
+    """Return a page without the tables that `make report`, `make bench` and `make families` fill, and their notes."""
+    return re.sub(r"<!-- (?:table: |families|speed: ).*?<!-- end of table -->", "", page.read_text(), flags=re.DOTALL)
 
 
 def rows(first_header: str) -> list[list[str]]:

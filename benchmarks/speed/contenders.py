@@ -141,9 +141,7 @@ class Attention(Contender):
             blocks = "batch head (block time) part -> batch block head time part"
             query = rearrange(pad(query, (0, 0, 0, missing)), blocks, time=size)
             # A zero block before the first, which the mask shuts.
-            key, value = (
-                rearrange(pad(part, (0, 0, size, missing)), blocks, time=size) for part in (key, value)
-            )
+            key, value = (rearrange(pad(part, (0, 0, size, missing)), blocks, time=size) for part in (key, value))
             key, value = (torch.cat([part[:, :-1], part[:, 1:]], dim=-2) for part in (key, value))
             place = torch.arange(size)[:, None] + size - torch.arange(2 * size)
             sees = ((place >= 0) & (place < size)).expand(query.shape[1], -1, -1).clone()
@@ -182,6 +180,6 @@ CONTENDERS: dict[str, tuple[bool, Any]] = {
     "Gated DeltaNet": (False, lambda width, slots: Delta(width, max(1, width // HEAD), min(width, HEAD))),
     "Gated DeltaNet, equal state": (True, lambda width, slots: Delta(width, width // slots, 2 * slots)),
     "nn.LSTM": (False, lambda width, slots: Lstm(width)),
-    "attention, window": (True, lambda width, slots: Attention(width, slots)),
+    "attention, window": (True, Attention),
     "attention, full": (False, lambda width, slots: Attention(width, None)),
 }

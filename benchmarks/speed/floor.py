@@ -1,8 +1,8 @@
 """The operator's stages against torch.matmul on the same shapes, forward, and forward and backward.
 
 `python -m benchmarks.speed.floor` varies width, slots and banks one at a time around (256, 64, 2). The floor of a stage
-is its multiplications alone, in the order that the operator takes; softmax and write have none. The layer's floor is the
-multiplications of all its stages, its output map included. The last line of standard output is JSON.
+is its multiplications alone, in the order that the operator takes; softmax and write have none. The layer's floor is
+the multiplications of all its stages, its output map included. The last line of standard output is JSON.
 """
 
 from collections.abc import Callable, Sequence
@@ -65,10 +65,7 @@ def stages(memory: LateralMemory, hidden: Tensor) -> dict[str, tuple[Stage, Stag
             (torch.matmul, [queries.flatten(0, -2), keys.flatten(0, 1).T.contiguous()]),
         ),
         "softmax": ((weigh, [logits, shares]), None),
-        "read": (
-            (gram.read, [weights, values]),
-            (torch.matmul, [flat_weights, values.flatten(-3, -2)]),
-        ),
+        "read": ((gram.read, [weights, values]), (torch.matmul, [flat_weights, values.flatten(-3, -2)])),
         "consolidate": ((gram.consolidate, [touch, values]), (consolidated_alone, [touch, values])),
         "transform": ((gram.transform, [consolidated, maps]), (torch.matmul, [consolidated, maps])),
         "write": ((gram.bounded_write, [trace, update, usage, inertia]), None),
@@ -102,10 +99,7 @@ def sides_of(name: str, stage: Stage) -> dict[str, Callable[[], object]]:
     def forward() -> object:
         return function(*inputs)
 
-    return {
-        f"{name} forward": forward,
-        f"{name} training": lambda: backward(function(*leaves), leaves),
-    }
+    return {f"{name} forward": forward, f"{name} training": lambda: backward(function(*leaves), leaves)}
 
 
 def layer_sides(memory: LateralMemory, hidden: Tensor) -> dict[str, Callable[[], object]]:
@@ -117,10 +111,7 @@ def layer_sides(memory: LateralMemory, hidden: Tensor) -> dict[str, Callable[[],
     def forward() -> object:
         return memory.eval()(hidden)
 
-    return {
-        "layer forward": forward,
-        "layer training": lambda: backward(memory.train()(asked)[0], [asked, *leaves]),
-    }
+    return {"layer forward": forward, "layer training": lambda: backward(memory.train()(asked)[0], [asked, *leaves])}
 
 
 def cell(width: int, slots: int, banks: int, batch: int, segments: int, seconds: float) -> dict[str, Any]:

@@ -76,8 +76,7 @@ def cell(models: dict[str, Any], users: int, seconds: float, new: int, most: int
     samples = in_turn(sides, seconds=seconds, most=most)
     further = {
         name: [
-            (many - one) / (new - 1)
-            for many, one in zip(samples[f"{name}: many"], samples[f"{name}: 1"], strict=True)
+            (many - one) / (new - 1) for many, one in zip(samples[f"{name}: many"], samples[f"{name}: 1"], strict=True)
         ]
         for name in models
     }

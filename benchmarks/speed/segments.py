@@ -5,6 +5,7 @@ backward pass, transformer and memory). The last line of standard output is JSON
 """
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 import torch
@@ -51,7 +52,7 @@ def measure(quick: bool) -> dict[str, Any]:
         with torch.no_grad():
             torch.testing.assert_close(at_once(model, episodes.tokens), one_by_one(model, episodes.tokens))
         predicts = {"at_once": at_once, "one_by_one": one_by_one}
-        sides = {name: lambda predict=predict: step(predict, model, episodes) for name, predict in predicts.items()}
+        sides = {name: partial(step, predict, model, episodes) for name, predict in predicts.items()}
         samples = in_turn(sides, seconds=0.1 if quick else SECONDS)
         row: dict[str, Any] = {"batch": batch, "segments": episodes.tokens.shape[1]}
         row |= {name: spread(taken) for name, taken in samples.items()}

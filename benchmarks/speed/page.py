@@ -1,0 +1,244 @@
+"""Fill the tables of docs/speed.md and draw its pictures from the records: `python -m benchmarks.speed.page`."""
+
+import json
+import re
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+from benchmarks.speed.bars import BARS, NOT_MEASURED, Record, Records, verdict
+from benchmarks.speed.figures import FIGURES
+from benchmarks.speed.timing import RECORDS, ROOT
+
+from callosal.lab.report.plots import style, to_png
+
+PAGE = ROOT / "docs" / "speed.md"
+PICTURES = RECORDS / "figures"
+PARTS = ("floor", "peers", "scale", "segments", "host")
+MARKS = re.compile(r"(<!-- speed: (\w+) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
+
+
+def read(folder: Path = RECORDS) -> dict[str, Any]:
+    """Return the records that there are of this suite, by part; older forms and quick runs are none."""
+    found = {}
+    for part in (*PARTS, "store"):
+        path = folder / f"{part}.json"
+        record = json.loads(path.read_text()) if path.exists() else None
+        is_ours = isinstance(record, dict) and record.get("part") == part and not record["quick"]
+        if is_ours or (part == "store" and record):
+            found[part] = record
+    return found
+
+
+def filled(page: str, records: Records) -> str:
+    """Return a page with what the records say between its marks.
+
+    Raises:
+        KeyError: a mark names no table.
+    """
+    return MARKS.sub(lambda found: f"{found[1]}{TABLES[found[2]](records)}{found[3]}", page)
+
+
+def draw(records: Records, folder: Path = PICTURES) -> list[Path]:
+    """Draw the pictures that there are records for; the same records give the same bytes."""
+    drawn = []
+    with style():
+        for name, (part, make) in FIGURES.items():
+            figure = make(records[part]) if part in records else None
+            (folder / f"{name}.png").unlink(missing_ok=True)
+            if figure is not None:
+                folder.mkdir(parents=True, exist_ok=True)
+                drawn.append(folder / f"{name}.png")
+                drawn[-1].write_bytes(to_png(figure))
+    return drawn
+
+
+def bars(records: Records) -> str:
+    """Every bar and its verdict."""
+    rows = [[bar.what, bar.wanted or "-", *verdict(bar, records)] for bar in BARS]
+    return table(["bar", "wanted", "measured", "verdict"], rows, 1)
+
+
+def machines(records: Records) -> str:
+    """What was measured where."""
+    rows = []
+    for part in PARTS:
+        if part in records:
+            at = records[part]["machine"]
+            seconds = f"{records[part]['seconds']:,.0f}"
+            rows.append([part, at["cpu"], str(at["threads"]), at["torch"], f"{at['load']:.1f}", seconds])
+        else:
+            rows.append([part, *[NOT_MEASURED] * 2, *["-"] * 3])
+    return table(["part", "processor", "threads", "torch", "load before", "seconds"], rows, 2)
+
+
+def floor(record: Record) -> str:
+    """Every stage's time over its multiplications', cell by cell."""
+    names = list(dict.fromkeys(row["stage"] for row in record["rows"][0]["stages"]))
+    rows = []
+    for cell in record["rows"]:
+        for passes in ("forward", "training"):
+            found = {row["stage"]: row for row in cell["stages"] if row["pass"] == passes}
+            cells = [_stage(found[name]) for name in names]
+            rows.append([str(cell["width"]), str(cell["slots"]), str(cell["banks"]), passes, *cells])
+    text = table(["width", "slots", "banks", "pass", *names], rows, 4)
+    return picture("floor", "The layer's time over its multiplications'", "stages", "Milliseconds of each stage") + text
+
+
+def peers(record: Record) -> str:
+    """All contenders, shape by shape."""
+    rows = [
+        [
+            f"{row['width']}, {row['slots']}",
+            row["name"],
+            f"{row['state_floats']:,}",
+            *(_thousands(row[passes]) for passes in ("forward", "training")),
+            f"{row['streaming'] / 1000:.2f}",
+            *(_times(row[f"{passes}_ratio"]) for passes in ("forward", "training")),
+            f"{row['training_mib']:,.0f}",
+        ]
+        for row in record["rows"]
+    ]
+    heads = ["width, slots", "layer", "state floats", "forward", "training", "token by token"]
+    text = table([*heads, "time over ours, forward", "training", "peak MiB, training"], rows, 2)
+    return picture("peers", "Tokens a second of the memory and its peers") + text
+
+
+def scale(record: Record) -> str:
+    """The stream, attention beside it, users and banks."""
+    stream = [
+        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), _times(r["ratio"]), _mib(r), f"{r['held_mib']:,.0f}"]
+        for r in record["stream"]
+    ]
+    attention = [
+        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), _times(r["ratio"]), _mib(r)] for r in record["attention"]
+    ]
+    parts = [
+        picture("scale", "Time of a token, state, and users at once"),
+        table(["tokens before", "µs a token", "over a new stream", "state, MiB", "process, MiB"], stream, 0),
+        "\nFull attention:\n\n",
+        table(["tokens before", "µs a token", "over ours", "keys and values, MiB"], attention, 0),
+    ]
+    for name in ("users", "banks"):
+        rows = [
+            [str(r[name]), _thousands(r["forward"]), _thousands(r["training"]), _mib(r), f"{r['peak_mib']:,.0f}"]
+            for r in record[name]
+        ]
+        heads = [name, "forward, thousand tokens a second", "training", "state, MiB", "process's peak so far, MiB"]
+        parts += [f"\n{name.capitalize()}:\n\n", table(heads, rows, 0)]
+    return "".join(parts)
+
+
+def segments(record: Record) -> str:
+    """All segments at once against one by one."""
+    rows = [
+        [str(r["batch"]), _milli(r["at_once"]), _milli(r["one_by_one"]), _times(r["ratio"])] for r in record["rows"]
+    ]
+    return table(["batch", "at once, ms", "one by one, ms", "ratio"], rows, 0)
+
+
+def host(record: Record) -> str:
+    """What a session costs."""
+    if not record["rows"]:
+        return f"Not measured: {record['skipped']}.\n"
+    rows = [
+        [
+            str(row["users"]),
+            row["variant"],
+            _milli(row["seconds_a_token"]),
+            _times(row["ratio"]),
+            _milli(row["prefill_seconds"]),
+            _times(row["prefill_ratio"]),
+            f"{row['generating_mib']:,.0f}" if "generating_mib" in row else "-",
+        ]
+        for row in record["rows"]
+    ]
+    heads = ["users", "memories", "ms a step", "over alone", "prefill and one token, ms", "over alone"]
+    return picture("host", "Milliseconds of a step, alone and in a session") + table(
+        [*heads, "peak above load, MiB"], rows, 2
+    )
+
+
+def store(record: Record) -> str:
+    """Loads and saves a second."""
+    rows = [
+        [name, f"{r['saves_per_second']:,}", f"{r['loads_per_second']:,}", f"{r['list_seconds']:g}", f"{r['users']:,}"]
+        for name, r in record.items()
+        if r
+    ]
+    return table(["store", "saves a second", "loads a second", "seconds to list all", "users"], rows, 1)
+
+
+def table(headers: Sequence[str], rows: Iterable[Sequence[str]], num_labels: int) -> str:
+    """Write a table as Markdown."""
+    rule = [":--" if n < num_labels else "--:" for n in range(len(headers))]
+    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *rows))
+
+
+def picture(*names: str) -> str:
+    """Write pictures: name, title, name, title, ..."""
+    pairs = zip(names[::2], names[1::2], strict=True)
+    return "".join(f"![{title}](../results/benchmarks/figures/{name}.png)\n\n" for name, title in pairs)
+
+
+def of(part: str, write: Callable[[Record], str]) -> Callable[[Records], str]:
+    """Return what fills a mark: what is written of a part's record, or that there is none."""
+    return lambda records: write(records[part]) if part in records else f"Not measured: no `{part}.json`.\n"
+
+
+TABLES: dict[str, Callable[[Records], str]] = {
+    "bars": bars,
+    "machines": machines,
+    "floor": of("floor", floor),
+    "peers": of("peers", peers),
+    "scale": of("scale", scale),
+    "segments": of("segments", segments),
+    "host": of("host", host),
+    "store": of("store", store),
+}
+
+
+def main() -> None:
+    """Fill the page and draw its pictures."""
+    records = read()
+    draw(records)
+    PAGE.write_text(filled(PAGE.read_text(), records))
+
+
+def _stage(row: Mapping[str, Any]) -> str:
+    if row["ratio"] is None:
+        return f"{1e3 * row['seconds']['median']:.2f} ms"
+    return _times(row["ratio"])
+
+
+def _times(spread: Mapping[str, float]) -> str:
+    return f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
+
+
+def _scaled(spread: Mapping[str, float], factor: float) -> str:
+    median, low, high = (f"{factor * spread[name]:.3g}" for name in ("median", "low", "high"))
+    return f"{_plain(median)} [{_plain(low)}, {_plain(high)}]"
+
+
+def _plain(number: str) -> str:
+    return f"{float(number):,.0f}" if "e" in number else number
+
+
+def _micro(spread: Mapping[str, float]) -> str:
+    return _scaled(spread, 1e6)
+
+
+def _milli(spread: Mapping[str, float]) -> str:
+    return _scaled(spread, 1e3)
+
+
+def _thousands(spread: Mapping[str, float]) -> str:
+    return _scaled(spread, 1e-3)
+
+
+def _mib(row: Mapping[str, Any]) -> str:
+    return f"{row['state_floats'] * 4 / 1024**2:.3g}"
+
+
+if __name__ == "__main__":
+    main()
