@@ -1,8 +1,8 @@
 """Measure the parts that have no record yet, each in a process of its own, and fill docs/speed.md.
 
-`python -m benchmarks.speed` goes on where it was stopped: a part whose record stands is not measured again, unless it is
-named (`python -m benchmarks.speed floor host`) or ``--again`` asks for all. Stability and store are scripts beside this
-folder and have records of their own form.
+`python -m benchmarks.speed` goes on where it was stopped: a part whose record stands is not measured again, unless it
+is named (`python -m benchmarks.speed floor host`) or ``--again`` asks for all. Stability and store are scripts beside
+this folder and have records of their own form.
 """
 
 import argparse

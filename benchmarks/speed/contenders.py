@@ -49,7 +49,7 @@ class Ours(Contender):
         y, held = self.memory(token, held, commit=(count + 1) % SEGMENT == 0)
         return y, (count + 1, held)
 
-    def state_floats(self, num_tokens: int) -> int:
+    def state_floats(self, num_tokens: int) -> int:  # noqa: ARG002
         """Return what is held between segments."""
         return self.memory.state_floats
 
@@ -76,7 +76,7 @@ class Titans(Contender):
         """Take a token; every 64th makes a chunk full."""
         return self.neural(token, state=state)
 
-    def state_floats(self, num_tokens: int) -> int:
+    def state_floats(self, num_tokens: int) -> int:  # noqa: ARG002
         """Return the memory's weights and their momentum."""
         return 2 * sum(p.numel() for p in self.neural.memory_model_parameters)
 
@@ -97,7 +97,7 @@ class Delta(Contender):
         """Take a token as a segment."""
         return self.delta(token, state or self.delta.blank(len(token)))
 
-    def state_floats(self, num_tokens: int) -> int:
+    def state_floats(self, num_tokens: int) -> int:  # noqa: ARG002
         """Return the matrices and the filters' last inputs."""
         return self.delta.state_floats or 0
 
@@ -117,7 +117,7 @@ class Lstm(Contender):
         """Take a token."""
         return self.lstm(token, state)
 
-    def state_floats(self, num_tokens: int) -> int:
+    def state_floats(self, num_tokens: int) -> int:  # noqa: ARG002
         """Return its cells and their outputs."""
         return 2 * self.lstm.hidden_size
 

@@ -32,7 +32,12 @@ USERS, PROMPT, NEW, SECONDS = (1, 16), 64, 25, {1: 60.0, 16: 110.0}
 
 def tiny() -> Any:
     """Return a random model of the same family."""
-    sizes = {"hidden_size": 32, "intermediate_size": 48, "num_hidden_layers": 26, "num_attention_heads": 2}
+    sizes: dict[str, Any] = {
+        "hidden_size": 32,
+        "intermediate_size": 48,
+        "num_hidden_layers": 26,
+        "num_attention_heads": 2,
+    }
     torch.manual_seed(0)
     return LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).eval().requires_grad_(False)
 

@@ -65,7 +65,7 @@ def spread(samples: Sequence[float]) -> dict[str, float]:
     >>> spread([1.0, 2.0, 3.0, 4.0, 9.0])
     {'median': 3.0, 'low': 2.0, 'high': 4.0, 'rounds': 5}
     """
-    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else samples * 3
+    low, middle, high = statistics.quantiles(samples, n=4, method="inclusive") if len(samples) > 1 else [samples[0]] * 3
     return {"median": middle, "low": low, "high": high, "rounds": len(samples)}
 
 
