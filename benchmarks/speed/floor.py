@@ -48,6 +48,8 @@ def stages(memory: LateralMemory, hidden: Tensor) -> dict[str, tuple[Stage, Stag
     touch = weights.mean(-3).movedim(-2, -3).contiguous()
     consolidated = gram.consolidate(touch, values)
     update, usage = gram.transform(consolidated, maps), touch.sum(-2)
+    # A bank's slots of all segments side by side: with banks inside, torch.matmul would be slower than the operator.
+    by_bank = consolidated.movedim(-3, 0).flatten(1, -2).contiguous()
     flat_weights = weights.flatten(-2).flatten(-3, -2)
     inertia, trace = memory.log_inertia.detach().exp(), torch.randn_like(values)
     gram_first = gram.gram_is_cheaper(time, config.num_slots, config.width)
@@ -67,7 +69,7 @@ def stages(memory: LateralMemory, hidden: Tensor) -> dict[str, tuple[Stage, Stag
         "softmax": ((weigh, [logits, shares]), None),
         "read": ((gram.read, [weights, values]), (torch.matmul, [flat_weights, values.flatten(-3, -2)])),
         "consolidate": ((gram.consolidate, [touch, values]), (consolidated_alone, [touch, values])),
-        "transform": ((gram.transform, [consolidated, maps]), (torch.matmul, [consolidated, maps])),
+        "transform": ((gram.transform, [consolidated, maps]), (torch.matmul, [by_bank, maps])),
         "write": ((gram.bounded_write, [trace, update, usage, inertia]), None),
     }
 
