@@ -56,6 +56,8 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     plastic = drawn["drive"] == "axis" and looks_back
     perhaps("contrast", plastic, 0.0, 3.0)
     perhaps("balance", plastic, 0.0, 0.2)
+    perhaps("crosstalk", drawn["drive"] == "axis", "drives", "received")
+    perhaps("detach_context", drawn["drive"] != "slots", False, True)
     drawn.setdefault("observe", draw(st.booleans()))
     drawn.setdefault("salience", draw(st.sampled_from(["even", "learned", "retrieved"])))
     drawn.setdefault("inner_width", draw(st.sampled_from([None, 2])))
@@ -96,6 +98,9 @@ def build_memory(
                 memory.slow_scatter.copy_(0.1 * root @ root.T)
             if memory.excitability is not None:
                 memory.excitability.copy_(0.3 * noise(memory.excitability))
+            if memory.won_context is not None and memory.won_share is not None:
+                memory.won_share.copy_(0.4 * torch.softmax(noise(memory.won_share), dim=0))
+                memory.won_context.copy_(memory.won_share[:, None] * noise(memory.won_context))
     return memory
 
 

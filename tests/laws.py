@@ -65,6 +65,7 @@ def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any, salien
     y, after = memory(hidden, before, mask, **how)
     fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
+    names += ("crosstalk", "detach_context")
     parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
     slow = reference.segment(
         hidden,
@@ -166,6 +167,8 @@ def banks_permute(memory: Any, hidden: Tensor, state: Any, mask: Any, order: Seq
         by_bank.append(memory.slow_mean)
     if memory.excitability is not None:
         by_bank.append(memory.excitability)
+    if memory.won_context is not None and memory.won_share is not None:
+        by_bank += [memory.won_context, memory.won_share]
     with torch.no_grad():
         for tensor in by_bank:
             tensor.copy_(tensor[banks].clone())

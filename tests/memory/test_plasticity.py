@@ -64,22 +64,33 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     new["slow_norm"] = reference.running_mean(old["slow_norm"], norm, momentum)
     if config.drive == "axis":
         scale, largest = new["slow_norm"] / new["slow_weight"], config.slot_width**0.5
-        contexts = contexts / (scale if scale > 1e-6 * largest else largest)
+        scale = scale if scale > 1e-6 * largest else largest
+        contexts = contexts / scale
         bias = old["excitability"] if config.balance > 0.0 else 0.0
-        shares = torch.stack(
-            [
-                reference.bank_shares(old["axes"] @ metric @ context + bias, memory.coupling, config.gain)
-                for context in contexts
-            ]
-        )
+        coupling, received = memory.coupling, None
+        if config.crosstalk == "received":
+            received = reference.mean_won(old["won_context"], old["won_share"]) / scale
+            coupling = torch.eye(config.num_banks, dtype=torch.float64)
+
+        def drives(context: Tensor) -> Tensor:
+            if received is None:
+                return old["axes"] @ metric @ context + bias
+            return (old["axes"] @ metric * reference.received(context, received, memory.coupling)).sum(-1) + bias
+
+        shares = torch.stack([reference.bank_shares(drives(one), coupling, config.gain) for one in contexts])
         usual = torch.full((config.num_banks,), 1.0 / config.num_banks, dtype=torch.float64)
         if config.balance > 0.0:
             mean, even = shares.mean(0), usual
             usual = torch.maximum(mean, 0.1 * even)
             new["excitability"] = old["excitability"] + config.balance * (even - mean)
-        new["axes"] = reference.signed_plasticity(
-            old["axes"], memory.coupling, shares, contexts, config.plasticity_rate, usual
-        )
+        learned = old["axes"], memory.coupling, shares, contexts
+        if received is None:
+            new["axes"] = reference.signed_plasticity(*learned, config.plasticity_rate, usual)
+        else:
+            new["axes"] = reference.hebbian(*learned, received, config.plasticity_rate, usual)
+            won = torch.einsum("nk,nd->kd", shares, scale * contexts) / len(contexts)
+            new["won_context"] = reference.running_mean(old["won_context"], won, momentum)
+            new["won_share"] = reference.running_mean(old["won_share"], shares.mean(0), momentum)
     return new
 
 

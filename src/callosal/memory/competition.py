@@ -33,6 +33,8 @@ class Competition:
         slow_weight: running mean of one.
         slow_scatter: running mean of how tokens differ within segments; None without a contrast.
         excitability: what balance adds to each bank's drive; None without it.
+        won_context: running mean of each bank's share times the context; None unless banks receive.
+        won_share: running mean of each bank's share; None unless banks receive.
     """
 
     config: MemoryConfig
@@ -43,11 +45,13 @@ class Competition:
     slow_weight: Float[Tensor, ""]
     slow_scatter: Float[Tensor, "width width"] | None
     excitability: Float[Tensor, "bank"] | None
+    won_context: Float[Tensor, "bank width"] | None
+    won_share: Float[Tensor, "bank"] | None
 
     @classmethod
     def initial(cls, config: MemoryConfig) -> Self:
         """Return the competition of a new memory: random axes, and nothing seen yet."""
-        banks, width = config.num_banks, config.slot_width
+        banks, width, receive = config.num_banks, config.slot_width, config.crosstalk == "received"
         return cls(
             config=config,
             coupling=crosstalk.coupling_matrix(banks, config.sign),
@@ -57,6 +61,8 @@ class Competition:
             slow_weight=torch.zeros(()),
             slow_scatter=torch.zeros(width, width) if config.contrast > 0.0 else None,
             excitability=torch.zeros(banks) if config.balance > 0.0 else None,
+            won_context=torch.zeros(banks, width) if receive else None,
+            won_share=torch.zeros(banks) if receive else None,
         )
 
     @property
@@ -80,6 +86,13 @@ class Competition:
         if self.slow_scatter is None:
             return None
         return context.contrast_metric(self.slow_scatter, self.config.contrast)
+
+    @property
+    def won(self) -> Float[Tensor, "bank width"] | None:
+        """The mean context that each bank wins, zero for one that has won nothing; None unless banks receive."""
+        if self.won_context is None or self.won_share is None:
+            return None
+        return context.unbiased(self.won_context, self.won_share[:, None])
 
     def compete(
         self,
@@ -105,8 +118,10 @@ class Competition:
                 if past is not None:
                     sums, counts = sums + past[0], counts + past[1]
                 so_far = context.causal_mean(seen, sums, counts, place)
+            if self.config.detach_context:
+                so_far = so_far.detach()
             drive = self._drive(so_far - self.centre, self.scale)
-        return signal, crosstalk.bank_shares(drive, self.coupling, self.config.gain)
+        return signal, crosstalk.bank_shares(drive, self._between_drives, self.config.gain)
 
     def blank_context(self, num_rows: int) -> CarriedContext | None:
         """Return the context of rows that have seen nothing; None where none is carried."""
@@ -180,6 +195,8 @@ class Competition:
         else:
             norm = ((contexts @ metric) * contexts).sum(-1).clamp_min(0.0).sqrt().mean()
         new = replace(new, slow_norm=moved(self.slow_norm, norm))
+        if new.won is not None:
+            return new.receiving(contexts, torch.ones_like(contexts[:, 0]))
         if config.drive != "axis" or config.plasticity_rate == 0.0:
             return new
         return new.drawn(contexts / new.scale)
@@ -197,12 +214,44 @@ class Competition:
         axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, config.plasticity_rate, usual)
         return replace(self, axes=axes, excitability=excitability)
 
+    def receiving(self, contexts: Float[Tensor, "sample width"], counted: Float[Tensor, "sample"]) -> Self:
+        """Return the competition with axes and means moved by what each bank receives and wins of these contexts.
+
+        ``counted`` is one for each context that counts, and zero for the others.
+        """
+        config, won, scale = self.config, self.won, self.scale
+        if won is None or self.won_context is None or self.won_share is None:
+            return self
+        shares = crosstalk.bank_shares(self._drive(contexts, scale), None, config.gain)
+        parts = shares * (counted / counted.sum())[:, None]
+        mean, even = parts.sum(0), 1.0 / config.num_banks
+        excitability, usual = self.excitability, even
+        if excitability is not None:
+            usual = mean.clamp_min(0.1 * even)
+            excitability = excitability + config.balance * (even - mean)
+        axes = self.axes
+        if config.plasticity_rate > 0.0:
+            scaled = contexts / scale, won / scale
+            axes = crosstalk.hebbian(axes, self.coupling, parts / usual, *scaled, config.plasticity_rate)
+        return replace(
+            self,
+            axes=axes,
+            excitability=excitability,
+            won_context=context.running_mean(self.won_context, parts.T @ contexts, config.momentum),
+            won_share=context.running_mean(self.won_share, mean, config.momentum),
+        )
+
+    @property
+    def _between_drives(self) -> Float[Tensor, "bank bank"] | None:
+        """The coupling where it acts on drives; None where it acts on what banks receive."""
+        return self.coupling if self.won_context is None else None
+
     def _drive(
         self, contexts: Float[Tensor, "*batch width"], scale: Float[Tensor, ""] | float
     ) -> Float[Tensor, "*batch bank"]:
         """Return what moves each bank, from centred contexts of mean norm ``scale``."""
-        axes, metric = self.axes / scale, self.metric
+        axes, metric, won = self.axes / scale, self.metric, self.won
         if metric is not None:
             axes = axes @ metric
-        drive = contexts @ axes.T
+        drive = contexts @ axes.T if won is None else crosstalk.received_drive(contexts, axes, self.coupling, won)
         return drive if self.excitability is None else drive + self.excitability

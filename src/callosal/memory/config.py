@@ -12,13 +12,21 @@ Context = Literal["segment", "token"]
 WriteRule = Literal["bounded", "additive", "delta"]
 Salience = Literal["even", "learned", "retrieved"]
 Writers = Literal["all", "lagged"]
+Crosstalk = Literal["drives", "received"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
 # Fields that name a run and change no number of it.
 LABEL = {"label": True}
 
-_CHOICES = {"drive": Drive, "write": WriteRule, "context": Context, "salience": Salience, "writers": Writers}
+_CHOICES = {
+    "drive": Drive,
+    "write": WriteRule,
+    "context": Context,
+    "salience": Salience,
+    "writers": Writers,
+    "crosstalk": Crosstalk,
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,6 +58,10 @@ class MemoryConfig:
         contrast: kappa, at least 0: how much less axes look where tokens differ in a segment; 10 for over two banks.
         balance: rho, at least 0, per training step: how fast a bank that wins less than its even share becomes more
             excitable. For as many banks as domains of equal frequency; 0.1 there.
+        crosstalk: what the cross-talk matrix acts on: the banks' "drives", and the plasticity with them; or what is
+            "received" by them, a second reading of the paper: the context, and the mean contexts that the other banks
+            win. Axes then learn by Hebb's rule what their bank receives where it wins. Needs drive "axis".
+        detach_context: no gradient passes from the banks' shares into the hidden states that the context averages.
         observe: write what the tokens are beside what they retrieved, C = A^T (A V + X U) W. Without it, the paper's
             form, no content of a token is written: only which slots it touched.
         embedded: what the tokens are is taken from the embeddings that the model gives its input tokens, not from the
@@ -87,6 +99,8 @@ class MemoryConfig:
     carry: float = field(default=0.0, metadata=ADDED)
     contrast: float = field(default=0.0, metadata=ADDED)
     balance: float = field(default=0.0, metadata=ADDED)
+    crosstalk: Crosstalk = field(default="drives", metadata=ADDED)
+    detach_context: bool = field(default=False, metadata=ADDED)
     observe: bool = field(default=False, metadata=ADDED)
     embedded: bool = field(default=False, metadata=ADDED)
     writers: Writers = field(default="all", metadata=ADDED)
@@ -115,6 +129,10 @@ class MemoryConfig:
             require(self, name, 0.0 <= getattr(self, name) < math.inf, "it must be at least 0 and finite")
             only = getattr(self, name) == 0.0 or self.drive == "axis"
             require(self, name, only, 'it must be 0 unless drive is "axis"')
+        by_axes = self.crosstalk == "drives" or self.drive == "axis"
+        require(self, "crosstalk", by_axes, 'it must be "drives" unless drive is "axis"')
+        attached = not self.detach_context or self.drive != "slots"
+        require(self, "detach_context", attached, 'it must be False with drive "slots", which has no context')
         require(self, "embedded", self.observe or not self.embedded, "it must be False unless observe is True")
         lagged = self.writers == "all" or self.num_heads > 1
         require(self, "writers", lagged, 'it must be "all" with one head, which has no lag')

@@ -20,7 +20,7 @@ from callosal.ops import address, context, gram
 from callosal.ops import salience as gating
 
 # What of the competition is always a buffer and moves with commits in training mode.
-_SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability")
+_SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability", "won_context", "won_share")
 # Salience that is learned starts at this for every token: open, and with a slope.
 OPEN = 0.9
 
@@ -105,6 +105,8 @@ class LateralMemory(nn.Module):
     slow_weight: Tensor
     slow_scatter: Tensor | None
     excitability: Tensor | None
+    won_context: Tensor | None
+    won_share: Tensor | None
     slow_retrieved: Tensor | None
     process_group: "distributed.ProcessGroup | None" = None
 

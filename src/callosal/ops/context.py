@@ -41,7 +41,7 @@ def running_mean(
     return momentum * mean + (1.0 - momentum) * sample
 
 
-def unbiased(mean: Float[Tensor, "*shape"], weight: Float[Tensor, ""]) -> Float[Tensor, "*shape"]:
+def unbiased(mean: Float[Tensor, "*shape"], weight: Float[Tensor, "*#shape"]) -> Float[Tensor, "*shape"]:
     """Divide a running mean that started from zero by the same mean of ones; zero as long as nothing was seen."""
     # In half precision 1e-12 is zero.
     return mean / weight.clamp_min(max(1e-12, torch.finfo(weight.dtype).tiny))

@@ -25,16 +25,18 @@ def coupling_matrix(num_banks: int, sign: float) -> Float[Tensor, "bank bank"]:
 
 
 def bank_shares(
-    drive: Float[Tensor, "*batch bank"], coupling: Float[Tensor, "bank bank"], gain: float
+    drive: Float[Tensor, "*batch bank"], coupling: Float[Tensor, "bank bank"] | None, gain: float
 ) -> Float[Tensor, "*batch bank"]:
     r"""Divide a token among the banks, which compete for it.
 
     $$p = \mathrm{softmax}(g\, W_s u)$$   Ours (the paper reports suppression of the other bank).
 
+    Without a coupling, which then has acted on what the banks received, it is $\mathrm{softmax}(g\, u)$.
+
     Returns:
         Shares in [0, 1] that sum to one over the banks.
     """
-    activity = einsum(drive, coupling, "... sender, bank sender -> ... bank")
+    activity = drive if coupling is None else einsum(drive, coupling, "... sender, bank sender -> ... bank")
     return torch.softmax(gain * activity, dim=-1)
 
 
@@ -63,4 +65,64 @@ def signed_plasticity(
     relative = shares * shares.shape[-1] if usual is None else shares / usual
     credit = einsum(relative, coupling, "sample sender, bank sender -> sample bank")
     pull = einsum(credit, contexts, "sample bank, sample width -> bank width") / len(contexts)
+    return (1.0 - rate) * axes + rate * pull
+
+
+def heard(won: Float[Tensor, "bank width"], coupling: Float[Tensor, "bank bank"]) -> Float[Tensor, "bank width"]:
+    r"""Return what each bank receives of the others: their usual contexts, through the cross-talk.
+
+    $$h_k = \sum_{j \ne k} W_{kj} \mu_j$$   Ours, a second reading of the paper's cross-talk.
+
+    Args:
+        won: mu, the mean context that each bank wins.
+        coupling: W_s, from the others (columns) to each bank (rows).
+    """
+    others = coupling - torch.diag(coupling.diagonal())
+    return einsum(others, won, "bank sender, sender width -> bank width")
+
+
+def received_drive(
+    contexts: Float[Tensor, "*batch width"],
+    axes: Float[Tensor, "bank width"],
+    coupling: Float[Tensor, "bank bank"],
+    won: Float[Tensor, "bank width"],
+) -> Float[Tensor, "*batch bank"]:
+    r"""Compare what each bank receives with its axis.
+
+    $$u_k = \langle r_k, c_k \rangle, \qquad r_k = W_{kk}\, m + \sum_{j \ne k} W_{kj} \mu_j$$   Ours, a second reading of
+    the paper's cross-talk: it acts on what banks receive, not on how active they are. Inhibited, a bank sees of the
+    context what the others do not usually win; excited, all see more of what one of them wins.
+
+    Args:
+        contexts: m, what each segment is about.
+        axes: c, one context axis per bank.
+        coupling: W_s.
+        won: mu, the mean context that each bank wins.
+    """
+    usual = (heard(won, coupling) * axes).sum(-1)
+    return einsum(contexts, coupling.diagonal()[:, None] * axes, "... width, bank width -> ... bank") + usual
+
+
+def hebbian(
+    axes: Float[Tensor, "bank width"],
+    coupling: Float[Tensor, "bank bank"],
+    credit: Float[Tensor, "sample bank"],
+    contexts: Float[Tensor, "sample width"],
+    won: Float[Tensor, "bank width"],
+    rate: float,
+) -> Float[Tensor, "bank width"]:
+    r"""Move each bank's axis towards what it receives where it wins.
+
+    $$c_k \leftarrow (1 - r)\, c_k + r \sum_n q_{nk}\, r_{nk}$$   Hebb's rule; ours in the second reading of the cross-talk.
+
+    Args:
+        axes: one context axis per bank.
+        coupling: the cross-talk matrix, which made what banks receive; no sign enters here besides.
+        credit: q, what each bank won of each segment, relative to its usual share, over the number of segments.
+        contexts: each segment's context at its end.
+        won: mu, the mean context that each bank wins.
+        rate: r in [0, 1], per call.
+    """
+    own = einsum(credit, contexts, "sample bank, sample width -> bank width")
+    pull = coupling.diagonal()[:, None] * own + credit.sum(0)[:, None] * heard(won, coupling)
     return (1.0 - rate) * axes + rate * pull

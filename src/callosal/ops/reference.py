@@ -112,6 +112,39 @@ def signed_plasticity(
     return _tensor(axis, len(axes))
 
 
+def received(
+    context: Float[Tensor, "width"], won: Float[Tensor, "bank width"], coupling: Float[Tensor, "bank bank"]
+) -> Float[Tensor, "bank width"]:
+    r"""Pass on contexts: $r_k = W_{kk} m + \sum_{j \ne k} W_{kj} \mu_j$. Ours, a second reading."""
+    banks = range(len(won))
+    return _tensor(
+        lambda k: coupling[k, k] * context + sum([coupling[k, j] * won[j] for j in banks if j != k]), len(won)
+    )
+
+
+def hebbian(
+    axes: Float[Tensor, "bank width"],
+    coupling: Float[Tensor, "bank bank"],
+    shares: Float[Tensor, "sample bank"],
+    contexts: Float[Tensor, "sample width"],
+    won: Float[Tensor, "bank width"],
+    rate: float,
+    usual: Float[Tensor, "bank"],
+) -> Float[Tensor, "bank width"]:
+    r"""Move axes: $c_k \leftarrow (1-r) c_k + r \langle (p_k / \bar p_k) r_k \rangle$. Hebb's rule; ours here."""
+
+    def axis(k: int) -> Tensor:
+        pulls = [p[k] / usual[k] * received(m, won, coupling)[k] for p, m in zip(shares, contexts, strict=True)]
+        return (1.0 - rate) * axes[k] + rate * sum(pulls) / len(pulls)
+
+    return _tensor(axis, len(axes))
+
+
+def mean_won(won_context: Float[Tensor, "bank width"], won_share: Float[Tensor, "bank"]) -> Float[Tensor, "bank width"]:
+    r"""Say what each bank wins: $\mu_k = \overline{p_k m} / \overline{p_k}$, 0 before it won anything. Ours."""
+    return _tensor(lambda k: won_context[k] / won_share[k] if won_share[k] > 0 else 0 * won_context[k], len(won_share))
+
+
 def read(
     weights: Float[Tensor, "time head bank slot"], values: Float[Tensor, "bank slot width"]
 ) -> Float[Tensor, "time head width"]:
@@ -275,6 +308,8 @@ def segment_of_row(
     contrast: float = 0.0,
     balance: float = 0.0,
     writers: str = "all",
+    crosstalk: str = "drives",
+    detach_context: bool = False,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
@@ -296,11 +331,16 @@ def segment_of_row(
     def drive_of(t: int) -> Tensor:
         if by_slots:
             return slot_drive(logits[t]) - centre
-        return p["axes"] @ metric.to(x) @ (seen[t] - centre) / scale + bias
+        m = (seen[t].detach() if detach_context else seen[t]) - centre
+        if crosstalk == "received":
+            r = received(m, mean_won(p["won_context"], p["won_share"]), p["coupling"])
+            return _tensor(lambda k: p["axes"][k] @ metric.to(x) @ r[k] / scale, len(trace)) + bias
+        return p["axes"] @ metric.to(x) @ m / scale + bias
 
     u = [drive_of(t) for t in times]
     # 4: cross-talk
-    shares = torch.stack([bank_shares(u[t], p["coupling"], gain) for t in times])
+    between = torch.eye(len(trace)).to(x) if crosstalk == "received" else p["coupling"]
+    shares = torch.stack([bank_shares(u[t], between, gain) for t in times])
     # 5: read
     sizes = len(x), len(p["filters"]), len(trace)
     a = _tensor(lambda t, h, k: shares[t, k] * logits[t][h, k].softmax(-1), *sizes)

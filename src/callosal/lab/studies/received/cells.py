@@ -1,0 +1,48 @@
+"""The cells of the second reading by name and by what they change, for its recipe and its report. Imports no torch."""
+
+from typing import Any, NamedTuple
+
+BASELINE = "no memory"
+# The seeds that only the cells named here go beyond.
+FEW = 5
+MAIN_SIGNS, OTHER_SIGNS = (-1.0, 1.0), (-0.5, 0.0, 0.5)
+
+
+class Configuration(NamedTuple):
+    """What is equal in the cells of one configuration, in which only the sign differs.
+
+    Attributes:
+        label: in tables and figures.
+        factors: of the memory, where they differ from the main configuration's.
+    """
+
+    label: str
+    factors: dict[str, Any]
+
+
+# By the note in the name of a cell; the first is the one that the bars are about.
+CONFIGURATIONS = {
+    "": Configuration("gain 8", {}),
+    "gain=4": Configuration("gain 4", {"gain": 4.0}),
+    "gain=16": Configuration("gain 16", {"gain": 16.0}),
+    "detached": Configuration("gain 8, context detached", {"detach_context": True}),
+    "detached gain=4": Configuration("gain 4, context detached", {"detach_context": True, "gain": 4.0}),
+    "learned": Configuration("gain 8, $W_s$ learned", {"learn_crosstalk": True}),
+}
+
+
+def cell_name(sign: float, note: str = "") -> str:
+    """Return the name of a cell.
+
+    >>> cell_name(-1.0), cell_name(0.5, "gain=4")
+    ('s=-1', 's=+0.5 gain=4')
+    """
+    return f"s={sign:+g} {note}".strip()
+
+
+# In the order of every table: the main configuration by sign, then the others.
+CELLS = (
+    BASELINE,
+    *(cell_name(sign) for sign in sorted((*MAIN_SIGNS, *OTHER_SIGNS))),
+    *(cell_name(sign, note) for note in CONFIGURATIONS if note for sign in MAIN_SIGNS),
+)
