@@ -50,6 +50,8 @@ def test_a_setting_out_of_range_is_named(field: str, values: tuple[Any], allowed
         ({"contrast": 1.0, "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least 2"),
         ({"context": "token", "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least"),
         ({"contrast": 1.0, "drive": "gradient"}, 'contrast is 1.0; it must be 0 unless drive is "ax'),
+        ({"crosstalk": "received", "drive": "slots"}, "crosstalk is 'received'; it must be \"drives\" unless drive is"),
+        ({"detach_context": True, "drive": "slots"}, 'detach_context is True; it must be False with drive "slots"'),
         ({"balance": 1.0, "drive": "slots"}, 'balance is 1.0; it must be 0 unless drive is "axis"'),
     ],
 )

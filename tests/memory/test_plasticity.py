@@ -1,6 +1,7 @@
 """What moves on the module, and when: slow mean and axes in training mode, nothing otherwise."""
 
 import copy
+from dataclasses import replace
 from typing import Any
 from unittest import mock
 
@@ -63,35 +64,45 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
         norm = contexts.square().sum(-1).sqrt().mean()
     new["slow_norm"] = reference.running_mean(old["slow_norm"], norm, momentum)
     if config.drive == "axis":
-        scale, largest = new["slow_norm"] / new["slow_weight"], config.slot_width**0.5
-        scale = scale if scale > 1e-6 * largest else largest
-        contexts = contexts / scale
-        bias = old["excitability"] if config.balance > 0.0 else 0.0
-        coupling, received = memory.coupling, None
-        if config.crosstalk == "received":
-            received = reference.mean_won(old["won_context"], old["won_share"]) / scale
-            coupling = torch.eye(config.num_banks, dtype=torch.float64)
-
-        def drives(context: Tensor) -> Tensor:
-            if received is None:
-                return old["axes"] @ metric @ context + bias
-            return (old["axes"] @ metric * reference.received(context, received, memory.coupling)).sum(-1) + bias
-
-        shares = torch.stack([reference.bank_shares(drives(one), coupling, config.gain) for one in contexts])
-        usual = torch.full((config.num_banks,), 1.0 / config.num_banks, dtype=torch.float64)
-        if config.balance > 0.0:
-            mean, even = shares.mean(0), usual
-            usual = torch.maximum(mean, 0.1 * even)
-            new["excitability"] = old["excitability"] + config.balance * (even - mean)
-        learned = old["axes"], memory.coupling, shares, contexts
-        if received is None:
-            new["axes"] = reference.signed_plasticity(*learned, config.plasticity_rate, usual)
-        else:
-            new["axes"] = reference.hebbian(*learned, received, config.plasticity_rate, usual)
-            won = torch.einsum("nk,nd->kd", shares, scale * contexts) / len(contexts)
-            new["won_context"] = reference.running_mean(old["won_context"], won, momentum)
-            new["won_share"] = reference.running_mean(old["won_share"], shares.mean(0), momentum)
+        new |= expected_axes(memory, old, new, contexts, metric)
     return new
+
+
+def expected_axes(
+    memory: LateralMemory, old: dict[str, Tensor], new: dict[str, Tensor], contexts: Tensor, metric: Tensor
+) -> dict[str, Tensor]:
+    """Work out what these contexts teach the axes, by either reading of the cross-talk."""
+    learned: dict[str, Tensor] = {}
+    config = memory.config
+    scale, largest = new["slow_norm"] / new["slow_weight"], config.slot_width**0.5
+    scale = scale if scale > 1e-6 * largest else largest
+    contexts = contexts / scale
+    bias = old["excitability"] if config.balance > 0.0 else 0.0
+    coupling, received = memory.coupling, None
+    if config.crosstalk == "received":
+        received = reference.mean_won(old["won_context"], old["won_share"]) / scale
+        coupling = torch.eye(config.num_banks, dtype=torch.float64)
+
+    def drives(context: Tensor) -> Tensor:
+        if received is None:
+            return old["axes"] @ metric @ context + bias
+        return (old["axes"] @ metric * reference.received(context, received, memory.coupling)).sum(-1) + bias
+
+    shares = torch.stack([reference.bank_shares(drives(one), coupling, config.gain) for one in contexts])
+    usual = torch.full((config.num_banks,), 1.0 / config.num_banks, dtype=torch.float64)
+    if config.balance > 0.0:
+        mean, even = shares.mean(0), usual
+        usual = torch.maximum(mean, 0.1 * even)
+        learned["excitability"] = old["excitability"] + config.balance * (even - mean)
+    told = old["axes"], memory.coupling, shares, contexts
+    if received is None:
+        learned["axes"] = reference.signed_plasticity(*told, config.plasticity_rate, usual)
+    else:
+        learned["axes"] = reference.hebbian(*told, received, config.plasticity_rate, usual)
+        won = torch.einsum("nk,nd->kd", shares, scale * contexts) / len(contexts)
+        learned["won_context"] = reference.running_mean(old["won_context"], won, config.momentum)
+        learned["won_share"] = reference.running_mean(old["won_share"], shares.mean(0), config.momentum)
+    return learned
 
 
 def reference_contexts(case: Case, hidden: Tensor, masks: Tensor) -> list[tuple[Tensor, Tensor]]:
@@ -215,6 +226,37 @@ def test_gradient_reaches_every_parameter(num_banks: int, drive: Drive, learn_cr
             assert parameter.grad.abs().max() > 0, name
 
 
+@pytest.mark.parametrize("learn_crosstalk", [True, False])
+def test_gradient_reaches_what_banks_receive_but_not_through_a_detached_context(learn_crosstalk: bool) -> None:
+    fields: dict[str, Any] = {"crosstalk": "received", "learn_crosstalk": learn_crosstalk}
+    for detached in (False, True):
+        memory = build_memory(detach_context=detached, **fields).train()
+        case = fill(memory, (2, 3, 4))
+        hidden = case.hidden.requires_grad_()
+        shares = memory.bank_share(hidden, case.state, case.mask)
+        if shares.requires_grad:
+            shares.square().sum().backward()
+        assert shares.requires_grad == (learn_crosstalk or not detached)
+        assert (hidden.grad is None) == detached
+        assert (memory.coupling.grad is None) != learn_crosstalk
+
+
+@given(case=cases(drive="axis", crosstalk="received"))
+@settings(max_examples=20)
+@unchecked()
+def test_what_a_bank_wins_is_a_mean_of_contexts_and_moves_at_any_rate_of_plasticity(case: Case) -> None:
+    memory = LateralMemory(replace(case.memory.config, plasticity_rate=0.0, homeostasis=False)).double().train()
+    axes = memory.axes.clone()
+    for seed in range(3):
+        memory(fill(memory, (2, 3, 4), seed).hidden)
+    won = memory.competition.won
+    assert won is not None
+    assert torch.equal(memory.axes, axes)
+    assert 0.0 < won.norm(dim=-1).max() <= memory.config.slot_width**0.5 + 1e-9
+    assert memory.won_share is not None
+    assert_near(memory.won_share.sum(), memory.slow_weight)
+
+
 @given(case=cases(drive="axis", num_tokens=3))
 def test_backward_works_after_the_axes_have_moved(case: Case) -> None:
     """A commit moves the axes in place, which must not disturb a gradient that still passes them."""
@@ -252,14 +294,19 @@ def test_training_is_deterministic(drive: Drive) -> None:
     assert_same_bits_of(run(), run())
 
 
+@pytest.mark.parametrize(("crosstalk", "sign"), [("drives", -1.0), ("received", -1.0), ("received", 1.0)])
 @unchecked()
-def test_two_kinds_of_segment_go_to_two_banks_by_inhibition_alone() -> None:
-    """The layer as a whole: no gradient and no label, a two-fold stream, and the banks part."""
+def test_two_kinds_of_segment_go_to_two_banks_by_inhibition_alone(crosstalk: Any, sign: float) -> None:
+    """The layer as a whole: no gradient and no label, a two-fold stream, and the banks part.
+
+    Excited by what they receive, they leave it all to one. Nothing takes away what segments share there.
+    """
     generator = torch.Generator().manual_seed(5)
     fields: dict[str, Any] = {"width": 8, "num_slots": 2, "learn_crosstalk": False}
-    memory = build_memory(seed=3, trained=False, sign=-1.0, **fields).train()
+    fields |= {"crosstalk": crosstalk, "homeostasis": crosstalk == "drives"}
+    memory = build_memory(seed=3, trained=False, sign=sign, **fields).train()
     with torch.no_grad():
-        memory.coupling.copy_(reference.coupling_matrix(2, -1.0))
+        memory.coupling.copy_(reference.coupling_matrix(2, sign))
     kind = torch.tensor([1.0, -1.0] * 4).double()
     x = torch.zeros(8, 6, 8).double()
     for _ in range(200):
@@ -268,6 +315,10 @@ def test_two_kinds_of_segment_go_to_two_banks_by_inhibition_alone() -> None:
         x[..., 1] += 1.0  # what all segments share, for homeostasis to remove
         memory(x)
     left = memory.eval().bank_share(x)[:, -1, 0]
+    if sign > 0.0:
+        assert (left - left.round()).abs().max() < 0.1
+        assert left.round().unique().numel() == 1
+        return
     winners, losers = (left[::2], left[1::2]) if left[0] > 0.5 else (left[1::2], left[::2])
     assert winners.min() > 0.9
     assert losers.max() < 0.1

@@ -115,3 +115,67 @@ def test_excited_banks_stay_even_on_the_same_stream(seed: int) -> None:
         axes = step(axes, coupling, contexts)
     shares = crosstalk.bank_shares(contexts @ axes.T, coupling, 4.0)
     assert_near(shares, torch.full((16, 2), 0.5))
+
+
+@given(seed=SEEDS, num_banks=BANKS)
+def test_what_banks_receive_moves_them_as_the_twin_says(seed: int, num_banks: int) -> None:
+    contexts, axes, won = normal(seed, 5, 3), normal(seed + 1, num_banks, 3), normal(seed + 2, num_banks, 3)
+    coupling = normal(seed, num_banks, num_banks)
+    received = torch.stack([reference.received(one, won, coupling) for one in contexts])
+    fast = crosstalk.received_drive(contexts, axes, coupling, won)
+    assert_near(fast, torch.einsum("nkd,kd->nk", received, axes))
+    # Without coupling a bank hears of no other: what it receives is the context.
+    uncoupled = crosstalk.coupling_matrix(num_banks, 0.0).double()
+    assert_near(crosstalk.received_drive(contexts, axes, uncoupled, won), contexts @ axes.T)
+    assert_near(crosstalk.bank_shares(fast, None, 2.0), crosstalk.bank_shares(fast, uncoupled, 2.0))
+
+
+@given(seed=SEEDS, num_banks=BANKS)
+def test_no_bank_hears_of_itself(seed: int, num_banks: int) -> None:
+    coupling, won = normal(seed, num_banks, num_banks), normal(seed, num_banks, 3)
+    for bank in range(num_banks):
+        other = won.clone()
+        other[bank] += 1.0
+        assert_near(crosstalk.heard(other, coupling)[bank], crosstalk.heard(won, coupling)[bank])
+
+
+@given(seed=SEEDS, num_banks=BANKS, num_samples=st.integers(1, 4), rate=st.floats(0.0, 1.0))
+def test_hebb_s_rule_equals_its_twin_and_keeps_its_bound(
+    seed: int, num_banks: int, num_samples: int, rate: float
+) -> None:
+    axes, coupling, won = normal(seed, num_banks, 3), normal(seed, num_banks, num_banks), normal(seed + 2, num_banks, 3)
+    shares = normal(seed, num_samples, num_banks).softmax(-1)
+    contexts = normal(seed + 1, num_samples, 3)
+    even = torch.full((num_banks,), 1.0 / num_banks, dtype=torch.float64)
+    credit = shares / even / num_samples
+    fast = crosstalk.hebbian(axes, coupling, credit, contexts, won, rate)
+    assert_near(fast, reference.hebbian(axes, coupling, shares, contexts, won, rate, even))
+    # A step towards a point: no axis ends beyond the longer of where it was and B times what it may receive.
+    longest = torch.stack([reference.received(one, won, coupling) for one in contexts]).norm(dim=-1).amax(0)
+    assert (fast.norm(dim=-1) <= torch.maximum(axes.norm(dim=-1), num_banks * longest) + 1e-9).all()
+
+
+@pytest.mark.parametrize("sign", [-1.0, 1.0])
+@given(seed=SEEDS)
+@settings(max_examples=6)
+def test_of_what_they_receive_inhibited_banks_take_a_kind_each_and_excited_ones_leave_all_to_one(
+    sign: float, seed: int
+) -> None:
+    """The second reading on two kinds of segment that have something in common, which nothing takes away."""
+    coupling, axes = crosstalk.coupling_matrix(2, sign).double(), 0.3 * normal(seed + 3, 2, 6)
+    contexts, direction = bimodal(seed)
+    across = torch.nn.functional.normalize(normal(seed + 9, 6) - (normal(seed + 9, 6) @ direction) * direction, dim=0)
+    contexts = contexts + 0.5 * across
+    won_context, won_share = torch.zeros_like(axes), torch.zeros(2, dtype=torch.float64)
+    for _ in range(400):
+        won = won_context / won_share.clamp_min(1e-12)[:, None]
+        shares = crosstalk.bank_shares(crosstalk.received_drive(contexts, axes, coupling, won), None, 8.0)
+        axes = crosstalk.hebbian(axes, coupling, shares * 2 / len(shares), contexts, won, 0.05)
+        won_context = 0.98 * won_context + 0.02 * shares.T @ contexts / len(shares)
+        won_share = 0.98 * won_share + 0.02 * shares.mean(0)
+        # What a bank wins is a mean of contexts.
+        assert won.norm(dim=-1).max() <= contexts.norm(dim=-1).max() + 1e-9
+    winner = shares.argmax(-1)
+    assert shares.amax(-1).min() > 0.95
+    assert (winner[::2] == winner[0]).all()
+    assert (winner[1::2] == (1 - winner[0] if sign < 0 else winner[0])).all()

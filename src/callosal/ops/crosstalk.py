@@ -89,9 +89,9 @@ def received_drive(
 ) -> Float[Tensor, "*batch bank"]:
     r"""Compare what each bank receives with its axis.
 
-    $$u_k = \langle r_k, c_k \rangle, \qquad r_k = W_{kk}\, m + \sum_{j \ne k} W_{kj} \mu_j$$   Ours, a second reading of
-    the paper's cross-talk: it acts on what banks receive, not on how active they are. Inhibited, a bank sees of the
-    context what the others do not usually win; excited, all see more of what one of them wins.
+    $$u_k = \langle r_k, c_k \rangle, \qquad r_k = W_{kk}\, m + \sum_{j \ne k} W_{kj} \mu_j$$   Ours: a second reading
+    of the paper's cross-talk, which acts on what banks receive, not on how active they are. Inhibited, a bank receives
+    the context without what the others usually win; excited, with it.
 
     Args:
         contexts: m, what each segment is about.
@@ -113,7 +113,7 @@ def hebbian(
 ) -> Float[Tensor, "bank width"]:
     r"""Move each bank's axis towards what it receives where it wins.
 
-    $$c_k \leftarrow (1 - r)\, c_k + r \sum_n q_{nk}\, r_{nk}$$   Hebb's rule; ours in the second reading of the cross-talk.
+    $$c_k \leftarrow (1 - r)\, c_k + r \sum_n q_{nk}\, r_{nk}$$   Ours, by Hebb's rule: of the second reading.
 
     Args:
         axes: one context axis per bank.
