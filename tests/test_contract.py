@@ -45,6 +45,7 @@ def found(memory: nn.Module, **how: Any) -> dict[str, str]:
         {"context": "token"},
         {"write": "delta"},
         {"carry": 0.8},
+        {"crosstalk": "received", "detach_context": True},
         {"observe": True},
         {"salience": "learned"},
         {"salience": "retrieved", "drive": "slots"},

@@ -167,6 +167,7 @@ def test_of_what_they_receive_inhibited_banks_take_a_kind_each_and_excited_ones_
     across = torch.nn.functional.normalize(normal(seed + 9, 6) - (normal(seed + 9, 6) @ direction) * direction, dim=0)
     contexts = contexts + 0.5 * across
     won_context, won_share = torch.zeros_like(axes), torch.zeros(2, dtype=torch.float64)
+    shares = torch.full((len(contexts), 2), 0.5, dtype=torch.float64)
     for _ in range(400):
         won = won_context / won_share.clamp_min(1e-12)[:, None]
         shares = crosstalk.bank_shares(crosstalk.received_drive(contexts, axes, coupling, won), None, 8.0)

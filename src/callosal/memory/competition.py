@@ -223,7 +223,7 @@ class Competition:
         if won is None or self.won_context is None or self.won_share is None:
             return self
         shares = crosstalk.bank_shares(self._drive(contexts, scale), None, config.gain)
-        parts = shares * (counted / counted.sum())[:, None]
+        parts = shares * (counted / counted.sum().clamp_min(1.0))[:, None]
         mean, even = parts.sum(0), 1.0 / config.num_banks
         excitability, usual = self.excitability, even
         if excitability is not None:
