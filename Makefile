@@ -3,7 +3,7 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
-STUDIES := map sequel hard banks capacity rates rivals persona
+STUDIES := map sequel received hard banks capacity rates rivals persona
 REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES) smollm
 PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
 

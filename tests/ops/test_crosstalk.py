@@ -165,7 +165,7 @@ def test_of_what_they_receive_inhibited_banks_take_a_kind_each_and_excited_ones_
     coupling, axes = crosstalk.coupling_matrix(2, sign).double(), 0.3 * normal(seed + 3, 2, 6)
     contexts, direction = bimodal(seed)
     across = torch.nn.functional.normalize(normal(seed + 9, 6) - (normal(seed + 9, 6) @ direction) * direction, dim=0)
-    contexts = contexts + 0.5 * across
+    contexts = contexts + across
     won_context, won_share = torch.zeros_like(axes), torch.zeros(2, dtype=torch.float64)
     shares = torch.full((len(contexts), 2), 0.5, dtype=torch.float64)
     for _ in range(400):
