@@ -10,7 +10,7 @@ from tests.lab.recorded import ROOT
 from callosal.lab.report.study import Study, make_study, of
 from callosal.lab.runs import describe, small_memory
 from callosal.lab.studies import catalog
-from callosal.lab.studies.received.cells import BASELINE, CELLS, CONFIGURATIONS, FEW, MAIN_SIGNS, cell_name
+from callosal.lab.studies.received.cells import ALL_SEEDS, BASELINE, CELLS, CONFIGURATIONS, FEW, MAIN_SIGNS, cell_name
 from callosal.lab.studies.received.tables import FACTS, whole_table
 
 
@@ -33,7 +33,8 @@ def test_some_cells_have_all_seeds_and_the_others_the_first_few() -> None:
     layout = catalog.layout_of("received")
     seeds = {arm: [c.seed for c in catalog.configs("received") if c.arm == arm] for arm in CELLS}
     for arm in CELLS:
-        wanted = layout.seeds if arm in (BASELINE, *map(cell_name, MAIN_SIGNS)) else layout.seeds[:FEW]
+        many = [BASELINE, *(cell_name(sign, note) for note in ALL_SEEDS for sign in MAIN_SIGNS)]
+        wanted = layout.seeds if arm in many else layout.seeds[:FEW]
         assert seeds[arm] == list(wanted)
     others = {run.seed for name in recorded.FOLDERS if name != "received" for run in recorded.records(name)}
     assert not others & set(layout.seeds)

@@ -5,23 +5,32 @@ from dataclasses import replace
 from typing import Any
 
 from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.received.cells import BASELINE, CONFIGURATIONS, FEW, MAIN_SIGNS, OTHER_SIGNS, cell_name
+from callosal.lab.studies.received.cells import (
+    ALL_SEEDS,
+    BASELINE,
+    CONFIGURATIONS,
+    FEW,
+    MAIN_SIGNS,
+    OTHER_SIGNS,
+    cell_name,
+)
 
 # Long enough for most seeds to learn the cipher; the map's 400 are not.
 NUM_STEPS = 1000
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return the baseline and both ends of the sign for all seeds, the other cells for the first few.
+    """Return the baseline and both ends of the sign at two gains for all seeds, the other cells for the first few.
 
     Seed by seed, so that a study that is not finished is even.
     """
     runs = []
     for place, seed in enumerate(seeds):
-        runs += [_baseline(seed), *(_cell(sign, "", seed) for sign in MAIN_SIGNS)]
+        runs += [_baseline(seed), *(_cell(sign, note, seed) for note in ALL_SEEDS for sign in MAIN_SIGNS)]
         if place < FEW:
             runs += [_cell(sign, "", seed) for sign in OTHER_SIGNS]
-            runs += [_cell(sign, note, seed) for note in CONFIGURATIONS if note for sign in MAIN_SIGNS]
+            others = [note for note in CONFIGURATIONS if note not in ALL_SEEDS]
+            runs += [_cell(sign, note, seed) for note in others for sign in MAIN_SIGNS]
     return runs
 
 
