@@ -257,6 +257,21 @@ def test_what_a_bank_wins_is_a_mean_of_contexts_and_moves_at_any_rate_of_plastic
     assert_near(memory.won_share.sum(), memory.slow_weight)
 
 
+@given(case=cases(drive="axis", crosstalk="received"), num_absent=st.integers(1, 3))
+@settings(max_examples=20)
+def test_what_does_not_count_teaches_nothing(case: Case, num_absent: int) -> None:
+    competition, width = case.memory.competition, case.memory.config.slot_width
+    contexts = case.hidden.new_ones(4, width).cumsum(0)
+    ones, zeros = contexts.new_ones(4), contexts.new_zeros(num_absent)
+    learned = competition.receiving(contexts, ones)
+    more = competition.receiving(torch.cat([contexts, -contexts[:num_absent]]), torch.cat([ones, zeros]))
+    none = competition.receiving(contexts, 0 * ones)
+    for name in ("axes", "won_context", "won_share", "excitability"):
+        if getattr(competition, name) is not None:
+            assert_near(getattr(more, name), getattr(learned, name))
+            assert torch.equal(getattr(none, name), getattr(competition, name))
+
+
 @given(case=cases(drive="axis", num_tokens=3))
 def test_backward_works_after_the_axes_have_moved(case: Case) -> None:
     """A commit moves the axes in place, which must not disturb a gradient that still passes them."""

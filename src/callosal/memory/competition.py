@@ -217,28 +217,36 @@ class Competition:
     def receiving(self, contexts: Float[Tensor, "sample width"], counted: Float[Tensor, "sample"]) -> Self:
         """Return the competition with axes and means moved by what each bank receives and wins of these contexts.
 
-        ``counted`` is one for each context that counts, and zero for the others.
+        ``counted`` is one for each context that counts, and zero for the others, which are finite; where none counts
+        nothing moves.
         """
         config, won, scale = self.config, self.won, self.scale
         if won is None or self.won_context is None or self.won_share is None:
             return self
         shares = crosstalk.bank_shares(self._drive(contexts, scale), None, config.gain)
-        parts = shares * (counted / counted.sum().clamp_min(1.0))[:, None]
+        count = counted.sum()
+        parts = shares * (counted / count.clamp_min(1.0))[:, None]
+
+        def moved(old: Tensor, new: Tensor) -> Tensor:
+            return torch.where(count > 0, new, old)
+
         mean, even = parts.sum(0), 1.0 / config.num_banks
         excitability, usual = self.excitability, even
         if excitability is not None:
             usual = mean.clamp_min(0.1 * even)
-            excitability = excitability + config.balance * (even - mean)
+            excitability = moved(excitability, excitability + config.balance * (even - mean))
         axes = self.axes
         if config.plasticity_rate > 0.0:
             scaled = contexts / scale, won / scale
             axes = crosstalk.hebbian(axes, self.coupling, parts / usual, *scaled, config.plasticity_rate)
         return replace(
             self,
-            axes=axes,
+            axes=moved(self.axes, axes),
             excitability=excitability,
-            won_context=context.running_mean(self.won_context, parts.T @ contexts, config.momentum),
-            won_share=context.running_mean(self.won_share, mean, config.momentum),
+            won_context=moved(
+                self.won_context, context.running_mean(self.won_context, parts.T @ contexts, config.momentum)
+            ),
+            won_share=moved(self.won_share, context.running_mean(self.won_share, mean, config.momentum)),
         )
 
     @property
