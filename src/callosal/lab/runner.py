@@ -25,7 +25,7 @@ from rich.console import Console
 
 from callosal.lab.measures.evaluation import Evaluation, evaluate
 from callosal.lab.measures.interventions import measure_interventions
-from callosal.lab.measures.retention import measure_retention
+from callosal.lab.measures.retention import measure_own_words, measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
 from callosal.lab.models.transformer import Transformer
 from callosal.lab.progress import Tally, displays
@@ -55,6 +55,8 @@ Run = Callable[[Any, Path, Report], RunRecord]
 # The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
 HELD_OUT_SEED = 0
 INTERVENED_EPISODES = 256
+# At 100 nothing is left of any memory of ours that was not trained for it (LOG.md).
+OWN_WORDS_MARKS = (0, 1, 10, 100)
 
 
 def run(config: RunConfig, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
@@ -105,6 +107,10 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         stream = generator_for(HELD_OUT_SEED, "interventions")
         found = measure_interventions(model, config.episodes, INTERVENED_EPISODES, stream)
         values += upgrade.intervention_values(asdict(found), names)
+    if "own words" in config.extras:
+        stream, number = generator_for(HELD_OUT_SEED, "own words"), config.retention.num_episodes
+        kept = measure_own_words(model, config.episodes, OWN_WORDS_MARKS, number, stream)
+        values += [row for what, found in kept.items() for row in upgrade.retention_values(asdict(found), what)]
     snapshot = take_snapshot(model, config.episodes) if "snapshot" in config.extras else None
     return record_of(
         config,

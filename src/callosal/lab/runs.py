@@ -26,7 +26,7 @@ SMALL_WIDTH = 32
 KINDS: dict[str, tuple[type, type]] = {"lateral": (MemoryConfig, LateralMemory), **BASELINES}
 
 # Measured beside the evaluation and the retention, where a run asks for it.
-Extra = Literal["snapshot", "interventions"]
+Extra = Literal["snapshot", "interventions", "own words"]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -183,10 +183,6 @@ def small_memory(**changes: Any) -> MemoryConfig:
     return MemoryConfig(**fields)
 
 
-# Studies whose models are of transformers, and which nothing loads again.
-OF_TRANSFORMERS = ("persona", "smollm")
-
-
 def load_config(place: Path) -> RunConfig:
     """Read the configuration that a run left in its folder.
 
@@ -198,11 +194,13 @@ def load_config(place: Path) -> RunConfig:
         raise ValueError(f"{place} is not the folder of a run: it holds no config.json")
     try:
         content = json.loads(path.read_text())
-        if content["recipe"] not in OF_TRANSFORMERS:
+        # Runs whose models are of transformers have none of ours, and nothing loads them again.
+        if "transformer" in content:
             return _config_of(content)
+        recipe = content["recipe"]
     except (ValueError, KeyError, TypeError) as error:
         raise ValueError(f"{path} is damaged or of another version: {error}") from error
-    raise ValueError(f"{path} is a run of the study {content['recipe']}; callosal report shows its answers")
+    raise ValueError(f"{path} is a run of the study {recipe}; callosal report shows its answers")
 
 
 def _config_of(content: dict[str, Any]) -> RunConfig:

@@ -1,7 +1,7 @@
 """The persona study: memories attached to small language models, which stay frozen."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -12,6 +12,7 @@ from callosal.lab.studies.persona.base_models import HostConfig
 from callosal.lab.studies.persona.cells import HOSTS, LAYER, LAYERS, MAIN, NUM_LAYERS, VARIANTS, Host
 from callosal.lab.tasks.persona import PersonaConfig
 from callosal.memory import MemoryConfig
+from callosal.memory.config import ADDED
 from callosal.training.loop import TrainingConfig
 from callosal.training.stateful import StatefulConfig
 
@@ -37,6 +38,8 @@ class PersonaRun:
         batch_size: conversations in a step of that.
         evaluation_conversations: users asked on held-out conversations.
         marks: increasing numbers of turns between the sessions, after which recall is measured.
+        chatter_marks: the same where the turns are chatter; empty is as ``marks``.
+        recalled_conversations: users of these measurements.
         changed: what was set by hand; such a run is no evidence.
     """
 
@@ -52,6 +55,8 @@ class PersonaRun:
     batch_size: int = 16
     evaluation_conversations: int = 256
     marks: tuple[int, ...] = (0, 2, 10, 30, 100)
+    chatter_marks: tuple[int, ...] = field(default=(), metadata=ADDED)
+    recalled_conversations: int = field(default=64, metadata=ADDED)
     changed: tuple[str, ...] = ()
 
     @property

@@ -27,7 +27,6 @@ from callosal.training.loop import Curve, optimise
 from callosal.training.seeding import derive_seed, seeded
 from callosal.training.stateful import train_stateful
 
-RECALLED_CONVERSATIONS = 64
 # What is said between the sessions: first what the other bank should take.
 BETWEEN: tuple[Domain, ...] = ("rule", "chatter")
 # What the hosts of all cells learn from.
@@ -114,8 +113,8 @@ def _recall(memories: Memories, config: PersonaRun, encode: Encode, domain: Doma
         config.episodes,
         encode,
         domain,
-        config.marks,
-        RECALLED_CONVERSATIONS,
+        (domain == "chatter" and config.chatter_marks) or config.marks,
+        config.recalled_conversations,
         Random(derive_seed(HELD_OUT_SEED, "recall")),
         lambda done, all_: report(config.name, 1.0, f"{domain}, {done} of {all_} turns"),
     )
