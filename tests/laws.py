@@ -56,13 +56,43 @@ class Shares(nn.Module):
         return self.memory.bank_share(hidden, state, mask), self.memory(hidden, state, mask)[1]
 
 
-def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any, salience: Any = None) -> None:
+class Embedding(nn.Module):
+    """A memory that writes its tokens' embeddings, with embeddings made of the hidden states, as all laws call it."""
+
+    def __init__(self, memory: LateralMemory) -> None:
+        super().__init__()
+        self.memory, self.config = memory, memory.config
+
+    def blank(self, batch_size: int) -> MemoryState:
+        return self.memory.blank(batch_size)
+
+    def commit(self, state: MemoryState) -> MemoryState:
+        return self.memory.commit(state)
+
+    def bank_share(self, *args: Any, **how: Any) -> Tensor:
+        return self.memory.bank_share(*args, **how)
+
+    def forward(self, hidden: Tensor, state: Any = None, mask: Any = None, **how: Any) -> tuple[Tensor, MemoryState]:
+        return self.memory(hidden, state, mask, embedded=embedding_of(hidden), **how)
+
+
+def embedding_of(hidden: Tensor) -> Tensor:
+    """Return what is no multiple of the hidden states and as wide; linear, so that NaN sends back no gradient."""
+    ramp = torch.arange(1, hidden.shape[-1] + 1, dtype=hidden.dtype, device=hidden.device)
+    return hidden.flip(-1) * ramp
+
+
+def matches_reference(
+    memory: Any, hidden: Tensor, state: Any, mask: Any, salience: Any = None, embedded: Any = None
+) -> None:
     """Layer and reference give the same read-out, memory and shares, and the same gradients of all."""
     how = {} if salience is None else {"salience": salience}
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
-    leaves = [leaf for leaf in (hidden, trace, *memory.parameters()) if leaf.requires_grad]
+    embedded = None if embedded is None else embedded.clone().requires_grad_()
+    given = [tensor for tensor in (hidden, trace, embedded) if tensor is not None]
+    leaves = [leaf for leaf in (*given, *memory.parameters()) if leaf.requires_grad]
     before, config, context = replace(state, trace=trace), memory.config, state.context
-    y, after = memory(hidden, before, mask, **how)
+    y, after = memory(hidden, before, mask, embedded=embedded, **how)
     fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
     names += ("crosstalk", "detach_context")
@@ -74,6 +104,7 @@ def matches_reference(memory: Any, hidden: Tensor, state: Any, mask: Any, salien
         parameters,
         carried=None if context is None else (context.signal_sum, context.num_tokens),
         salience=salience,
+        embedded=embedded,
         **{name: getattr(config, name) for name in names},
     )
     if context and after.context:

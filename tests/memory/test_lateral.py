@@ -15,6 +15,7 @@ from tests.tolerances import SINGLE
 
 from callosal.contract import laws as owed
 from callosal.memory import MemoryConfig, MemoryState
+from callosal.memory.packing import Packed
 from callosal.ops import address
 
 BANKS = pytest.mark.parametrize("num_banks", [1, 2, 3])
@@ -44,6 +45,61 @@ def test_fast_equals_slow_twin_in_every_variant(
 @settings(max_examples=20)
 def test_fast_equals_slow_twin_with_an_output_gate(case: Any) -> None:
     laws.matches_reference(*case)
+
+
+@pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
+@given(data=st.data())
+@settings(max_examples=10)
+def test_fast_equals_slow_twin_with_the_tokens_embeddings(write: Write, data: st.DataObject) -> None:
+    case = data.draw(cases(observe=True, embedded=True, write=write))
+    laws.matches_reference(*case, embedded=laws.embedding_of(case.hidden))
+
+
+@pytest.mark.parametrize(
+    "fault", [lambda packed, tensor: packed.hidden, lambda packed, tensor: tensor[:, None]], ids=["ignored", "unmoved"]
+)
+def test_embeddings_that_go_astray_are_found(fault: Any, monkeypatch: pytest.MonkeyPatch) -> None:
+    case = fill(build_memory(observe=True, embedded=True), (2, 5))
+    embedded = laws.embedding_of(case.hidden)
+    laws.matches_reference(*case, embedded=embedded)
+    monkeypatch.setattr(Packed, "along", fault)
+    with pytest.raises(AssertionError):
+        laws.matches_reference(*case, embedded=embedded)
+
+
+@pytest.mark.parametrize(
+    ("law", "num_segments"),
+    [
+        (owed.no_look_ahead, [None, 3]),
+        (owed.masked_is_absent, [None, 3]),
+        (owed.rows_do_not_leak, [None, 2]),
+        (owed.segments_at_once_equal_calls, [3]),
+        (owed.inputs_stay_and_calls_agree, [None, 2]),
+        (laws.quiet_tokens_leave_no_trace, [None]),
+        (laws.pieces_equal_one_call, [None]),
+    ],
+)
+@given(data=st.data())
+@settings(max_examples=8)
+@unchecked()
+def test_every_law_holds_of_the_tokens_embeddings(
+    law: Any, num_segments: list[int | None], data: st.DataObject
+) -> None:
+    many = data.draw(st.sampled_from(num_segments))
+    tokens = 5 if law is laws.pieces_equal_one_call else None
+    case = data.draw(cases(observe=True, embedded=True, num_segments=many, num_tokens=tokens))
+    law(laws.Embedding(case.memory), *case[1:])
+
+
+def test_embeddings_of_any_size_keep_the_bound() -> None:
+    memory = build_memory(observe=True, embedded=True, inner_width=2, inertia=1e-4)
+    state, generator = memory.blank(2), torch.Generator().manual_seed(0)
+    with torch.no_grad():
+        # All of a segment's tokens alike, and huge: what is written has nothing to cancel it.
+        for _ in range(100):
+            hidden, embedded = torch.randn(2, 2, 1, 4, generator=generator, dtype=torch.float64).expand(2, 2, 6, 4)
+            _, state = memory(hidden, state, embedded=1e6 * embedded)
+            assert state.trace.norm(dim=-1).max().item() <= memory.max_slot_norm
 
 
 @pytest.mark.parametrize("salience", ["even", "learned", "retrieved"])

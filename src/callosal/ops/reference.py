@@ -272,21 +272,24 @@ def segment(
     *,
     carried: tuple[Tensor, Tensor] | None = None,
     salience: Float[Tensor, "batch time"] | None = None,
+    embedded: Float[Tensor, "batch time width"] | None = None,
     **scalars: Any,
 ) -> tuple[Tensor, Tensor, Tensor]:
     """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first.
 
-    ``carried`` is the context of earlier segments, its sum [batch, inner] and count [batch].
+    ``carried`` is the context of earlier segments, its sum [batch, inner] and count [batch]; ``embedded`` are the
+    model's embeddings of the tokens, where these are what is written of them.
     """
     outputs, traces, shares = [], [], []
     nothing = torch.zeros_like(trace[:, 0, 0]), torch.zeros_like(hidden[:, 0, 0])
     given = torch.ones_like(hidden[..., 0]) if salience is None else salience
-    rows = zip(hidden, trace, mask, given, *(carried or nothing), strict=True)
-    for x, before, present, s, total, count in rows:
+    what = [None] * len(hidden) if embedded is None else embedded
+    rows = zip(hidden, what, trace, mask, given, *(carried or nothing), strict=True)
+    for x, e, before, present, s, total, count in rows:
         y, after, p = [], before, []
         if present.any():
-            past = total, count
-            y, after, p = segment_of_row(x[present], before, s[present], parameters, past, **scalars)
+            past, own = (total, count), None if e is None else e[present]
+            y, after, p = segment_of_row(x[present], before, s[present], parameters, past, embedded=own, **scalars)
         outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
         shares.append(_spread(p, present, x.new_zeros(len(before))))
         traces.append(after)
@@ -310,6 +313,7 @@ def segment_of_row(
     writers: str = "all",
     crosstalk: str = "drives",
     detach_context: bool = False,
+    embedded: Float[Tensor, "time width"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
@@ -353,7 +357,8 @@ def segment_of_row(
     # 6: write
     writing = a[:, 1:] if writers == "lagged" else a
     touch = writing.sum(1) / writing.shape[1]
-    observed = x @ p["observation"] if "observation" in p else None
+    own = x if embedded is None else _tensor(lambda t: rms_norm(embedded[t]), len(x))
+    observed = own @ p["observation"] if "observation" in p else None
     s = salience
     if "salience_gate.weight" in p:
         s = s * _tensor(lambda t: gate(x[t], p["salience_gate.weight"][0], p["salience_gate.bias"][0]), len(x))
