@@ -3,9 +3,9 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
-STUDIES := map sequel received hard banks capacity rates rivals persona
+STUDIES := map sequel received hard banks capacity rates rivals persona options
 REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES) smollm
-PAGES := docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
+PAGES := docs/memory.md docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
 
 .DEFAULT_GOAL := help
 .PHONY: help reproduce paper studies model chat smollm test check bench soak families report docs clean demo demotest demopictures

@@ -78,7 +78,6 @@ def run(folder: Path, config: PersonaRun) -> Run:
 def whole(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Run]:
     """A whole run with Llama. Here every run is small, and the tokenizer is made once."""
     with pytest.MonkeyPatch.context() as patch:
-        patch.setattr(persona_run, "RECALLED_CONVERSATIONS", 2)
         patch.setattr(persona_run, "TEXT", PersonaConfig(num_facts=2, num_examples=1))
         patch.setattr(persona_run, "persona_tokenizer", lambda: TOKENIZER)
         yield run(tmp_path_factory.mktemp("whole"), tiny_run())
