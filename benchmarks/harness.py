@@ -120,7 +120,7 @@ def tell(memories: Memories, tokenizer: Any, facts: tuple[str, ...]) -> States:
     return session.states
 
 
-def measured(lm: Any, tasks: list[str], folder: Path) -> dict[str, dict[str, float]]:
+def measured(lm: Any, tasks: list[str], folder: Path) -> dict[str, dict[str, Any]]:
     """Return accuracy, and nats of the right answer, of every task."""
     found = simple_evaluate(
         model=lm,
@@ -130,7 +130,7 @@ def measured(lm: Any, tasks: list[str], folder: Path) -> dict[str, dict[str, flo
         log_samples=True,
         random_seed=SEED,
     )
-    rows = {}
+    rows: dict[str, dict[str, Any]] = {}
     for task in tasks:
         samples = found["samples"][task]
         nats = [-float(one["filtered_resps"][one["target"]][0]) for one in samples]

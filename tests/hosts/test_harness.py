@@ -96,7 +96,8 @@ def test_what_is_generated_starts_from_them_too(tokenizer: Any) -> None:
         with memories.session() as session:
             if start:
                 session.replace(start)
-            made = memories.model.generate(tokens, max_new_tokens=6, do_sample=False, pad_token_id=0)
+            model: Any = memories.model
+            made = model.generate(tokens, max_new_tokens=6, do_sample=False, pad_token_id=0)
         # The harness ends a reply at the end's token, and drops padding that a random model may well say.
         reply = tokenizer.decode(made[0, tokens.shape[1] :]).split("<end>")[0]
         return " ".join(word for word in reply.split() if word != "<pad>")

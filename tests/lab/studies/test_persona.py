@@ -45,6 +45,7 @@ def tiny_run(kind: Host = "Llama", **changes: Any) -> PersonaRun:
         "training": StatefulConfig(num_steps=2, log_every=1, checkpoint_every=1),
         "batch_size": 2,
         "evaluation_conversations": 2,
+        "recalled_conversations": 2,
         "marks": (0, 1),
     }
     return PersonaRun(**(fields | changes))

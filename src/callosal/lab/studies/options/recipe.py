@@ -37,7 +37,9 @@ def configs(seeds: Sequence[int]) -> list[RunConfig | PersonaRun]:
 
 def run(config: RunConfig | PersonaRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Run one, as the study does that its task is of; see :func:`callosal.lab.runner.run`."""
-    return (persona if isinstance(config, PersonaRun) else runner).run(config, folder, report)
+    if isinstance(config, PersonaRun):
+        return persona.run(config, folder, report)
+    return runner.run(config, folder, report)
 
 
 def _cipher(cell: str, option: str, seed: int, episodes: EpisodeConfig) -> RunConfig:
