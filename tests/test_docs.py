@@ -261,3 +261,13 @@ def test_the_stores_are_told_as_they_were_recorded() -> None:
         )
     assert f"of which {folder['kills_inside_a_write']} fell inside" in page
     assert f"in {folder['list_seconds']} seconds from the folder and {redis['list_seconds']} from Redis" in page
+
+
+def test_the_harness_is_told_as_it_was_recorded() -> None:
+    page = (ROOT / "docs/real-model.md").read_text()
+    record = json.loads((ROOT / "results/benchmarks/harness.json").read_text())
+    names = {"no memory": "no memory", "empty session": "an empty session"}
+    for condition, found in record["conditions"].items():
+        name = names.get(condition, "a session that was told four facts")
+        cells = [f"{task['accuracy']:.3f}, {task['nats']:.3f}" for task in found.values()]
+        assert f"| {name} | {' | '.join(cells)} |" in page

@@ -11,6 +11,7 @@ from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import percentage
 from callosal.lab.studies.options.cells import APART, PAPER, SHARED, USERS, shared_cell, users_cell
 
+# One meaning a colour in each panel: what shares one is never drawn in the same.
 COLOURS = {
     PAPER: INK,
     "observe": BLUE,
@@ -21,8 +22,8 @@ COLOURS = {
     "narrow": GREY,
     "output-gate": "#8a6d00",
     "frozen-coupling": RED,
-    "observe-lagged-learned": ORANGE,
-    "observe-lagged-retrieved": PINK,
+    "observe-lagged-learned": "#8a6d00",
+    "observe-lagged-retrieved": RED,
 }
 
 
