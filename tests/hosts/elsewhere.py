@@ -1,5 +1,6 @@
 """What `test_elsewhere.py` has done in a process of its own: a memory taken up, a model compiled."""
 
+import copy
 import sys
 import warnings
 from concurrent.futures import ThreadPoolExecutor
@@ -46,6 +47,32 @@ def compile_layer() -> None:
         (y, state), (expected, after) = compiled(*given, **how), memory(*given, **how)
         same(y, expected)
         same(memory.commit(state).trace, memory.commit(after).trace)
+
+
+def compile_training() -> None:
+    """Compile training steps to one graph: the loss, all gradients and what moves on the memory are the same."""
+    variants: list[dict[str, Any]] = [{}, {"salience": "retrieved", "carry": 0.5}, {"contrast": 10.0, "balance": 0.1}]
+    variants.append({"crosstalk": "received", "homeostasis": False})
+    for options in variants:
+        config = MemoryConfig(width=8, num_slots=4, observe=True, **options)
+        memory = LateralMemory(config).train()
+        twin = copy.deepcopy(memory)
+
+        def step(memory: Any, x: Tensor, mask: Tensor | None) -> Tensor:
+            y, state = memory(x, mask=mask)
+            return y.square().sum() + state.trace.square().sum()
+
+        compiled: Any = torch.compile(step, fullgraph=True, backend="aot_eager")
+        x, mask = torch.randn(2, 3, 5, 8), torch.rand(2, 3, 5) > 0.3
+        mask[0, 0] = False
+        for given in (None, mask, torch.zeros_like(mask)):
+            for one, function in ((memory, compiled), (twin, step)):
+                one.zero_grad()
+                function(one, x, given).backward()
+            for (name, part), other in zip(memory.named_parameters(), twin.parameters(), strict=True):
+                same(part.grad, other.grad, msg=name)
+            for (name, part), other in zip(memory.named_buffers(), twin.buffers(), strict=True):
+                same(part, other, msg=name)
 
 
 def compile_model() -> None:
@@ -115,5 +142,7 @@ if __name__ == "__main__":
     print("users refused", flush=True)  # noqa: T201
     compile_layer()
     print("layer compiled", flush=True)  # noqa: T201
+    compile_training()
+    print("training compiled", flush=True)  # noqa: T201
     compile_model()
     print("model compiled")  # noqa: T201

@@ -45,7 +45,7 @@ def test_users_that_are_no_strings_are_refused_by_value(elsewhere: tuple[Done, A
     assert "users refused" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("what", ["layer", "model"])
+@pytest.mark.parametrize("what", ["layer", "training", "model"])
 def test_a_memory_and_a_model_with_memories_compile_to_one_graph(what: str, elsewhere: tuple[Done, Answers]) -> None:
     done, _ = elsewhere
     assert f"{what} compiled" in done.stdout, done.stderr

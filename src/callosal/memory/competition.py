@@ -5,7 +5,7 @@ from dataclasses import dataclass, replace
 from typing import Self
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from callosal.memory.config import MemoryConfig
@@ -167,51 +167,60 @@ class Competition:
         The slow means move, and with drive "axis" the axes and the excitability; there are no labels. ``past`` is the
         context that each segment started from, ``newest`` its last token (none where nothing needs it).
         """
-        config, present = self.config, num_tokens > 0
-        if not present.any():
-            return self
+        config, count = self.config, (num_tokens > 0).sum()
+        # Weighed and not picked out: how many there are would be a shape that nothing can know before it runs.
+        present = (num_tokens > 0).flatten()
+        newest = newest.flatten(0, 1)
+        if len(newest) == len(present):
+            newest = _where(present, newest)
         if config.context == "token" and config.drive != "slots":
-            means = newest[present]
+            means = newest
         else:
             if past is not None:
                 signal_sum, num_tokens = signal_sum + past[0], num_tokens + past[1]
-            means = (signal_sum[present] / num_tokens[present][:, None]).to(signal_sum.dtype)
+            tokens = torch.where(present, num_tokens.flatten(), 1.0)[:, None]
+            means = _where(present, (signal_sum.flatten(0, 1) / tokens).to(signal_sum.dtype))
+        some = count.clamp_min(1)
 
         def moved(mean: Tensor, sample: Tensor) -> Tensor:
-            return context.running_mean(mean, sample, config.momentum)
+            return torch.where(count > 0, context.running_mean(mean, sample, config.momentum), mean)
 
         new = replace(
             self,
             slow_weight=moved(self.slow_weight, torch.ones_like(self.slow_weight)),
-            slow_mean=moved(self.slow_mean, means.mean(0)),
+            slow_mean=moved(self.slow_mean, means.sum(0) / some),
         )
         if self.slow_scatter is not None:
-            apart = newest[present] - means
-            scatter = apart.T @ apart / len(apart)
-            new = replace(new, slow_scatter=moved(self.slow_scatter, scatter))
-        contexts, metric = means - new.centre, new.metric
+            apart = newest - means
+            new = replace(new, slow_scatter=moved(self.slow_scatter, apart.T @ apart / some))
+        contexts, metric = _where(present, means - new.centre), new.metric
         if metric is None:
-            norm = contexts.norm(dim=-1).mean()
+            norms = contexts.norm(dim=-1)
         else:
-            norm = ((contexts @ metric) * contexts).sum(-1).clamp_min(0.0).sqrt().mean()
-        new = replace(new, slow_norm=moved(self.slow_norm, norm))
+            norms = ((contexts @ metric) * contexts).sum(-1).clamp_min(0.0).sqrt()
+        new = replace(new, slow_norm=moved(self.slow_norm, norms.sum() / some))
         if new.won is not None:
-            return new.receiving(contexts, torch.ones_like(contexts[:, 0]))
+            return new.receiving(contexts, present.to(contexts.dtype))
         if config.drive != "axis" or config.plasticity_rate == 0.0:
             return new
-        return new.drawn(contexts / new.scale)
+        drawn = new.drawn(contexts / new.scale, present)
+        kept = ((name, getattr(self, name)) for name in ("axes", "excitability"))
+        return replace(
+            drawn, **{name: torch.where(count > 0, getattr(drawn, name), old) for name, old in kept if old is not None}
+        )
 
-    def drawn(self, contexts: Float[Tensor, "sample width"]) -> Self:
-        """Return the competition with axes drawn to what each bank wins of these contexts."""
+    def drawn(self, contexts: Float[Tensor, "sample width"], present: Bool[Tensor, "sample"]) -> Self:
+        """Return the competition with axes drawn to what each bank wins of those contexts that are present."""
         config = self.config
         shares = crosstalk.bank_shares(self._drive(contexts, 1.0), self.coupling, config.gain)
         usual, excitability = None, self.excitability
         if excitability is not None:
-            mean, even = shares.mean(0), 1.0 / config.num_banks
+            mean, even = _where(present, shares).sum(0) / present.sum().clamp_min(1), 1.0 / config.num_banks
             # A bank that won nothing would be drawn without bound.
             usual = mean.clamp_min(0.1 * even)
             excitability = excitability + config.balance * (even - mean)
-        axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, config.plasticity_rate, usual)
+        rate = config.plasticity_rate
+        axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, rate, usual, present)
         return replace(self, axes=axes, excitability=excitability)
 
     def receiving(self, contexts: Float[Tensor, "sample width"], counted: Float[Tensor, "sample"]) -> Self:
@@ -263,3 +272,8 @@ class Competition:
             axes = axes @ metric
         drive = contexts @ axes.T if won is None else crosstalk.received_drive(contexts, axes, self.coupling, won)
         return drive if self.excitability is None else drive + self.excitability
+
+
+def _where(present: Bool[Tensor, "sample"], rows: Float[Tensor, "sample part"]) -> Float[Tensor, "sample part"]:
+    # Not multiplied by zero: what is absent may be no number.
+    return torch.where(present[:, None], rows, 0.0)

@@ -367,9 +367,10 @@ class LateralMemory(nn.Module):
             return
         retrieved = gathered(retrieved, group)
         present = (num_tokens > 0) & retrieved.isfinite()
-        if present.any():
-            usual = (retrieved[present] / num_tokens[present]).mean().to(retrieved.dtype)
-            self.slow_retrieved.copy_(context.running_mean(self.slow_retrieved, usual, self.config.momentum))
+        sizes = torch.where(present, retrieved / torch.where(present, num_tokens, 1.0), 0.0)
+        usual = (sizes.sum() / present.sum().clamp_min(1)).to(retrieved.dtype)
+        moved = context.running_mean(self.slow_retrieved, usual, self.config.momentum)
+        self.slow_retrieved.copy_(torch.where(present.any(), moved, self.slow_retrieved))
 
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, salience: Tensor | None, *, one_segment: bool

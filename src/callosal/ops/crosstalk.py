@@ -2,7 +2,7 @@
 
 import torch
 from einops import einsum
-from jaxtyping import Float
+from jaxtyping import Bool, Float
 from torch import Tensor
 
 
@@ -47,6 +47,7 @@ def signed_plasticity(
     contexts: Float[Tensor, "sample width"],
     rate: float,
     usual: Float[Tensor, "bank"] | None = None,
+    present: Bool[Tensor, "sample"] | None = None,
 ) -> Float[Tensor, "bank width"]:
     r"""Move each bank's axis towards the segments it won and away from the others, as the sign says.
 
@@ -61,10 +62,14 @@ def signed_plasticity(
         contexts: each segment's context at its end.
         rate: r in [0, 1], per call.
         usual: each bank's usual share, above 0; None takes the even one, 1 / B.
+        present: which segments count, the contexts of the others being finite; None takes all.
     """
     relative = shares * shares.shape[-1] if usual is None else shares / usual
     credit = einsum(relative, coupling, "sample sender, bank sender -> sample bank")
-    pull = einsum(credit, contexts, "sample bank, sample width -> bank width") / len(contexts)
+    count = len(contexts)
+    if present is not None:
+        contexts, count = contexts * present[:, None], present.sum().clamp_min(1)
+    pull = einsum(credit, contexts, "sample bank, sample width -> bank width") / count
     return (1.0 - rate) * axes + rate * pull
 
 
