@@ -47,7 +47,7 @@ class Generation:
         mask: the mask of the prompt, as given or as ``generate`` makes it of padding; None where all of it exists.
         first_mask: the two-dimensional mask of the first call of the model.
         first: the tokens that the first call read, and how many were in its cache before.
-        finished: rows that have ended.
+        finished: rows that have ended; None as long as none has.
         read: how many tokens of a row the model has read, those of a cache it was given included; None before its
             first call.
     """
@@ -202,6 +202,11 @@ class Generation:
         time = tokens.shape[1]
         if past + time <= self.prompt_time:
             return mask
+        if self.finished is None and not torch.compiler.is_compiling():
+            # Nearly always none has, and to see that costs less than to count.
+            replied = tokens[:, max(0, self.prompt_time - past) :]
+            if set(self.ends).isdisjoint(replied.flatten().tolist()):
+                return mask
         is_end = torch.isin(tokens, torch.tensor(self.ends, device=tokens.device))
         steps = torch.arange(past, past + time, device=tokens.device)
         is_end = is_end & (steps >= self.prompt_time)

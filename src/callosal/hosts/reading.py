@@ -2,7 +2,7 @@
 
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any
 
@@ -209,10 +209,9 @@ class Reader:
         state, seen = _beside(memory, state), hidden.to(memory.addresses)
         mask = call.mask
         if mask is not None:
-            # In generation the mask covers the past too.
-            mask = mask[:, mask.shape[1] - hidden.shape[1] :].to(seen.device)
+            mask = _newest(mask, hidden.shape[1]).to(seen.device)
         given = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
-        with torch.autocast(seen.device.type, enabled=False):
+        with _no_autocast(seen.device.type):
             y, call.states[name] = memory(seen, state, mask, commit=False, **given)
             if unread := self.unread.get(name):
                 lesioned = replace(state, trace=blanked(state.trace, unread))
@@ -283,8 +282,17 @@ class Reader:
                 "[batch, time], to generate() too"
             )
         states = self.states if goes_on else self._committed()
-        mask, given = None if mask is None else mask.bool(), arguments.get("inputs_embeds")
-        return _Call(states=dict(states), mask=mask, shape=shape, embedded=given)
+        mask = None if mask is None else self._told(mask, shape)
+        return _Call(states=dict(states), mask=mask, shape=shape, embedded=arguments.get("inputs_embeds"))
+
+    def _told(self, mask: Tensor, shape: tuple[int, int] | None) -> Bool[Tensor, "batch seen"] | None:
+        """Return what a mask tells a memory; None where it can be seen at no cost that every token exists.
+
+        A memory spends a fifth of a token on any mask. On a GPU a look waits for it, as `generate` does at each token.
+        """
+        mask = (mask if shape is None else _newest(mask, shape[1])).bool()
+        seen = not torch.compiler.is_compiling() and (mask.device.type == "cpu" or self._generation is not None)
+        return None if seen and mask.shape == shape and bool(mask.all()) else mask
 
     def _read_alone(self, texts: Sequence[Mapping[str, Any]]) -> None:
         """Let each row read a text of its own, by itself: its bits then owe nothing to the other rows."""
@@ -301,7 +309,7 @@ class Reader:
         for name, state in self.states.items():
             memory = self.memories[name]
             state = _beside(memory, state)  # noqa: PLW2901
-            with torch.autocast(state.trace.device.type, enabled=False):
+            with _no_autocast(state.trace.device.type):
                 after[name] = memory.commit(state)
         return after
 
@@ -314,6 +322,18 @@ class Reader:
             f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
             "when it begins, or choose rows with session.select(rows)"
         )
+
+
+def _newest(mask: Tensor, time: int) -> Tensor:
+    """Return the part of a mask that is of a call's own tokens: in generation it covers the past too."""
+    return mask[:, mask.shape[1] - time :]
+
+
+def _no_autocast(device: str) -> AbstractContextManager[Any]:
+    """Return what leaves numbers whole inside."""
+    # Entering it costs as much as three operations of a token, and is for nothing nearly always.
+    on = torch.compiler.is_compiling() or torch.is_autocast_enabled(device)
+    return torch.autocast(device, enabled=False) if on else nullcontext()
 
 
 def _beside(memory: LateralMemory, state: MemoryState) -> MemoryState:
