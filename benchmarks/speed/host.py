@@ -97,7 +97,7 @@ def cell(models: dict[str, Any], users: int, seconds: float, new: int, most: int
 def weighed(name: str, folder: str | None, quick: bool) -> dict[str, Any]:
     """Return this process's peak after it has loaded a variant, and how far generating for 16 raises it."""
     model, memories = with_memories(loaded(folder, quick), VARIANTS[name])
-    start = peak_mib()
+    start = peak_mib(anew=True)
     generating(model, memories, torch.full((USERS[-1], PROMPT), 5), 4 if quick else NEW)
     return {"loaded_mib": start, "generating_mib": peak_mib() - start}
 

@@ -74,7 +74,7 @@ def shape(width: int, slots: int, rows: int, num_tokens: int, quick: bool) -> Ro
 def weighed(name: str, width: int, slots: int, rows: int, num_tokens: int) -> dict[str, Any]:
     """Return how far a forward pass and a training step raise this process's peak."""
     peer, hidden = built(name, width, slots), torch.randn(rows, num_tokens, width)
-    start = peak_mib()
+    start = peak_mib(anew=True)
     with torch.no_grad():
         peer(hidden)
     forward = peak_mib()
