@@ -134,6 +134,41 @@ def compile_model() -> None:
         same(found.consolidated, expected.consolidated)
 
 
+def compile_in_place() -> None:
+    """Compile a model in place, so that `generate` calls what is compiled, and where graphs may break."""
+    tokens, replies = prompts(), []
+    for compiles in (False, True):
+        torch.compiler.reset()
+        model = make().requires_grad_(False)
+        memories = trained(attach(model, [0], CONFIG))
+        if compiles:
+            model.compile(backend="eager")
+        with memories.session() as session:
+            for how in ({"eos_token_id": 39}, {"cache_implementation": "static"}, {"num_beams": 2}):
+                replies.append(model.generate(tokens, max_new_tokens=4, do_sample=False, **how))
+                session.turn()
+                replies.append(session.states["model.layers.0"].trace)
+    for plain, traced in zip(replies[:6], replies[6:], strict=True):
+        same(traced, plain)
+
+
+def compile_training_in_session() -> None:
+    """Train two turns through a compiled model: the buffers' move breaks the graph, and every token counts once."""
+    answers = []
+    for compiles in (False, True):
+        torch.compiler.reset()
+        model: Any = make().requires_grad_(False).train()
+        memories = trained(attach(model, [0], CONFIG))
+        called: Any = torch.compile(model, backend="eager") if compiles else model
+        with memories.session():
+            loss = torch.stack([called(prompts(seed=n), use_cache=False).logits.square().mean() for n in (2, 3)]).sum()
+        loss.backward()
+        memory = memories["model.layers.0"]
+        learned = {name: p.grad for name, p in memory.named_parameters() if p.grad is not None}
+        answers.append({"loss": loss.detach()} | learned | dict(memory.named_buffers()))
+    same(answers[1], answers[0])
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     go_on(Path(sys.argv[1]))
@@ -145,4 +180,8 @@ if __name__ == "__main__":
     compile_training()
     print("training compiled", flush=True)  # noqa: T201
     compile_model()
-    print("model compiled")  # noqa: T201
+    print("model compiled", flush=True)  # noqa: T201
+    compile_in_place()
+    print("in-place compiled", flush=True)  # noqa: T201
+    compile_training_in_session()
+    print("in-session compiled")  # noqa: T201

@@ -1,4 +1,4 @@
-"""In another process: a saved memory is used as here, and memories compile to one graph."""
+"""In another process: a saved memory is used as here, and what is compiled does what it did."""
 
 from pathlib import Path
 
@@ -45,8 +45,10 @@ def test_users_that_are_no_strings_are_refused_by_value(elsewhere: tuple[Done, A
     assert "users refused" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("what", ["layer", "training", "model"])
-def test_a_memory_and_a_model_with_memories_compile_to_one_graph(what: str, elsewhere: tuple[Done, Answers]) -> None:
+@pytest.mark.parametrize("what", ["layer", "training", "model", "in-place", "in-session"])
+def test_compiled_a_memory_and_a_model_with_memories_do_what_they_did(
+    what: str, elsewhere: tuple[Done, Answers]
+) -> None:
     done, _ = elsewhere
     assert f"{what} compiled" in done.stdout, done.stderr
     assert done.returncode == 0

@@ -98,7 +98,8 @@ def cache_length(cache: Any) -> int | None:
 def _length_inside(cache: Any) -> int:
     """Return the length of a cache whose first layer holds no tokens: a recurrent one, or none yet."""
     layers = getattr(cache, "layers", ())
-    length = max((int(layer.get_seq_length() or 0) for layer in layers if hasattr(layer, "get_seq_length")), default=0)
+    # A list and no default, or it breaks the graph of a compiled call.
+    length = max([0, *[int(layer.get_seq_length() or 0) for layer in layers if hasattr(layer, "get_seq_length")]])
     recurrent = any(any(getattr(layer, "has_previous_state", {}).values()) for layer in layers)
     # MiniMax keeps the states of its linear layers, and Reformer all of its, in lists beside.
     beside = any(getattr(cache, name, None) for name in ("linear_cache", "states_cache"))

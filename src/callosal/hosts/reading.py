@@ -139,10 +139,15 @@ class Reader:
     def call(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Make a call of the model: only at its end does what it wrote count, in all layers or in none."""
         if torch.compiler.is_compiling():
-            # What a graph changes it changes at its end too.
-            self._call = call = self._begun(self._arguments.by_name(args, kwargs))
-            output = inner(*args, **kwargs)
-            self.states, self._call = call.states, None
+            # What a graph changes it changes at its end too. A graph that breaks inside cannot be taken up again within
+            # a `try`, so this call is then made uncompiled, and what it calls is compiled: else Dynamo would make the
+            # bound method of its name, which is what stands before it, and every token would count twice.
+            try:
+                self._call = call = self._begun(self._arguments.by_name(args, kwargs))
+                output = inner(*args, **kwargs)
+            finally:
+                self._call = None
+            self.states = call.states
             return output
         with self.alone(), self._whole():
             if self._call is not None:

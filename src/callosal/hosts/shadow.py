@@ -1,6 +1,7 @@
 """A method of one object, with something standing before it; whatever else wraps it, it can be taken away again."""
 
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
 _OWN = object()
@@ -31,7 +32,12 @@ class Shadow:
         """Call what stands here, or what stood here before."""
         if self._around is None:
             return self.__wrapped__(*args, **kwargs)
-        return self._around(self.__wrapped__, *args, **kwargs)
+        inner = self._before
+        if not self._has_own:
+            # Not the bound method: where a compiled graph breaks, Dynamo makes such a one again of its name, and under
+            # that name this object stands.
+            inner = partial(getattr(type(self._owner), self._name), self._owner)
+        return self._around(inner, *args, **kwargs)
 
     @property
     def __wrapped__(self) -> Any:
