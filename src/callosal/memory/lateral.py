@@ -360,9 +360,9 @@ class LateralMemory(nn.Module):
         whole = (signal_sum if past is None else signal_sum + past[0]).isfinite().all(-1)
         num_tokens = num_tokens.where(whole, 0.0)
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
-        for name, buffer in self.named_buffers():
-            if hasattr(adapted, name):
-                buffer.copy_(getattr(adapted, name))
+        for name in _SLOW + (("axes",) if self.config.drive != "gradient" else ()):
+            if getattr(self, name) is not None:
+                self._move(name, getattr(adapted, name))
         if retrieved is None or self.slow_retrieved is None:
             return
         retrieved = gathered(retrieved, group)
@@ -370,7 +370,18 @@ class LateralMemory(nn.Module):
         sizes = torch.where(present, retrieved / torch.where(present, num_tokens, 1.0), 0.0)
         usual = (sizes.sum() / present.sum().clamp_min(1)).to(retrieved.dtype)
         moved = context.running_mean(self.slow_retrieved, usual, self.config.momentum)
-        self.slow_retrieved.copy_(torch.where(present.any(), moved, self.slow_retrieved))
+        self._move("slow_retrieved", torch.where(present.any(), moved, self.slow_retrieved))
+
+    def _move(self, name: str, value: Tensor) -> None:
+        """Give a buffer its new value: in place, but in compiled code by putting another in its place.
+
+        The compiler (torch 2.13) lets the backward pass see what was moved in place, clones of it included, as it is
+        after the step: gradients that are wrong without a word.
+        """
+        if torch.compiler.is_compiling():
+            setattr(self, name, value)
+        else:
+            getattr(self, name).copy_(value)
 
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, salience: Tensor | None, *, one_segment: bool
