@@ -3,6 +3,7 @@
 from typing import Any
 from unittest import mock
 
+import pytest
 import torch
 from tests.hosts.hosts import ALL, WIDTH, make, prompts, remembering, same_bits, trained
 from torch import Tensor
@@ -92,3 +93,26 @@ def test_a_generation_commits_once_for_the_turn_before_it_and_never_for_a_token(
             assert commits.call_count == len(memories)
             session.turn()
             assert commits.call_count == 2 * len(memories)
+
+
+def test_a_call_that_fails_moves_no_buffer_even_where_it_was_replaced() -> None:
+    """Compiled code gives a memory other buffers instead of moving those that it has."""
+    (model, memories), tokens = remembering(), prompts()
+    model.train()
+
+    def fails(*_: Any) -> Any:
+        raise KeyError("stop")
+
+    def replaces(memory: LateralMemory, name: str, value: Tensor) -> None:
+        setattr(memory, name, value)
+
+    with memories.session():
+        model(tokens)
+        before = {name: buffer.clone() for name, buffer in memories.named_buffers()}
+        with mock.patch.object(LateralMemory, "_move", replaces), pytest.raises(KeyError, match="stop"):
+            # The first call commits the turn before; the fault comes after it.
+            model.generate(tokens, max_new_tokens=3, logits_processor=[fails])
+        for name, buffer in memories.named_buffers():
+            assert torch.equal(buffer, before[name]), name
+        model(tokens)
+    assert any(not torch.equal(buffer, before[name]) for name, buffer in memories.named_buffers())

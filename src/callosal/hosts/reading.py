@@ -242,12 +242,14 @@ class Reader:
     def _whole(self) -> Iterator[Callable[[], None]]:
         """After an error inside, let states and, in training mode, buffers be what they were; gives what does so."""
         start, outermost = self.states, self._generation is None
-        buffers = [(b, b.clone()) for m in self.memories.values() if m.training for b in m.buffers()]
+        # By name: compiled code puts others in their place.
+        moving = [memory for memory in self.memories.values() if memory.training]
+        buffers = [(memory, name, b.clone()) for memory in moving for name, b in memory.named_buffers()]
 
         def undo() -> None:
             self.states, self._call = start, None
-            for buffer, before in buffers:
-                buffer.copy_(before)
+            for memory, name, before in buffers:
+                memory.get_buffer(name).copy_(before)
 
         if outermost:
             self._start = start
