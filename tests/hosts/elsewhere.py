@@ -153,7 +153,7 @@ def compile_in_place() -> None:
 
 
 def compile_training_in_session() -> None:
-    """Train two turns through a compiled model: the buffers' move breaks the graph, and every token counts once."""
+    """Train two turns through a compiled model: every token counts once."""
     answers = []
     for compiles in (False, True):
         torch.compiler.reset()

@@ -1,7 +1,7 @@
 """Which bank gets a token: context, drive, cross-talk, and the plasticity that learns without labels."""
 
 import math
-from dataclasses import dataclass, replace
+from dataclasses import dataclass, fields, replace
 from typing import Self
 
 import torch
@@ -167,7 +167,7 @@ class Competition:
         The slow means move, and with drive "axis" the axes and the excitability; there are no labels. ``past`` is the
         context that each segment started from, ``newest`` its last token (none where nothing needs it).
         """
-        config, count = self.config, (num_tokens > 0).sum()
+        config = self.config
         # Weighed and not picked out: how many there are would be a shape that nothing can know before it runs.
         present = (num_tokens > 0).flatten()
         newest = newest.flatten(0, 1)
@@ -180,10 +180,10 @@ class Competition:
                 signal_sum, num_tokens = signal_sum + past[0], num_tokens + past[1]
             tokens = torch.where(present, num_tokens.flatten(), 1.0)[:, None]
             means = _where(present, (signal_sum.flatten(0, 1) / tokens).to(signal_sum.dtype))
-        some = count.clamp_min(1)
+        some = present.sum().clamp_min(1)
 
         def moved(mean: Tensor, sample: Tensor) -> Tensor:
-            return torch.where(count > 0, context.running_mean(mean, sample, config.momentum), mean)
+            return context.running_mean(mean, sample, config.momentum)
 
         new = replace(
             self,
@@ -200,25 +200,16 @@ class Competition:
             norms = ((contexts @ metric) * contexts).sum(-1).clamp_min(0.0).sqrt()
         new = replace(new, slow_norm=moved(self.slow_norm, norms.sum() / some))
         if new.won is not None:
-            return new.receiving(contexts, present.to(contexts.dtype))
-        if config.drive != "axis" or config.plasticity_rate == 0.0:
-            return new
-        drawn = new.drawn(contexts / new.scale, present)
-        kept = ((name, getattr(self, name)) for name in ("axes", "excitability"))
-        return replace(
-            drawn, **{name: torch.where(count > 0, getattr(drawn, name), old) for name, old in kept if old is not None}
-        )
+            new = new.receiving(contexts, present.to(contexts.dtype))
+        elif config.drive == "axis" and config.plasticity_rate > 0.0:
+            new = new.drawn(contexts / new.scale, present)
+        return self._moved_to(new, present.any())
 
     def drawn(self, contexts: Float[Tensor, "sample width"], present: Bool[Tensor, "sample"]) -> Self:
         """Return the competition with axes drawn to what each bank wins of those contexts that are present."""
         config = self.config
         shares = crosstalk.bank_shares(self._drive(contexts, 1.0), self.coupling, config.gain)
-        usual, excitability = None, self.excitability
-        if excitability is not None:
-            mean, even = _where(present, shares).sum(0) / present.sum().clamp_min(1), 1.0 / config.num_banks
-            # A bank that won nothing would be drawn without bound.
-            usual = mean.clamp_min(0.1 * even)
-            excitability = excitability + config.balance * (even - mean)
+        usual, excitability = self._balanced(_where(present, shares).sum(0) / present.sum().clamp_min(1))
         rate = config.plasticity_rate
         axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, rate, usual, present)
         return replace(self, axes=axes, excitability=excitability)
@@ -235,28 +226,34 @@ class Competition:
         shares = crosstalk.bank_shares(self._drive(contexts, scale), None, config.gain)
         count = counted.sum()
         parts = shares * (counted / count.clamp_min(1.0))[:, None]
-
-        def moved(old: Tensor, new: Tensor) -> Tensor:
-            return torch.where(count > 0, new, old)
-
-        mean, even = parts.sum(0), 1.0 / config.num_banks
-        excitability, usual = self.excitability, even
-        if excitability is not None:
-            usual = mean.clamp_min(0.1 * even)
-            excitability = moved(excitability, excitability + config.balance * (even - mean))
-        axes = self.axes
+        mean, axes = parts.sum(0), self.axes
+        usual, excitability = self._balanced(mean)
         if config.plasticity_rate > 0.0:
-            scaled = contexts / scale, won / scale
-            axes = crosstalk.hebbian(axes, self.coupling, parts / usual, *scaled, config.plasticity_rate)
-        return replace(
+            credit = parts / (1.0 / config.num_banks if usual is None else usual)
+            axes = crosstalk.hebbian(axes, self.coupling, credit, contexts / scale, won / scale, config.plasticity_rate)
+        new = replace(
             self,
-            axes=moved(self.axes, axes),
+            axes=axes,
             excitability=excitability,
-            won_context=moved(
-                self.won_context, context.running_mean(self.won_context, parts.T @ contexts, config.momentum)
-            ),
-            won_share=moved(self.won_share, context.running_mean(self.won_share, mean, config.momentum)),
+            won_context=context.running_mean(self.won_context, parts.T @ contexts, config.momentum),
+            won_share=context.running_mean(self.won_share, mean, config.momentum),
         )
+        return self._moved_to(new, count > 0)
+
+    def _balanced(
+        self, won: Float[Tensor, "bank"]
+    ) -> tuple[Float[Tensor, "bank"] | None, Float[Tensor, "bank"] | None]:
+        """Return usual shares, and the excitability after a step of these mean shares; None without balance."""
+        if self.excitability is None:
+            return None, None
+        even = 1.0 / self.config.num_banks
+        # A bank that won nothing would be drawn without bound.
+        return won.clamp_min(0.1 * even), self.excitability + self.config.balance * (even - won)
+
+    def _moved_to(self, new: Self, counts: Bool[Tensor, ""]) -> Self:
+        """Return the new competition where a segment counts, and this one where none does."""
+        pairs = ((field.name, getattr(self, field.name), getattr(new, field.name)) for field in fields(self))
+        return replace(new, **{name: torch.where(counts, after, old) for name, old, after in pairs if after is not old})
 
     @property
     def _between_drives(self) -> Float[Tensor, "bank bank"] | None:

@@ -360,8 +360,8 @@ class LateralMemory(nn.Module):
         whole = (signal_sum if past is None else signal_sum + past[0]).isfinite().all(-1)
         num_tokens = num_tokens.where(whole, 0.0)
         adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
-        for name in _SLOW + (("axes",) if self.config.drive != "gradient" else ()):
-            if getattr(self, name) is not None:
+        for name in dict(self.named_buffers()):
+            if hasattr(adapted, name):
                 self._move(name, getattr(adapted, name))
         if retrieved is None or self.slow_retrieved is None:
             return
