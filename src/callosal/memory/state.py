@@ -8,6 +8,8 @@ import torch
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from callosal.ops import address
+
 
 def _first(state: "RowState") -> Tensor:
     return getattr(state, fields(state)[0].name)
@@ -122,11 +124,9 @@ class OpenSegment(RowState):
     ) -> Self:
         """Return the segment with more of it: hidden states, how many of these count, and what is added to the sums."""
         history = torch.cat([self.tail, seen], dim=1)
-        last = count.long()[:, None] + torch.arange(self.tail.shape[1], device=seen.device)
+        tail = address.next_tail(history, count.long(), self.tail.shape[1])
         total = {name: getattr(self, name) + one for name, one in sums.items() if one is not None}
-        return replace(
-            self, tail=history.take_along_dim(last[..., None], dim=1), num_tokens=self.num_tokens + count, **total
-        )
+        return replace(self, tail=tail, num_tokens=self.num_tokens + count, **total)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

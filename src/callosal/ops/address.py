@@ -55,6 +55,20 @@ def lagged_queries(
     return unit_norm(mixed @ query_map.T)
 
 
+def next_tail(
+    history: Float[Tensor, "batch token width"], count: Int[Tensor, "batch"], num_kept: int
+) -> Float[Tensor, "batch tail width"]:
+    """Return what causal filters need of the past next time: the last ``num_kept`` tokens that count. Ours.
+
+    Args:
+        history: the tail before, ``num_kept`` tokens, and behind it new ones; those that count stand first.
+        count: how many of each row's new tokens count.
+        num_kept: length of a tail.
+    """
+    places = count[:, None] + torch.arange(num_kept, device=history.device)
+    return history.take_along_dim(places[..., None], dim=1)
+
+
 def slot_logits(
     queries: Float[Tensor, "*batch head width"],
     addresses: Float[Tensor, "bank slot width"],

@@ -5,14 +5,14 @@ from dataclasses import dataclass
 
 import torch
 from einops import rearrange
-from jaxtyping import Float, Int
+from jaxtyping import Float
 from torch import Tensor, nn
 from torch.nn.functional import pad, silu, softplus
 
 from callosal.checks import require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
-from callosal.ops.address import unit_norm
+from callosal.ops.address import next_tail, unit_norm
 
 State = Float[Tensor, "batch head key value"]
 
@@ -124,7 +124,7 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
         )
         read = rearrange(self.head_norm(read), "batch head time value -> batch time (head value)")
         count = torch.full_like(hidden[:, 0, 0], num_tokens).long() if mask is None else mask.sum(1)
-        tail = _ended(parts, count, config.num_lags - 1)
+        tail = next_tail(parts, count, config.num_lags - 1)
         return self.output(read * silu(self.to_openness(seen))), GatedDeltaState(matrix=matrix, tail=tail)
 
     @property
@@ -205,11 +205,3 @@ def _step(
     state = log_decay.exp()[..., None] * state
     state = state + key.mT @ (strength[..., None] * (value - key @ state))
     return query @ state, state
-
-
-def _ended(
-    parts: Float[Tensor, "batch token part"], count: Int[Tensor, "batch"], num_kept: int
-) -> Float[Tensor, "batch tail part"]:
-    """Return the last inputs of each row's ``count`` new tokens, before which stand ``num_kept`` older ones."""
-    places = count[:, None] + torch.arange(num_kept, device=parts.device)
-    return parts.take_along_dim(places[..., None], dim=1)
