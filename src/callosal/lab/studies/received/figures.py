@@ -2,11 +2,11 @@
 
 from matplotlib.figure import Figure
 
+from callosal.lab.report.cells import cells
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import GREY, Mark, Points
 from callosal.lab.report.plots import Axis, Panel, Reference, draw, words
 from callosal.lab.report.study import LATERALIZED, Study, of
-from callosal.lab.studies.hard.figures import cells
 from callosal.lab.studies.map.cells import SIGNS
 from callosal.lab.studies.map.figures import SIGN_COLOURS, signed
 from callosal.lab.studies.received.cells import BASELINE, cell_name

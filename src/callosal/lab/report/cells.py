@@ -1,4 +1,4 @@
-"""The figure of cells that differ in what their domains are; the sequel's study shows it too."""
+"""The figure of cells that differ in what their domains are or how banks are coupled, for the studies of such cells."""
 
 from collections.abc import Sequence
 
