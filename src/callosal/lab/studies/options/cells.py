@@ -4,7 +4,7 @@ from typing import Any
 
 PAPER = "paper"
 # What a cell sets beside the paper's form; widths are those of the small benchmark, 32.
-OPTIONS: dict[str, dict[str, Any]] = {
+_FIRST: dict[str, dict[str, Any]] = {
     PAPER: {},
     "observe": {"observe": True},
     "lagged": {"writers": "lagged"},
@@ -14,11 +14,13 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "narrow": {"inner_width": 16},
     "output-gate": {"output_gate": True},
     "frozen-coupling": {"learn_crosstalk": False},
+}
+OPTIONS = _FIRST | {
     "observe-lagged-learned": {"observe": True, "writers": "lagged", "salience": "learned"},
     "observe-lagged-retrieved": {"observe": True, "writers": "lagged", "salience": "retrieved"},
 }
 # The small benchmark: a cipher, and arithmetic in other tokens.
-APART = tuple(OPTIONS)[:9]
+APART = tuple(_FIRST)
 # The same where both are written in the same tokens, so that what comes in between is said in the cipher's own words.
 SHARED = (PAPER, "observe", "observe-lagged", "observe-lagged-learned", "observe-lagged-retrieved")
 # Users of a small language model, who state facts, chat and ask later.

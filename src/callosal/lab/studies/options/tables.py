@@ -22,7 +22,6 @@ from callosal.lab.studies.options.cells import APART, SHARED, USERS, shared_cell
 from callosal.lab.studies.persona.measures import derive as derive_answers
 
 LOSS, KNOWN = of("loss", "episodic"), of("accuracy", "facts", "memory")
-OWN_WORDS = ("questions", "other ciphers", "newest cipher")
 
 
 def derive(run: RunRecord) -> Iterator[Value]:
@@ -52,7 +51,7 @@ def tables(study: Study) -> list[Table]:
     later = recall_columns(study, mean, "after {:,}", [mark for mark in study.marks() if mark])
     own = {
         f"{name}, after {mark}": mean(of("recall", condition=name, after=mark))
-        for name in OWN_WORDS
+        for name in _own_words(study)
         for mark in study.marks(condition=name)
         if mark in (1, 100)
     }
@@ -96,6 +95,12 @@ def tables(study: Study) -> list[Table]:
 
 def _chatter(study: Study) -> Sequence[int]:
     return [mark for mark in study.marks(condition="chatter") if mark]
+
+
+def _own_words(study: Study) -> Sequence[str]:
+    """Return what was said in the cipher's own words in the runs that were asked then."""
+    runs = study.records_of(study.where(arm=list(APART)))
+    return list(dict.fromkeys(row["condition"] for run in runs for row in run.rows("recall") if "condition" in row))
 
 
 def _rows(study: Study, options: Sequence[str], cell: Callable[[str], str]) -> list[Row]:
