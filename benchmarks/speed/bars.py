@@ -139,10 +139,14 @@ BARS = (
 )
 
 
+def times(spread: Mapping[str, float]) -> str:
+    """Write how many times as much, with the quartiles."""
+    return f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
+
+
 def verdict(bar: Bar, records: Records) -> tuple[str, str]:
     """Return what was measured, with its quartiles, and whether that meets the bar."""
     worst = bar.worst(records)
     if worst is None:
         return NOT_MEASURED, NOT_MEASURED
-    measured = f"{worst['median']:.2f} [{worst['low']:.2f}, {worst['high']:.2f}]"
-    return measured, "met" if bar.meets(worst["median"]) else "not met"
+    return times(worst), "met" if bar.meets(worst["median"]) else "not met"

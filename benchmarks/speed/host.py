@@ -25,7 +25,7 @@ import callosal
 from callosal.hosts.hooks import OutsideSessionWarning
 from callosal.hosts.smollm2 import load_smollm
 
-# Layers with memories; the shipped adapter's layer is 25.
+# Layers with memories, counted from 0; the shipped adapter's is 24.
 VARIANTS = {"alone": (), "1 layer": (25,), "4 layers": (7, 13, 19, 25)}
 USERS, PROMPT, NEW, SECONDS = (1, 16), 64, 25, {1: 60.0, 16: 110.0}
 

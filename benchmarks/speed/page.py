@@ -6,11 +6,13 @@ from collections.abc import Callable, Iterable, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from benchmarks.speed.bars import BARS, NOT_MEASURED, Record, Records, verdict
+from benchmarks.speed.bars import BARS, NOT_MEASURED, Record, Records, times, verdict
 from benchmarks.speed.figures import FIGURES
 from benchmarks.speed.timing import RECORDS, ROOT
 
 from callosal.lab.report.plots import style, to_png
+from callosal.lab.report.render import markdown_rows
+from callosal.lab.report.tables import Table
 
 PAGE = ROOT / "docs" / "speed.md"
 PICTURES = RECORDS / "figures"
@@ -94,7 +96,7 @@ def peers(record: Record) -> str:
             f"{row['state_floats']:,}",
             *(_thousands(row[passes]) for passes in ("forward", "training")),
             f"{row['streaming'] / 1000:.2f}",
-            *(_times(row[f"{passes}_ratio"]) for passes in ("forward", "training")),
+            *(times(row[f"{passes}_ratio"]) for passes in ("forward", "training")),
             f"{row['training_mib']:,.0f}",
         ]
         for row in record["rows"]
@@ -107,11 +109,11 @@ def peers(record: Record) -> str:
 def scale(record: Record) -> str:
     """The stream, attention beside it, users and banks."""
     stream = [
-        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), _times(r["ratio"]), _mib(r), f"{r['held_mib']:,.0f}"]
+        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), times(r["ratio"]), _mib(r), f"{r['held_mib']:,.0f}"]
         for r in record["stream"]
     ]
     attention = [
-        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), _times(r["ratio"]), _mib(r)] for r in record["attention"]
+        [f"{r['tokens']:,}", _micro(r["seconds_a_token"]), times(r["ratio"]), _mib(r)] for r in record["attention"]
     ]
     parts = [
         picture("scale", "Time of a token, state, and users at once"),
@@ -131,9 +133,7 @@ def scale(record: Record) -> str:
 
 def segments(record: Record) -> str:
     """All segments at once against one by one."""
-    rows = [
-        [str(r["batch"]), _milli(r["at_once"]), _milli(r["one_by_one"]), _times(r["ratio"])] for r in record["rows"]
-    ]
+    rows = [[str(r["batch"]), _milli(r["at_once"]), _milli(r["one_by_one"]), times(r["ratio"])] for r in record["rows"]]
     return table(["batch", "at once, ms", "one by one, ms", "ratio"], rows, 0)
 
 
@@ -146,9 +146,9 @@ def host(record: Record) -> str:
             str(row["users"]),
             row["variant"],
             _milli(row["seconds_a_token"]),
-            _times(row["ratio"]),
+            times(row["ratio"]),
             _milli(row["prefill_seconds"]),
-            _times(row["prefill_ratio"]),
+            times(row["prefill_ratio"]),
             f"{row['generating_mib']:,.0f}" if "generating_mib" in row else "-",
         ]
         for row in record["rows"]
@@ -171,8 +171,7 @@ def store(record: Record) -> str:
 
 def table(headers: Sequence[str], rows: Iterable[Sequence[str]], num_labels: int) -> str:
     """Write a table as Markdown."""
-    rule = [":--" if n < num_labels else "--:" for n in range(len(headers))]
-    return "".join(f"| {' | '.join(line)} |\n" for line in (headers, rule, *rows))
+    return markdown_rows(Table(title="", headers=list(headers), rows=[*map(list, rows)], num_labels=num_labels))
 
 
 def picture(*names: str) -> str:
@@ -208,11 +207,7 @@ def main() -> None:
 def _stage(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
         return f"{1e3 * row['seconds']['median']:.2f} ms"
-    return _times(row["ratio"])
-
-
-def _times(spread: Mapping[str, float]) -> str:
-    return f"{spread['median']:.2f} [{spread['low']:.2f}, {spread['high']:.2f}]"
+    return times(row["ratio"])
 
 
 def _scaled(spread: Mapping[str, float], factor: float) -> str:

@@ -48,11 +48,15 @@ def to_markdown(tables: Sequence[Table], notes: Sequence[str]) -> str:
 
 def markdown_body(table: Table) -> str:
     """Write a table's rows and its note as Markdown, without the title."""
+    return f"{markdown_rows(table)}\n{table.note}\n"
+
+
+def markdown_rows(table: Table) -> str:
+    """Write a table's rows as Markdown, headers first."""
     rule = [":--" if i < table.num_labels else "--:" for i in range(len(table.headers))]
     lines = [table.headers, rule, *table.rows]
     # A bar would end a cell early.
-    rows = "\n".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |" for line in lines)
-    return f"{rows}\n\n{table.note}\n"
+    return "".join("| " + " | ".join(cell.replace("|", "\\|") for cell in line) + " |\n" for line in lines)
 
 
 def write_page(study: Study, layout: Layout, tables: Sequence[Table], pictures: Sequence[Picture]) -> str:
