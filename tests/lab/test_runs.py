@@ -22,7 +22,13 @@ OTHERS: dict[str, Any] = {"recipe": "other", "arm": "uncoupled", "changed": ("se
 OTHERS |= {"memory": None, "memory_behind": 1, "memory_kind": "turing", "extras": ()}
 OTHERS |= {"pairs_per_segment": 2, "num_letters": 8, "num_heads": 1, "distractors": (0, 5)}
 OTHERS |= {"domains": ("cipher", "counting"), "repeats": (2, 1)}
-OTHERS |= {"drive": "slots", "write": "additive", "context": "token", "crosstalk": "received"}
+OTHERS |= {
+    "drive": "slots",
+    "write": "additive",
+    "context": "token",
+    "crosstalk": "received",
+    "normalised": "retrieved",
+}
 OTHERS |= {"salience": "learned", "writers": "lagged", "inner_width": 4}
 
 

@@ -10,6 +10,7 @@ from tests.laws import largest_norm_over
 from tests.tolerances import NORM_SLACK
 
 from callosal.memory import LateralMemory, MemoryConfig
+from callosal.memory.config import Normalised
 
 DTYPES = pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
 
@@ -26,7 +27,11 @@ def slack(dtype: torch.dtype) -> float:
 
 
 @DTYPES
-@pytest.mark.parametrize("fields", [{}, {"observe": True, "inner_width": 8, "salience": "learned"}], ids=str)
+@pytest.mark.parametrize(
+    "fields",
+    [{}, {"observe": True, "inner_width": 8, "salience": "learned"}, {"observe": True, "normalised": "retrieved"}],
+    ids=str,
+)
 def test_norms_stay_in_bounds_over_10_000_segments(dtype: torch.dtype, fields: dict[str, Any]) -> None:
     memory = build("bounded", dtype, **fields)
     assert 0.0 < largest_norm_over(memory, 10_000) <= memory.max_slot_norm * (1 + slack(dtype))
@@ -52,9 +57,10 @@ def test_the_bound_is_reached_and_not_passed(dtype: torch.dtype) -> None:
 
 
 @DTYPES
-def test_the_bound_of_what_is_observed_is_reached_and_not_passed(dtype: torch.dtype) -> None:
+@pytest.mark.parametrize("normalised", ["slots", "retrieved"])
+def test_the_bound_of_what_is_observed_is_reached_and_not_passed(dtype: torch.dtype, normalised: Normalised) -> None:
     """The same where every token is what the slots hold, so that payload and prototype pull alike."""
-    memory = build("bounded", dtype, num_slots=4, num_banks=1, observe=True)
+    memory = build("bounded", dtype, num_slots=4, num_banks=1, observe=True, normalised=normalised)
     with torch.no_grad():
         memory.prototypes.fill_(1.0)
         memory.maps.copy_(4.0 * torch.eye(16)[None])

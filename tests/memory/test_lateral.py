@@ -49,6 +49,13 @@ def test_fast_equals_slow_twin_with_an_output_gate(case: Any) -> None:
 
 @pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
 @given(data=st.data())
+@settings(max_examples=8)
+def test_fast_equals_slow_twin_where_what_is_retrieved_is_normalised(write: Write, data: st.DataObject) -> None:
+    laws.matches_reference(*data.draw(cases(normalised="retrieved", write=write)))
+
+
+@pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
+@given(data=st.data())
 @settings(max_examples=10)
 def test_fast_equals_slow_twin_with_the_tokens_embeddings(write: Write, data: st.DataObject) -> None:
     case = data.draw(cases(observe=True, embedded=True, write=write))

@@ -60,6 +60,19 @@ def test_salience_and_observations_equal_the_twin_in_both_orders(
             assert_near(actual, reference.consolidate(weights, values, *rest))
 
 
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
+def test_what_is_sent_equals_its_twin_and_is_at_most_its_largest_row_times_the_touches(
+    seed: int, num_tokens: int, num_slots: int, width: int
+) -> None:
+    weights, payload = attention(seed, num_tokens, num_slots), normal(seed, num_tokens, width)
+    salience = normal(seed + 1, num_tokens).sigmoid()
+    assert_near(gram.send(weights, payload), reference.send(weights, payload))
+    sent = gram.send(weights, payload, salience)
+    assert_near(sent, reference.send(weights, payload, salience))
+    usage = (salience[:, None] * weights).sum(0)
+    assert (sent.norm(dim=-1) <= payload.norm(dim=-1).max() * usage * (1 + 1e-12)).all()
+
+
 @given(num_tokens=SIZES, num_slots=SIZES, width=SIZES)
 def test_the_chosen_order_is_the_one_with_fewer_multiplications(num_tokens: int, num_slots: int, width: int) -> None:
     gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)

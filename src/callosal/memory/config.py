@@ -13,6 +13,7 @@ WriteRule = Literal["bounded", "additive", "delta"]
 Salience = Literal["even", "learned", "retrieved"]
 Writers = Literal["all", "lagged"]
 Crosstalk = Literal["drives", "received"]
+Normalised = Literal["slots", "retrieved"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
@@ -26,6 +27,7 @@ _CHOICES = {
     "salience": Salience,
     "writers": Writers,
     "crosstalk": Crosstalk,
+    "normalised": Normalised,
 }
 
 
@@ -73,6 +75,10 @@ class MemoryConfig:
             retrieved over its running mean, at most 1, after the amygdala of arXiv 2603.07217.
         output_gate: each token gives out what it retrieved times a learned gate on its hidden state, 0.9 at the start,
             as in an LSTM: silence where nothing of the memory is wanted. What is written does not see it.
+        normalised: what is brought to root-mean-square one: what each of the "slots" holds, prototype plus trace; or
+            what a token "retrieved" of all of them, for reading and for what is written alike. So a slot that was
+            touched in passing does not speak as loud as one that was written to, and prototypes are the level below
+            which nothing is heard.
         inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
             output map leads out. None is the hidden states' own.
         calibrated: take the mean away from the hidden states and whiten them, by statistics measured once
@@ -105,6 +111,7 @@ class MemoryConfig:
     embedded: bool = field(default=False, metadata=ADDED)
     writers: Writers = field(default="all", metadata=ADDED)
     salience: Salience = field(default="even", metadata=ADDED)
+    normalised: Normalised = field(default="slots", metadata=ADDED)
     inner_width: int | None = field(default=None, metadata=ADDED)
     output_gate: bool = field(default=False, metadata=ADDED)
     calibrated: bool = field(default=False, metadata=ADDED)

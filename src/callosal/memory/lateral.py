@@ -234,7 +234,10 @@ class LateralMemory(nn.Module):
                 weigh = prominence if weigh is None else weigh * prominence  # noqa: PLW2901
                 used = (touched * weigh[:, None, :, None]).sum(-2)  # noqa: PLW2901
                 sizes.append(size)
-            consolidated, usage = writing.sent(rule, touched, trace, held[-1], self.maps, own, weigh), used
+            consolidated, usage = (
+                writing.sent(rule, self.config.normalised, touched, trace, held[-1], self.maps, own, weigh),
+                used,
+            )
             if whole:
                 trace = self._write(trace, consolidated, used)
         retrieved = None
@@ -321,10 +324,12 @@ class LateralMemory(nn.Module):
     def values(self, trace: Float[Tensor, "batch bank slot width"]) -> Float[Tensor, "batch bank slot width"]:
         """Return what the slots hold, V: prototypes plus trace, at root-mean-square one.
 
-        The additive rule keeps their size, as the paper's abstract writes the update.
+        The additive rule keeps their size, as the paper's abstract writes the update; so do values of which what is
+        retrieved is normalised.
         """
-        values = self.prototypes + trace
-        return values if self.config.write == "additive" else address.rms_norm(values)
+        values, config = self.prototypes + trace, self.config
+        keep = config.write == "additive" or config.normalised == "retrieved"
+        return values if keep else address.rms_norm(values)
 
     @property
     def state_floats(self) -> int:
@@ -460,8 +465,10 @@ class LateralMemory(nn.Module):
     def _read_out(
         self, retrieved: Float[Tensor, "batch seg time head width"], seen: Float[Tensor, "batch seg time width"]
     ) -> Float[Tensor, "batch seg time out"]:
-        joined = rearrange(retrieved, "batch seg time head width -> batch seg time (head width)")
-        y, given = self.output(address.rms_norm(joined)), _gated(self.output_gate, seen)
+        by_head = self.config.normalised == "retrieved"
+        heads = address.rms_norm(retrieved) if by_head else retrieved
+        joined = rearrange(heads, "batch seg time head width -> batch seg time (head width)")
+        y, given = self.output(joined if by_head else address.rms_norm(joined)), _gated(self.output_gate, seen)
         return y if given is None else y * given[..., None]
 
 

@@ -3,12 +3,13 @@
 from jaxtyping import Float
 from torch import Tensor
 
-from callosal.memory.config import WriteRule
-from callosal.ops import gram
+from callosal.memory.config import Normalised, WriteRule
+from callosal.ops import address, gram
 
 
 def sent(
     rule: WriteRule,
+    normalised: Normalised,
     touch: Float[Tensor, "batch bank time slot"],
     trace: Float[Tensor, "batch bank slot width"],
     values: Float[Tensor, "batch bank slot width"],
@@ -16,8 +17,17 @@ def sent(
     observed: Float[Tensor, "batch time width"] | None,
     salience: Float[Tensor, "batch time"] | None,
 ) -> Float[Tensor, "batch bank slot width"]:
-    """Return A^T diag(s) (A V + X U); for the delta rule what is written, A^T diag(s) ((A V + X U) W - A M)."""
+    """Return A^T diag(s) (A V + X U); for the delta rule what is written, A^T diag(s) ((A V + X U) W - A M).
+
+    Where what was retrieved is normalised, rms(A V) of each bank stands for A V.
+    """
     seen, weighs = (None if one is None else one[:, None] for one in (observed, salience))
+    if normalised == "retrieved":
+        payload = address.rms_norm(touch @ values)
+        payload = payload if seen is None else payload + seen
+        if rule == "delta":
+            payload = gram.transform(payload, maps) - touch @ trace
+        return gram.send(touch, payload, weighs)
     if rule == "delta":
         values = gram.transform(values, maps) - trace
         seen = None if seen is None else gram.transform(seen.expand(-1, len(maps), -1, -1), maps)

@@ -65,9 +65,21 @@ def consolidate(
     if gram_first:
         gram = co_activation(weights, salience)
         written = einsum(gram, values, "... slot other, ... other width -> ... slot width")
-        return written if observed is None else written + _back(_weighed(weights, salience), observed)
+        return written if observed is None else written + send(weights, observed, salience)
     payload = einsum(weights, values, "... time slot, ... slot width -> ... time width")
-    return _back(_weighed(weights, salience), payload if observed is None else payload + observed)
+    return send(weights, payload if observed is None else payload + observed, salience)
+
+
+def send(
+    weights: Float[Tensor, "*batch time slot"],
+    payload: Float[Tensor, "*#batch time width"],
+    salience: Float[Tensor, "*#batch time"] | None = None,
+) -> Float[Tensor, "*batch slot width"]:
+    r"""Send what each token carries to the slots it touches: $A^\top \mathrm{diag}(s) P$. Ours.
+
+    A row of norm at most r makes that of slot i at most $r n_i$, with n the column sums of $\mathrm{diag}(s) A$.
+    """
+    return einsum(_weighed(weights, salience), payload, "... time slot, ... time width -> ... slot width")
 
 
 def transform(
@@ -134,9 +146,3 @@ def _weighed(
     weights: Float[Tensor, "*batch time slot"], salience: Float[Tensor, "*#batch time"] | None
 ) -> Float[Tensor, "*batch time slot"]:
     return weights if salience is None else weights * salience[..., None]
-
-
-def _back(
-    weights: Float[Tensor, "*batch time slot"], payload: Float[Tensor, "*#batch time width"]
-) -> Float[Tensor, "*batch slot width"]:
-    return einsum(weights, payload, "... time slot, ... time width -> ... slot width")

@@ -186,16 +186,27 @@ def consolidate(
     values: Float[Tensor, "slot width"],
     observed: Float[Tensor, "time width"] | None = None,
     salience: Float[Tensor, "time"] | None = None,
+    level: Callable[[Tensor], Tensor] = lambda retrieved: retrieved,
 ) -> Float[Tensor, "slot width"]:
-    r"""Write back: $C_i = \sum_t s_t A_{ti} (\sum_j A_{tj} V_j + o_t)$. arXiv 2603.03355; s and o: ours."""
+    r"""Write back: $C_i = \sum_t s_t A_{ti} (\sum_j A_{tj} V_j + o_t)$. arXiv 2603.03355; s, o and level: ours."""
     num_tokens, num_slots = weights.shape
 
     def payload(t: int) -> Tensor:
-        retrieved = (weights[t][:, None] * values).sum(0)
+        retrieved = level((weights[t][:, None] * values).sum(0))
         seen = retrieved if observed is None else retrieved + observed[t]
         return seen if salience is None else salience[t] * seen
 
     return _tensor(lambda i: sum([weights[t, i] * payload(t) for t in range(num_tokens)]), num_slots)
+
+
+def send(
+    weights: Float[Tensor, "time slot"],
+    payload: Float[Tensor, "time width"],
+    salience: Float[Tensor, "time"] | None = None,
+) -> Float[Tensor, "slot width"]:
+    r"""Send payloads to slots: $C_i = \sum_t s_t A_{ti} P_t$. Ours."""
+    s = torch.ones_like(weights[:, 0]) if salience is None else salience
+    return _tensor(lambda i: sum([s[t] * weights[t, i] * payload[t] for t in range(len(weights))]), weights.shape[1])
 
 
 def transform(
@@ -223,12 +234,13 @@ def delta_write(
     inertia: Tensor,
     observed: Tensor | None = None,
     salience: Tensor | None = None,
+    level: Callable[[Tensor], Tensor] = lambda retrieved: retrieved,
 ) -> Tensor:
     r"""Step each slot by errors: $M_i + \sum_t s_t A_{ti} ((A_t V + o_t) W - A_t M)/(n_i + \kappa)$. Ours."""
     s = torch.ones_like(weights[:, 0]) if salience is None else salience
 
     def error(t: int) -> Tensor:
-        seen = (weights[t][:, None] * values).sum(0)
+        seen = level((weights[t][:, None] * values).sum(0))
         wanted = (seen if observed is None else seen + observed[t]) @ maps
         return wanted - (weights[t][:, None] * trace).sum(0)
 
@@ -313,6 +325,7 @@ def segment_of_row(
     writers: str = "all",
     crosstalk: str = "drives",
     detach_context: bool = False,
+    normalised: str = "slots",
     embedded: Float[Tensor, "time width"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
@@ -348,10 +361,12 @@ def segment_of_row(
     # 5: read
     sizes = len(x), len(p["filters"]), len(trace)
     a = _tensor(lambda t, h, k: shares[t, k] * logits[t][h, k].softmax(-1), *sizes)
-    size = (lambda v: v) if write == "additive" else rms_norm
+    behind = normalised == "retrieved"
+    size = (lambda v: v) if write == "additive" or behind else rms_norm
     values = _tensor(lambda k, j: size(p["prototypes"][k, j] + trace[k, j]), *trace.shape[:2])
     retrieved = read(a, values)
-    y = _tensor(lambda t: p["output.weight"] @ rms_norm(retrieved[t].flatten()), len(x))
+    heads = (lambda r: torch.cat([rms_norm(head) for head in r])) if behind else (lambda r: rms_norm(r.flatten()))
+    y = _tensor(lambda t: p["output.weight"] @ heads(retrieved[t]), len(x))
     if "output_gate.weight" in p:
         y = _tensor(lambda t: gate(x[t], p["output_gate.weight"][0], p["output_gate.bias"][0]) * y[t], len(x))
     # 6: write
@@ -365,12 +380,13 @@ def segment_of_row(
     if "slow_retrieved" in p:
         usual = p["slow_retrieved"] / p["slow_weight"] if living else torch.zeros(())
         s = s * _tensor(lambda t: prominence(retrieved[t], usual)[0], len(x))
-    c = torch.stack([consolidate(touch[:, k], values[k], observed, s) for k in banks])
+    level = rms_norm if behind else (lambda v: v)
+    c = torch.stack([consolidate(touch[:, k], values[k], observed, s, level) for k in banks])
     update, usage, inertia = transform(c, p["maps"]), (s[:, None, None] * touch).sum(0), p["log_inertia"].exp()
     if write == "additive":
         return y, additive_write(trace, update), shares
     if write == "delta":
-        by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia, observed, s) for k in banks]
+        by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia, observed, s, level) for k in banks]
         return y, torch.stack([delta_write(*bank) for bank in by_bank]), shares
     written = [bounded_write(trace[k], update[k], usage[k], inertia) for k in banks]
     return y, torch.stack(written), shares

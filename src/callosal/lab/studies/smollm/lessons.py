@@ -1,8 +1,9 @@
-"""What a memory of the study is taught, and how much each part of it counts. Imports no torch."""
+"""What a memory of the study is taught, and how much each part of it counts."""
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 from callosal.checks import require
+from callosal.memory.config import ADDED
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -24,6 +25,10 @@ class Lessons:
         hold: how much that weighs beside the answers.
         salience: at the start; most tokens are worth nothing.
         loudness: size of what is read at the start, in spreads of the hidden states.
+        dear: of a mean salience of one, in nats, while questions look without slots.
+        blank: what a memory without content gives where what is retrieved is normalised, in shares of a token that a
+            slot holds alone.
+        spelling: size of what is written of a token, in sizes of what it retrieved, at the start.
     """
 
     facts: tuple[int, ...] = (1, 4, 8, 14, 16)
@@ -39,6 +44,9 @@ class Lessons:
     hold: float = 3.0
     salience: float = 0.08
     loudness: float = 4.0
+    dear: float = field(default=0.3, metadata=ADDED)
+    blank: float = field(default=0.02, metadata=ADDED)
+    spelling: float = field(default=1.0, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name in ("floor", "adapting", "held", "salience"):

@@ -1,7 +1,7 @@
 """The study of SmolLM2: a memory behind a late layer of a frozen pretrained model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,6 +13,7 @@ from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
 from callosal.lab.tasks.profile import Wordings
 from callosal.memory import MemoryConfig
+from callosal.memory.config import ADDED
 from callosal.training.loop import TrainingConfig
 
 RECIPE = "smollm"
@@ -31,6 +32,7 @@ class SmolRun:
         memory: the memory.
         book: the turns that it learns from.
         lessons: what it is taught.
+        contrasting: how it learns before that to find what was said without slots; None leaves this out.
         pointing: how it learns to point at the answers, without the model above it.
         training: how it then learns to make the model say them.
         num_users: asked in every measurement.
@@ -50,6 +52,7 @@ class SmolRun:
     num_users: int = 40
     marks: tuple[int, ...] = (0, 10, 100, 1000)
     changed: tuple[str, ...] = ()
+    contrasting: TrainingConfig | None = field(default=None, metadata=ADDED)
 
     @property
     def name(self) -> str:

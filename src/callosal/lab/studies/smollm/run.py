@@ -39,6 +39,8 @@ from callosal.lab.studies.smollm.recipe import SmolRun
 from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, Text, read_book
 from callosal.lab.studies.smollm.training import (
     adopt,
+    contrasting_step,
+    lay_slots,
     narrow_twin,
     narrowed,
     new_memory,
@@ -177,6 +179,14 @@ def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Re
         curve.extend({**point, "step": done + point["step"], "stage": name} for point in points)
 
     narrow = narrowed(book, memory)
+    if config.contrasting is not None:
+        learn(
+            "contrasting",
+            twin,
+            config.contrasting,
+            lambda users, random: contrasting_step(twin, narrow, config.lessons, users, random),
+        )
+        lay_slots(twin, narrow, derive_seed(config.seed, "slots"))
     learn(
         "pointing",
         twin,

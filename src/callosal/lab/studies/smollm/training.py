@@ -1,9 +1,10 @@
 """How a memory in a frozen model learns: first to point at the answers, then to make the model say them.
 
-Pointing needs no model, and no more of the hidden states than what leads into the memory. What a slot of the bounded
-rule holds is a convex mixture of what was written to it, so where a question looks gives a distribution over the tokens
-that were said: the chance of the right one is what is learned. It is quick, since nothing of the model above the memory
-runs, and indifferent to what the words are. Ours.
+Before there are slots, a question can be taught to find the token that was said, by what both ask for; slots are then
+laid where such queries gather. Pointing through slots needs no model either, and no more of the hidden states than what
+leads into the memory. What a slot of the bounded rule holds is a convex mixture of what was written to it, so where a
+question looks gives a distribution over the tokens that were said: the chance of the right one is what is learned. It
+is quick, since nothing of the model above the memory runs, and indifferent to what the words are. Ours.
 """
 
 import math
@@ -20,7 +21,9 @@ from torch.nn.functional import cross_entropy, log_softmax
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import Book, Halves, Rows, Stated, Text, Told, sample_told
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState, calibrate
-from callosal.ops.address import rms_norm
+from callosal.ops.address import lagged_queries, rms_norm
+from callosal.ops.salience import gate
+from callosal.ops.whitening import centres
 from callosal.training.loop import Step
 
 
@@ -41,9 +44,11 @@ def new_memory(
     with torch.no_grad():
         if config.embedded:
             memory.observation.zero_()
-            memory.observation[:, :code] = inward
+            memory.observation[:, :code] = lessons.spelling * inward
         memory.prototypes.zero_()
         memory.prototypes[..., code] = math.sqrt(config.slot_width)
+        if config.normalised == "retrieved":
+            memory.prototypes *= lessons.blank * lessons.spelling * config.write_scale
         memory.maps.copy_(config.write_scale * torch.eye(config.slot_width).expand_as(memory.maps))
         if memory.salience_gate is not None:
             memory.salience_gate.bias.fill_(math.log(lessons.salience / (1.0 - lessons.salience)))
@@ -120,6 +125,58 @@ def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> l
     return [Told(u.facts, u.turns, tuple(random.sample(u.asked, min(lessons.questions, len(u.asked))))) for u in users]
 
 
+def contrasting_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
+    """Return the loss of questions that look for what was said without slots: of a twin, narrowed.
+
+    The query of where a token is said looks among those that all told tokens of its user are written by, each weighed
+    by its salience, as attention does; minus the logarithm of the share of tokens like it.
+    """
+    users = sample_users(book, lessons, num_users, random)
+    told, asked, owners = _blurred_users(users, lessons, random)
+    rows = Rows.of(asked)
+    row, at = _decided(asked)
+    temperature = twin.log_temperature.exp()
+    weighs = told.mask.float()
+    if twin.salience_gate is not None:
+        weighs = weighs * gate(twin.led_in(told.hidden), twin.salience_gate.weight[0], twin.salience_gate.bias[0])
+    # Head 0 reads, the last one writes.
+    keys, queries = queries_of(twin, told.hidden)[..., -1, :], queries_of(twin, rows.hidden)[row, at - 1, 0]
+    chances = []
+    for number in range(len(users)):
+        own, there = owners[row] == number, told.mask[number]
+        similar = temperature * queries[own] @ keys[number][there].T
+        found = torch.softmax(similar + (weighs[number][there] + SILENT).log(), dim=-1)
+        same = told.tokens[number][there] == rows.tokens[row, at][own][:, None]
+        chances.append((found * same).sum(-1))
+    chance = torch.cat(chances)
+    loss, price = -(chance + lessons.floor).log().mean(), weighs.sum() / told.mask.sum()
+    return loss + lessons.dear * price, lambda: {
+        "loss": loss.item(),
+        "chance": chance.mean().item(),
+        "salience": price.item(),
+    }
+
+
+def queries_of(
+    memory: LateralMemory, hidden: Float[Tensor, "*batch time width"]
+) -> Float[Tensor, "*batch time head inner"]:
+    """Return what each token asks for, from the start of a segment."""
+    seen = memory.led_in(hidden)
+    tail = memory.start.expand(*seen.shape[:-2], -1, -1)
+    return lagged_queries(seen, tail, memory.filters, memory.query_map)
+
+
+@torch.no_grad()
+def lay_slots(twin: LateralMemory, book: Book, seed: int) -> None:
+    """Put each bank's slots where the queries of a book's turns gather, and make all look as sharply as is usual."""
+    texts = (text for stated in book.stated for text in (stated.told, *stated.asked))
+    queries = torch.cat([queries_of(twin, text.hidden)[1:, 0] for text in texts])
+    generator = torch.Generator().manual_seed(seed)
+    for addresses in twin.addresses:
+        addresses.copy_(centres(queries, len(addresses), generator=generator))
+    twin.log_temperature.fill_(math.log(twin.config.temperature))
+
+
 def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
     """Return the loss of pointing at the answers' tokens, minus the logarithm of their chance: of a twin, narrowed."""
     users = sample_users(book, lessons, num_users, random)
@@ -128,17 +185,13 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
     if random.random() < lessons.adapting:
         with torch.no_grad():
             twin(told.hidden, None, told.mask)
-    asked = [blurred(text, lessons.noise, random) for user in users for text in user.asked]
-    told = replace(
-        told, hidden=told.hidden + lessons.noise * torch.randn(told.hidden.shape, generator=_generator(random))
-    )
-    owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
+    told, asked, owners = _blurred_users(users, lessons, random)
     often = random.choice(lessons.repeats)
     repeats = torch.ones(told.mask.shape[:2])
     for number, user in enumerate(users):
         for turn, text in enumerate(user.turns):
             repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
-    found = pointed(twin, told, asked, owners, repeats)
+    found = pointed(twin, told, asked, owners, repeats, lessons.blank)
     loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
     price = found.weighs.sum() / told.mask.sum()
@@ -156,6 +209,23 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
 def blurred(text: Text, noise: float, random: Random) -> Text:
     """Return a text with noise on its states, so that wordings near those of training point alike."""
     return replace(text, hidden=text.hidden + noise * torch.randn(text.hidden.shape, generator=_generator(random)))
+
+
+def _blurred_users(
+    users: Sequence[Told], lessons: Lessons, random: Random
+) -> tuple[Rows, list[Text], Int[Tensor, "text"]]:
+    """Return what users were told, what they are asked, with noise on both, and whose each question is."""
+    asked = [blurred(text, lessons.noise, random) for user in users for text in user.asked]
+    told = Rows.of_users([user.turns for user in users])
+    noise = lessons.noise * torch.randn(told.hidden.shape, generator=_generator(random))
+    owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
+    return replace(told, hidden=told.hidden + noise), asked, owners
+
+
+def _decided(asked: Sequence[Text]) -> tuple[Int[Tensor, "value"], Int[Tensor, "value"]]:
+    """Return text and place of every token of the values. What is said at a place is decided one before it."""
+    row, at = torch.tensor([(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]).T
+    return row, at
 
 
 def _generator(random: Random) -> torch.Generator:
@@ -185,12 +255,14 @@ def pointed(
     asked: Sequence[Text],
     owners: Int[Tensor, "text"],
     repeats: Float[Tensor, "user turn"] | None = None,
+    blank: float = 0.0,
 ) -> Pointed:
     r"""Return where a memory looks at the answers' tokens and elsewhere, after it was told something.
 
     After segments g a slot holds $\sum_t c_t x_t$, with $c_t = \frac{a_t}{n_g + \kappa} \prod_{g' > g}
     \frac{\kappa}{n_{g'} + \kappa}$ and a the salient touch: a convex mixture, of nothing for the rest. A turn that
-    repeats takes its share from what came before as often.
+    repeats takes its share from what came before as often. Where what is retrieved is normalised, all that is found
+    and ``blank``, what a memory without content gives beside it, come to one.
     """
     looks, weighs, gives = memory.look(told.hidden, told.mask)
     # [user, turn, time, place]: the lagged heads write.
@@ -203,16 +275,15 @@ def pointed(
     mixture = touch * (later / (used + inertia))[:, :, None]
     rows = Rows.of(asked)
     reads, _, asked_give = memory.look(rows.hidden[:, None], rows.mask[:, None])
-    places = [(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]
-    row, at = torch.tensor(places).T
-    # What is said at a place is decided one before it.
+    row, at = _decided(asked)
     answers = reads[row, 0, at - 1, 0].flatten(1)
     chances = []
     for number in range(len(told.tokens)):
         own = owners[row] == number
         found = answers[own] @ mixture[number].flatten(0, 1).T
         same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
-        chances.append((found * same).sum(1))
+        right = (found * same).sum(1)
+        chances.append(right / (found.sum(1) + blank) if memory.config.normalised == "retrieved" else right)
     answering = torch.zeros_like(rows.mask)
     for number, text in enumerate(asked):
         answering[number, text.prompt - 1 : _value(text)[1] - 1] = True
@@ -283,3 +354,5 @@ def _value(text: Text) -> tuple[int, int]:
 END = 2
 # A gate that is wholly on the wrong side costs minus the logarithm of this.
 QUIET = 0.01
+# The logarithm of a token's salience stays finite.
+SILENT = 1e-6
