@@ -48,7 +48,7 @@ def new_memory(
         memory.prototypes.zero_()
         memory.prototypes[..., code] = math.sqrt(config.slot_width)
         if config.normalised == "retrieved":
-            memory.prototypes *= lessons.blank * lessons.spelling * config.write_scale
+            memory.prototypes.mul_(lessons.blank * lessons.spelling * config.write_scale)
         memory.maps.copy_(config.write_scale * torch.eye(config.slot_width).expand_as(memory.maps))
         if memory.salience_gate is not None:
             memory.salience_gate.bias.fill_(math.log(lessons.salience / (1.0 - lessons.salience)))
