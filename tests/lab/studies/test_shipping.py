@@ -15,14 +15,14 @@ from callosal.lab.report.records import RunRecord
 from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.asking import answers_by_memory, draw_users
 from callosal.lab.studies.smollm.cells import LAYER, SHIPS
-from callosal.lab.studies.smollm.shipping import NAME, SEED, shown
+from callosal.lab.studies.smollm.shipping import NAME, shown
 from callosal.lab.studies.smollm.texts import Halves, read_book
 
 USERS = 16
 
 
 def record() -> RunRecord:
-    (found,) = [run for run in recorded.records("smollm") if (run.arm, run.seed) == (SHIPS, SEED)]
+    (found,) = [run for run in recorded.records("smollm") if (run.arm, run.seed) == SHIPS]
     return found
 
 

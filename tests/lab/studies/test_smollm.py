@@ -19,8 +19,21 @@ from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.recipe import cell, configs
 from callosal.lab.studies.smollm.texts import BookConfig, Halves, Rows, read_book, sample_told
-from callosal.lab.studies.smollm.training import answered, new_memory, ordinary_states, pointed, written
+from callosal.lab.studies.smollm.training import (
+    answered,
+    contrasting_step,
+    lay_slots,
+    narrow_twin,
+    narrowed,
+    new_memory,
+    ordinary_states,
+    pointed,
+    queries_of,
+    sample_users,
+    written,
+)
 from callosal.lab.tasks.profile import Wordings
+from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
 
 LETTERS = 128
@@ -84,7 +97,8 @@ def test_a_model_in_halves_answers_as_the_whole_does_in_a_session(halves_and_boo
     assert "".join(map(chr, user.asked[0].tokens[first:last])).strip() == user.facts[0].value
 
 
-def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any) -> None:
+@pytest.mark.parametrize("normalised", ["slots", "retrieved"])
+def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any, normalised: Normalised) -> None:
     halves, book = halves_and_book
     # Each token is a direction of its own, written as it is, and what was retrieved is nothing.
     halves.embedding = torch.eye(LETTERS)
@@ -97,27 +111,62 @@ def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any) -> 
         salience="learned",
         output_gate=True,
         inertia=0.5,
+        normalised=normalised,
     )
+    blank = 0.3
     torch.manual_seed(1)
     memory = cast_to(LETTERS, config)
     (stated,) = [one for one in book.stated if len(one.facts) == 1][:1]
     told, asked = wide(Rows.of_users([[stated.told]])), wide_text(stated.asked[0])
     with torch.no_grad():
-        found = pointed(memory, told, [asked], torch.tensor([0]))
+        found = pointed(memory, told, [asked], torch.tensor([0]), blank=blank)
         held = written(memory, halves, told).trace
         memory.observation.zero_()
         held = (held - written(memory, halves, told).trace) / math.sqrt(LETTERS)
         reads, _, gives = memory.look(asked.hidden[None].float())
-        told_give = memory.look(told.hidden[:, 0], told.mask[:, 0]).gives
+        told_looks, _, told_give = memory.look(told.hidden[:, 0], told.mask[:, 0])
     first, last = asked.value
-    expected = [
-        torch.einsum("ks,ks->", reads[0, at - 1, 0], held[0, :, :, asked.tokens[at]]) for at in range(first, last)
-    ]
-    assert torch.allclose(found.chance, torch.stack(expected), atol=SINGLE)
+    tokens = torch.einsum("tks,ksw->tw", reads[0, :, 0], held[0])
+    of_each = torch.einsum("tks,ksw->tw", told_looks[0, :, 0], held[0])
+    expected = torch.stack([tokens[at - 1, asked.tokens[at]] for at in range(first, last)])
+    heard, told_heard = torch.ones(len(tokens)), torch.ones(len(of_each))
+    if normalised == "retrieved":
+        heard, told_heard = (found.sum(-1) / (found.sum(-1) + blank) for found in (tokens, of_each))
+        expected = expected / (tokens[first - 1 : last - 1].sum(-1) + blank)
+    assert torch.allclose(found.chance, expected, atol=SINGLE)
     assert (found.chance > 0.0).all()
     # An answer is decided from the last token of the prompt on, up to the last but one of its value.
     assert torch.equal(found.open, gives[0, asked.prompt - 1 : last - 1])
-    assert torch.equal(found.closed, torch.cat([told_give[0], gives[0, : asked.prompt - 1], gives[0, last - 1 :]]))
+    gives, told_give = gives[0] * heard, told_give[0] * told_heard
+    closed = torch.cat([told_give, gives[: asked.prompt - 1], gives[last - 1 :]])
+    assert torch.allclose(found.closed, closed, atol=SINGLE)
+
+
+def test_without_slots_a_question_attends_to_what_was_said(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    lessons = Lessons(facts=(1,), between=(0,), noise=0.0)
+    torch.manual_seed(0)
+    memory = new_memory(MEMORY, lessons, halves, ordinary_states(book))
+    twin, narrow = narrow_twin(memory), narrowed(book, memory)
+    (user,) = sample_users(narrow, lessons, 1, Random(2))
+    _, point = contrasting_step(twin, narrow, lessons, 1, Random(2))
+    with torch.no_grad():
+        keys = torch.cat([queries_of(twin, turn.hidden)[:, -1] for turn in user.turns])
+        weighs = torch.cat([twin.look(turn.hidden[None]).weighs[0] for turn in user.turns])
+        said = torch.cat([turn.tokens for turn in user.turns])
+        chances = []
+        for text in user.asked:
+            assert text.value is not None
+            for at in range(*text.value):
+                similar = twin.log_temperature.exp() * (keys @ queries_of(twin, text.hidden)[at - 1, 0])
+                shares = weighs * similar.exp()
+                chances.append(shares[said == text.tokens[at]].sum() / shares.sum())
+    assert point()["chance"] == pytest.approx(torch.stack(chances).mean().item(), abs=1e-3)
+    twin.log_temperature.data.zero_()
+    lay_slots(twin, narrow, 0)
+    assert twin.log_temperature.exp().item() == pytest.approx(MEMORY.temperature)
+    assert torch.allclose(twin.addresses.norm(dim=-1), torch.ones(2, MEMORY.num_slots), atol=1e-3)
+    assert not torch.allclose(twin.addresses[0], twin.addresses[1])
 
 
 def cast_to(width: int, config: MemoryConfig) -> Any:
@@ -158,6 +207,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
             memory=MEMORY,
             book=BOOK,
             lessons=Lessons(facts=(1, 4), between=(0, 2)),
+            contrasting=steps,
             pointing=steps,
             training=steps,
             num_users=4,

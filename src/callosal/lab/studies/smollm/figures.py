@@ -9,12 +9,14 @@ from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Dots
 from callosal.lab.report.plots import Axis, Panel, Reference, counts, draw, percent
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import percentage
-from callosal.lab.studies.smollm.cells import ALONE, MAIN, VARIANTS
+from callosal.lab.studies.smollm.cells import ALONE, FIRST_VARIANTS, MAIN, VARIANTS
 from callosal.lab.studies.smollm.measures import BETWEEN, WORDINGS
 from callosal.lab.studies.smollm.tables import BY_CONTEXT, BY_MEMORY, RECALL
 
-COLOURS = {**ARM_COLOURS, "one bank": "#8a6d00"}
-MARKERS = {**ARM_MARKERS, "one bank": "v"}
+# The variants of both recipes are the same ones, in the same order.
+_LOOKS = list(zip(VARIANTS, FIRST_VARIANTS, strict=True))
+COLOURS = {arm: (ARM_COLOURS | {"one bank": "#8a6d00"})[first] for arm, first in _LOOKS}
+MARKERS = {arm: (ARM_MARKERS | {"one bank": "v"})[first] for arm, first in _LOOKS}
 KNOWN = {
     domain: limit_of(__package__ or "", claim)
     for domain, claim in zip(WORDINGS, ("smollm-recall", "smollm-wordings"), strict=True)

@@ -8,7 +8,7 @@ from typing import Any
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
-from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, LAYER, LONGER, MAIN, SHIPS, VARIANTS
+from callosal.lab.studies.smollm.cells import ALONE, FIRST_ABLATIONS, FIRST_VARIANTS, LAYER, LONGER, VARIANTS
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
 from callosal.lab.tasks.profile import Wordings
@@ -68,15 +68,17 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
 
 
 def configs(seeds: Sequence[int]) -> list[SmolRun]:
-    """Return the study's runs: the main cell first, then its variants, and on one seed what ships and the ablations."""
-    main = [cell(MAIN, seed) for seed in seeds]
-    others = [cell(arm, seed) for seed in seeds for arm in VARIANTS if arm != MAIN]
-    return [cell(ALONE, seeds[0]), *main, *others, *(cell(arm, seeds[0]) for arm in (SHIPS, *ABLATIONS))]
+    """Return the study's runs: the main cell and its variants, then those of the first recipe, in part on one seed."""
+    runs = [cell(ALONE, seeds[0])]
+    for variants in (VARIANTS, FIRST_VARIANTS):
+        main, *others = variants
+        runs += [cell(main, seed) for seed in seeds]
+        runs += [cell(arm, seed) for seed in seeds for arm in others]
+    return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
 
 
-def cell(arm: str, seed: int, *, pointing: int = 1200, speaking: int = 100, **memory: Any) -> SmolRun:
-    """Return a run of the study; what is not named is as in the main cell."""
-    speaking *= LONGER if arm == SHIPS else 1
+def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
+    """Return a run of the study; what is not named of the memory is as in its cell."""
     fields: dict[str, Any] = {
         "width": WIDTH,
         "inner_width": 128,
@@ -88,17 +90,31 @@ def cell(arm: str, seed: int, *, pointing: int = 1200, speaking: int = 100, **me
         "output_gate": True,
         "calibrated": True,
         "learn_crosstalk": False,
-        "inertia": 0.2,
     }
-    fields |= (VARIANTS | ABLATIONS).get(arm, {}) | memory
+    learning: dict[str, Any]
+    if arm in VARIANTS:
+        fields |= {"normalised": "retrieved", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0} | VARIANTS[arm]
+        learning = {
+            "lessons": Lessons(loudness=8.0, blank=0.2, spelling=8.0),
+            "contrasting": TrainingConfig(num_steps=300, learning_rate=1e-2, batch_size=16, log_every=20),
+            "pointing": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
+            "training": _speaking(400),
+        }
+    else:
+        fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})
+        learning = {
+            "lessons": Lessons(),
+            "pointing": TrainingConfig(num_steps=1200, learning_rate=3e-2, batch_size=16, log_every=20),
+            "training": _speaking(400 if arm == LONGER else 100),
+        }
     return SmolRun(
         arm=arm,
         seed=seed,
-        memory=MemoryConfig(**fields),
+        memory=MemoryConfig(**fields | memory),
         book=BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
-        lessons=Lessons(),
-        pointing=TrainingConfig(num_steps=pointing, learning_rate=3e-2, batch_size=16, log_every=20),
-        training=TrainingConfig(
-            num_steps=speaking, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25
-        ),
+        **learning,
     )
+
+
+def _speaking(num_steps: int) -> TrainingConfig:
+    return TrainingConfig(num_steps=num_steps, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25)

@@ -143,7 +143,7 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
             alone = share_of_replies(memories.model, tokenizer, rules)
             values.append({"measure": IN_REPLY, "value": alone, "domain": "rules", "condition": "no memory"})
     values += costs(memories, tokenizer, draw_users(asked[TRAINED], IN_CONTEXT, USUAL, _random("costs"), 2))
-    if (folder / LOCOMO).is_file() and config.arm == SHIPS:
+    if (folder / LOCOMO).is_file() and (config.arm, config.seed) == SHIPS:
         report(config.name, 1.0, "hearing LoCoMo")
         conversations = read_locomo(folder / LOCOMO)
         values += forgetting_curve(memories, tokenizer, conversations, random=_random("LoCoMo"))

