@@ -58,6 +58,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     perhaps("balance", plastic, 0.0, 0.2)
     perhaps("crosstalk", drawn["drive"] == "axis", "drives", "received")
     perhaps("detach_context", drawn["drive"] != "slots", False, True)
+    drawn.setdefault("gates", draw(st.sampled_from(["narrowed", "hidden"])))
     drawn.setdefault("normalised", draw(st.sampled_from(["slots", "retrieved"])))
     drawn.setdefault("observe", draw(st.booleans()))
     drawn.setdefault("salience", draw(st.sampled_from(["even", "learned", "retrieved"])))

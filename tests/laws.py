@@ -95,7 +95,7 @@ def matches_reference(
     y, after = memory(hidden, before, mask, embedded=embedded, **how)
     fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-    names += ("crosstalk", "detach_context", "normalised")
+    names += ("crosstalk", "detach_context", "normalised", "gates")
     parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
     slow = reference.segment(
         hidden,

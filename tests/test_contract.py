@@ -51,6 +51,7 @@ def found(memory: nn.Module, **how: Any) -> dict[str, str]:
         {"salience": "retrieved", "drive": "slots"},
         {"inner_width": 2, "carry": 0.8},
         {"output_gate": True},
+        {"gates": "hidden", "inner_width": 2, "salience": "learned", "output_gate": True, "calibrated": True},
         *[{"normalised": "retrieved", "write": write, "observe": True} for write in ("bounded", "delta")],
         {"calibrated": True},
         {"calibrated": True, "inner_width": 3, "observe": True, "salience": "retrieved", "write": "delta"},

@@ -29,7 +29,7 @@ OTHERS |= {
     "crosstalk": "received",
     "normalised": "retrieved",
 }
-OTHERS |= {"salience": "learned", "writers": "lagged", "inner_width": 4}
+OTHERS |= {"gates": "hidden", "salience": "learned", "writers": "lagged", "inner_width": 4}
 
 
 def flat(tree: dict[str, Any], prefix: str = "") -> Iterator[tuple[str, Any]]:

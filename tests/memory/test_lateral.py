@@ -47,6 +47,12 @@ def test_fast_equals_slow_twin_with_an_output_gate(case: Any) -> None:
     laws.matches_reference(*case)
 
 
+@given(cases(gates="hidden", inner_width=2, salience="learned", output_gate=True))
+@settings(max_examples=12)
+def test_fast_equals_slow_twin_with_gates_on_the_whole_state(case: Any) -> None:
+    laws.matches_reference(*case)
+
+
 @pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
 @given(data=st.data())
 @settings(max_examples=8)

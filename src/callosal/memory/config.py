@@ -14,6 +14,7 @@ Salience = Literal["even", "learned", "retrieved"]
 Writers = Literal["all", "lagged"]
 Crosstalk = Literal["drives", "received"]
 Normalised = Literal["slots", "retrieved"]
+Gates = Literal["narrowed", "hidden"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
@@ -28,6 +29,7 @@ _CHOICES = {
     "writers": Writers,
     "crosstalk": Crosstalk,
     "normalised": Normalised,
+    "gates": Gates,
 }
 
 
@@ -79,6 +81,9 @@ class MemoryConfig:
             what a token "retrieved" of all of them, for reading and for what is written alike. So a slot that was
             touched in passing does not speak as loud as one that was written to, and prototypes are the level below
             which nothing is heard.
+        gates: what the gates of salience and output look at: a token's state as it was "narrowed"; or as "hidden", as
+            wide as it came, calibrated, at root-mean-square one. Where a memory is much narrower than its host, that
+            tells tokens apart that are one to the memory.
         inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
             output map leads out. None is the hidden states' own.
         calibrated: take the mean away from the hidden states and whiten them, by statistics measured once
@@ -112,6 +117,7 @@ class MemoryConfig:
     writers: Writers = field(default="all", metadata=ADDED)
     salience: Salience = field(default="even", metadata=ADDED)
     normalised: Normalised = field(default="slots", metadata=ADDED)
+    gates: Gates = field(default="narrowed", metadata=ADDED)
     inner_width: int | None = field(default=None, metadata=ADDED)
     output_gate: bool = field(default=False, metadata=ADDED)
     calibrated: bool = field(default=False, metadata=ADDED)

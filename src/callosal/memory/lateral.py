@@ -149,14 +149,14 @@ class LateralMemory(nn.Module):
         self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
         if config.embedded:
             self.observation = nn.Parameter(nn.init.orthogonal_(torch.empty(config.width, width)))
-        self.salience_gate = None
+        self.salience_gate, watched = None, config.width if config.gates == "hidden" else width
         if config.salience == "learned":
-            self.salience_gate = _gate(width)
+            self.salience_gate = _gate(watched)
         self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
         if config.calibrated:  # measured, not learned
             self.hidden_mean = nn.Parameter(torch.zeros(config.width), requires_grad=False)
             self.hidden_whitening = nn.Parameter(torch.eye(config.width), requires_grad=False)
-        self.output_gate = _gate(width) if config.output_gate else None
+        self.output_gate = _gate(watched) if config.output_gate else None
 
     @property
     def competition(self) -> Competition:
@@ -206,7 +206,7 @@ class LateralMemory(nn.Module):
         opened = state.segment or self._new_segment(len(state))
         competition = self.competition
 
-        seen = self.led_in(packed.hidden)
+        seen, watched = self.views(packed.hidden)
         logits = self._logits(seen, opened, packed.place)
         past, carried = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         signal, shares = competition.compete(seen, logits, opened, past, packed.place)
@@ -217,7 +217,7 @@ class LateralMemory(nn.Module):
         if packed.present is not None:
             touch = touch * packed.present[:, :, None, :, None]
         observed = self._observed(seen, packed, embedded)
-        weighs, own = packed.salience, _gated(self.salience_gate, seen)
+        weighs, own = packed.salience, _gated(self.salience_gate, watched)
         if own is not None:
             weighs = own if weighs is None else weighs * own
         usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
@@ -242,10 +242,10 @@ class LateralMemory(nn.Module):
                 trace = self._write(trace, consolidated, used)
         retrieved = None
         if reads:
-            y = self._read_out(torch.stack(reads, dim=1), seen)
+            y = self._read_out(torch.stack(reads, dim=1), watched)
             retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
-            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), seen)
+            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), watched)
 
         if whole:
             if self.training:
@@ -309,14 +309,14 @@ class LateralMemory(nn.Module):
         """
         self._check(hidden, self.blank(len(hidden)), mask, None, one_segment=False)
         packed = Packed.pack(hidden, mask)
-        opened, seen = self._new_segment(len(hidden)), self.led_in(packed.hidden)
+        opened, (seen, watched) = self._new_segment(len(hidden)), self.views(packed.hidden)
         logits = self._logits(seen, opened, packed.place)
         past, _ = self.competition.faded(None, packed.counted(seen).sum(-2), packed.count)
         _, shares = self.competition.compete(seen, logits, opened, past, packed.place)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         parts = [weights.flatten(-3)]
         for gate in (self.salience_gate, self.output_gate):
-            openness = _gated(gate, seen)
+            openness = _gated(gate, watched)
             parts.append((torch.ones_like(seen[..., 0]) if openness is None else openness)[..., None])
         flat = packed.restore(torch.cat(parts, dim=-1))
         return Look(flat[..., :-2].unflatten(-1, weights.shape[-3:]), flat[..., -2], flat[..., -1])
@@ -420,11 +420,21 @@ class LateralMemory(nn.Module):
 
     def led_in(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
         """Return what the memory works with: whitened hidden states, narrowed, at mean square one."""
-        if self.config.calibrated:
-            hidden = (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
-        if self.inner_map is not None:
-            hidden = hidden @ self.inner_map.T
-        return address.rms_norm(hidden)
+        return self.views(hidden)[0]
+
+    def whitened(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
+        """Return hidden states less their mean and whitened, where the memory is calibrated; else as they are."""
+        if not self.config.calibrated:
+            return hidden
+        return (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
+
+    def views(
+        self, hidden: Float[Tensor, "*batch width"]
+    ) -> tuple[Float[Tensor, "*batch inner"], Float[Tensor, "*batch watched"]]:
+        """Return what the memory works with, and what its gates look at."""
+        whole = self.whitened(hidden)
+        seen = address.rms_norm(whole if self.inner_map is None else whole @ self.inner_map.T)
+        return seen, address.rms_norm(whole) if self.config.gates == "hidden" else seen
 
     def _observed(
         self, seen: Float[Tensor, "batch seg time inner"], packed: Packed, embedded: Tensor | None
@@ -463,12 +473,12 @@ class LateralMemory(nn.Module):
         return writing.written(rule, trace, consolidated, usage, self.maps, inertia)
 
     def _read_out(
-        self, retrieved: Float[Tensor, "batch seg time head width"], seen: Float[Tensor, "batch seg time width"]
+        self, retrieved: Float[Tensor, "batch seg time head width"], watched: Float[Tensor, "batch seg time watched"]
     ) -> Float[Tensor, "batch seg time out"]:
         by_head = self.config.normalised == "retrieved"
         heads = address.rms_norm(retrieved) if by_head else retrieved
         joined = rearrange(heads, "batch seg time head width -> batch seg time (head width)")
-        y, given = self.output(joined if by_head else address.rms_norm(joined)), _gated(self.output_gate, seen)
+        y, given = self.output(joined if by_head else address.rms_norm(joined)), _gated(self.output_gate, watched)
         return y if given is None else y * given[..., None]
 
 
@@ -483,8 +493,8 @@ def _gate(width: int) -> Projection:
     return gate
 
 
-def _gated(gate: Projection | None, seen: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"] | None:
-    return None if gate is None else gating.gate(seen, gate.weight[0], gate.bias[0])
+def _gated(gate: Projection | None, watched: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"] | None:
+    return None if gate is None else gating.gate(watched, gate.weight[0], gate.bias[0])
 
 
 def _orthogonal(num_rows: int, num_columns: int) -> Tensor:

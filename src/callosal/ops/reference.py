@@ -268,12 +268,16 @@ def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> F
     return torch.linalg.solve(against, torch.eye(width, dtype=scatter.dtype))
 
 
+def whitened(hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor]) -> Float[Tensor, "width"]:
+    r"""Whiten: $(h - \mu) \Omega$, where these were measured. Ours."""
+    p = parameters
+    return (hidden - p["hidden_mean"]) @ p["hidden_whitening"] if "hidden_mean" in p else hidden
+
+
 def led_in(hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor]) -> Float[Tensor, "inner"]:
     r"""Whiten, narrow and scale: $x = \mathrm{rms}(W_{in} (h - \mu) \Omega)$, each where there is one. Ours."""
-    p = parameters
-    if "hidden_mean" in p:
-        hidden = (hidden - p["hidden_mean"]) @ p["hidden_whitening"]
-    return rms_norm(p["inner_map"] @ hidden if "inner_map" in p else hidden)
+    whole = whitened(hidden, parameters)
+    return rms_norm(parameters["inner_map"] @ whole if "inner_map" in parameters else whole)
 
 
 def segment(
@@ -326,12 +330,14 @@ def segment_of_row(
     crosstalk: str = "drives",
     detach_context: bool = False,
     normalised: str = "slots",
+    gates: str = "narrowed",
     embedded: Float[Tensor, "time width"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
     # 1, 2: query and address. A token of salience 0 is seen by none that come after it
     x = _tensor(lambda t: led_in(hidden[t], p), len(hidden))
+    watched = _tensor(lambda t: rms_norm(whitened(hidden[t], p)), len(hidden)) if gates == "hidden" else x
     streams = [x[[*(i for i in range(t) if salience[i] > 0), t]] for t in times]
     queries = [lagged_queries(stream, p["start"], p["filters"], p["query_map"])[-1] for stream in streams]
     logits = [slot_logits(queries[t], p["addresses"], p["log_temperature"].exp()) for t in times]
@@ -368,7 +374,7 @@ def segment_of_row(
     heads = (lambda r: torch.cat([rms_norm(head) for head in r])) if behind else (lambda r: rms_norm(r.flatten()))
     y = _tensor(lambda t: p["output.weight"] @ heads(retrieved[t]), len(x))
     if "output_gate.weight" in p:
-        y = _tensor(lambda t: gate(x[t], p["output_gate.weight"][0], p["output_gate.bias"][0]) * y[t], len(x))
+        y = _tensor(lambda t: gate(watched[t], p["output_gate.weight"][0], p["output_gate.bias"][0]) * y[t], len(x))
     # 6: write
     writing = a[:, 1:] if writers == "lagged" else a
     touch = writing.sum(1) / writing.shape[1]
@@ -376,7 +382,7 @@ def segment_of_row(
     observed = own @ p["observation"] if "observation" in p else None
     s = salience
     if "salience_gate.weight" in p:
-        s = s * _tensor(lambda t: gate(x[t], p["salience_gate.weight"][0], p["salience_gate.bias"][0]), len(x))
+        s = s * _tensor(lambda t: gate(watched[t], p["salience_gate.weight"][0], p["salience_gate.bias"][0]), len(x))
     if "slow_retrieved" in p:
         usual = p["slow_retrieved"] / p["slow_weight"] if living else torch.zeros(())
         s = s * _tensor(lambda t: prominence(retrieved[t], usual)[0], len(x))

@@ -23,13 +23,13 @@ from callosal.lab.studies.smollm.training import (
     answered,
     contrasting_step,
     lay_slots,
-    narrow_twin,
-    narrowed,
     new_memory,
     ordinary_states,
     pointed,
     queries_of,
     sample_users,
+    twin_of,
+    twin_reads,
     written,
 )
 from callosal.lab.tasks.profile import Wordings
@@ -147,23 +147,23 @@ def test_without_slots_a_question_attends_to_what_was_said(halves_and_book: Any)
     lessons = Lessons(facts=(1,), between=(0,), noise=0.0)
     torch.manual_seed(0)
     memory = new_memory(MEMORY, lessons, halves, ordinary_states(book))
-    twin, narrow = narrow_twin(memory), narrowed(book, memory)
-    (user,) = sample_users(narrow, lessons, 1, Random(2))
-    _, point = contrasting_step(twin, narrow, lessons, 1, Random(2))
+    twin, led_in = twin_of(memory), twin_reads(book, memory)
+    (user,) = sample_users(led_in, lessons, 1, Random(2))
+    _, point = contrasting_step(twin, led_in, lessons, 1, Random(2))
     with torch.no_grad():
-        keys = torch.cat([queries_of(twin, turn.hidden)[:, -1] for turn in user.turns])
-        weighs = torch.cat([twin.look(turn.hidden[None]).weighs[0] for turn in user.turns])
+        keys = torch.cat([queries_of(twin, turn.hidden.float())[:, -1] for turn in user.turns])
+        weighs = torch.cat([twin.look(turn.hidden.float()[None]).weighs[0] for turn in user.turns])
         said = torch.cat([turn.tokens for turn in user.turns])
         chances = []
         for text in user.asked:
             assert text.value is not None
             for at in range(*text.value):
-                similar = twin.log_temperature.exp() * (keys @ queries_of(twin, text.hidden)[at - 1, 0])
+                similar = twin.log_temperature.exp() * (keys @ queries_of(twin, text.hidden.float())[at - 1, 0])
                 shares = weighs * similar.exp()
                 chances.append(shares[said == text.tokens[at]].sum() / shares.sum())
     assert point()["chance"] == pytest.approx(torch.stack(chances).mean().item(), abs=1e-3)
     twin.log_temperature.data.zero_()
-    lay_slots(twin, narrow, 0)
+    lay_slots(twin, led_in, 0)
     assert twin.log_temperature.exp().item() == pytest.approx(MEMORY.temperature)
     assert torch.allclose(twin.addresses.norm(dim=-1), torch.ones(2, MEMORY.num_slots), atol=1e-3)
     assert not torch.allclose(twin.addresses[0], twin.addresses[1])

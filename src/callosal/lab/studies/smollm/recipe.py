@@ -93,10 +93,11 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     }
     learning: dict[str, Any]
     if arm in VARIANTS:
-        fields |= {"normalised": "retrieved", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0} | VARIANTS[arm]
+        fields |= {"normalised": "retrieved", "gates": "hidden"} | VARIANTS[arm]
+        fields |= {"temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
         learning = {
-            "lessons": Lessons(loudness=8.0, blank=0.2, spelling=8.0),
-            "contrasting": TrainingConfig(num_steps=300, learning_rate=1e-2, batch_size=16, log_every=20),
+            "lessons": Lessons(noise=0.15, loudness=8.0, blank=0.2, spelling=8.0, saying=("output_gate",)),
+            "contrasting": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
             "pointing": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
             "training": _speaking(400),
         }

@@ -41,13 +41,13 @@ from callosal.lab.studies.smollm.training import (
     adopt,
     contrasting_step,
     lay_slots,
-    narrow_twin,
-    narrowed,
     new_memory,
     ordinary_states,
     pointing_step,
     read,
     speaking_step,
+    twin_of,
+    twin_reads,
     written,
 )
 from callosal.lab.tasks.locomo import read_locomo
@@ -78,8 +78,6 @@ IN_CONTEXT = 16
 # Ordinary text: so many pieces of so many tokens of Python's own documentation.
 PIECES, PIECE = 24, 128
 MODEL = "smollm2"
-# What a memory says is decided by these of its parameters; the others decide where it looks.
-SAYING = ("maps", "observation", "output")
 # Where a user who has the data puts it, for the forgetting curve.
 LOCOMO = "locomo10.zip"
 
@@ -160,7 +158,7 @@ def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Re
     """Return a memory that learned to point and to speak, and the curve of both."""
     with seeded(config.seed, "memory"):
         memory = new_memory(config.memory, config.lessons, halves, ordinary_states(book))
-        twin = narrow_twin(memory)
+        twin = twin_of(memory)
     curve: Curve = []
 
     def learn(name: str, learner: LateralMemory, training: TrainingConfig, step: Callable[[int, Random], Step]) -> None:
@@ -178,26 +176,26 @@ def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Re
         done = curve[-1]["step"] if curve else 0
         curve.extend({**point, "step": done + point["step"], "stage": name} for point in points)
 
-    narrow = narrowed(book, memory)
+    led_in = twin_reads(book, memory)
     if config.contrasting is not None:
         learn(
             "contrasting",
             twin,
             config.contrasting,
-            lambda users, random: contrasting_step(twin, narrow, config.lessons, users, random),
+            lambda users, random: contrasting_step(twin, led_in, config.lessons, users, random),
         )
-        lay_slots(twin, narrow, derive_seed(config.seed, "slots"))
+        lay_slots(twin, led_in, derive_seed(config.seed, "slots"))
     learn(
         "pointing",
         twin,
         config.pointing,
-        lambda users, random: pointing_step(twin, narrow, config.lessons, users, random),
+        lambda users, random: pointing_step(twin, led_in, config.lessons, users, random),
     )
     adopt(memory, twin)
     # Where to look was learned; to say what is found there, and nothing elsewhere, moves it no more.
     learned = {name: parameter for name, parameter in memory.named_parameters() if parameter.requires_grad}
     for name, parameter in learned.items():
-        parameter.requires_grad_(name.startswith(SAYING))
+        parameter.requires_grad_(name.startswith(config.lessons.saying))
     learn(
         "speaking",
         memory,

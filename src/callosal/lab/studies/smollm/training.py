@@ -84,11 +84,11 @@ def ordinary_states(book: Book) -> Float[Tensor, "token width"]:
     return torch.cat([text.hidden[1:].float() for text in texts])
 
 
-def narrow_twin(memory: LateralMemory) -> LateralMemory:
-    """Return a memory that starts where this one does, for states that have been led in already."""
-    config = replace(
-        memory.config, width=memory.config.slot_width, inner_width=None, calibrated=False, observe=False, embedded=False
-    )
+def twin_of(memory: LateralMemory) -> LateralMemory:
+    """Return a memory that starts where this one does, for states that have been led in already, or whitened alone."""
+    config = replace(memory.config, calibrated=False, observe=False, embedded=False)
+    if config.gates == "narrowed":
+        config = replace(config, width=config.slot_width, inner_width=None)
     twin = LateralMemory(config)
     adopt(twin, memory)
     return twin
@@ -102,11 +102,16 @@ def adopt(memory: LateralMemory, twin: LateralMemory) -> None:
 
 
 @torch.no_grad()
-def narrowed(book: Book, memory: LateralMemory) -> Book:
-    """Return the book with hidden states led in, as the memory's twin takes them: its way in is not learned yet."""
+def twin_reads(book: Book, memory: LateralMemory) -> Book:
+    """Return the book with hidden states as the memory's twin takes them.
+
+    They are led in, where the way in is not learned; whitened where it is, since all of them are seen.
+    """
 
     def text(one: Text) -> Text:
-        return replace(one, hidden=memory.led_in(one.hidden.float()))
+        if memory.config.gates == "narrowed":
+            return replace(one, hidden=memory.led_in(one.hidden.float()))
+        return replace(one, hidden=memory.whitened(one.hidden.float()).to(one.hidden.dtype))
 
     stated = tuple(Stated(s.facts, text(s.told), tuple(map(text, s.asked))) for s in book.stated)
     return Book(stated, tuple(map(text, book.chatter)), tuple(map(text, book.rules)))
@@ -126,7 +131,7 @@ def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> l
 
 
 def contrasting_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
-    """Return the loss of questions that look for what was said without slots: of a twin, narrowed.
+    """Return the loss of questions that look for what was said without slots: of a twin.
 
     The query of where a token is said looks among those that all told tokens of its user are written by, each weighed
     by its salience, as attention does; minus the logarithm of the share of tokens like it.
@@ -138,7 +143,7 @@ def contrasting_step(twin: LateralMemory, book: Book, lessons: Lessons, num_user
     temperature = twin.log_temperature.exp()
     weighs = told.mask.float()
     if twin.salience_gate is not None:
-        weighs = weighs * gate(twin.led_in(told.hidden), twin.salience_gate.weight[0], twin.salience_gate.bias[0])
+        weighs = weighs * gate(twin.views(told.hidden)[1], twin.salience_gate.weight[0], twin.salience_gate.bias[0])
     # Head 0 reads, the last one writes.
     keys, queries = queries_of(twin, told.hidden)[..., -1, :], queries_of(twin, rows.hidden)[row, at - 1, 0]
     chances = []
@@ -170,7 +175,7 @@ def queries_of(
 def lay_slots(twin: LateralMemory, book: Book, seed: int) -> None:
     """Put each bank's slots where the queries of a book's turns gather, and make all look as sharply as is usual."""
     texts = (text for stated in book.stated for text in (stated.told, *stated.asked))
-    queries = torch.cat([queries_of(twin, text.hidden)[1:, 0] for text in texts])
+    queries = torch.cat([queries_of(twin, text.hidden.float())[1:, 0] for text in texts])
     generator = torch.Generator().manual_seed(seed)
     for addresses in twin.addresses:
         addresses.copy_(centres(queries, len(addresses), generator=generator))
@@ -178,7 +183,7 @@ def lay_slots(twin: LateralMemory, book: Book, seed: int) -> None:
 
 
 def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
-    """Return the loss of pointing at the answers' tokens, minus the logarithm of their chance: of a twin, narrowed."""
+    """Return the loss of pointing at the answers' tokens, minus the logarithm of their chance: of a twin."""
     users = sample_users(book, lessons, num_users, random)
     told = Rows.of_users([user.turns for user in users])
     # For the banks' axes alone, which move by what is committed and not by the loss.
