@@ -37,7 +37,7 @@ from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
 
 LETTERS = 128
-BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0)
+BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0, num_ordinary=6)
 MEMORY = replace(cell(MAIN, 0).memory, width=32, inner_width=8, num_slots=6)
 
 

@@ -18,8 +18,8 @@ from callosal.hosts.attach import Memories
 from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, RETRIEVED
-from callosal.lab.studies.smollm.texts import BATCH, Book, Halves, Rows, Text, Told, sample_told
-from callosal.lab.studies.smollm.training import END, answered, written
+from callosal.lab.studies.smollm.texts import BATCH, END, Book, Halves, Rows, Text, Told, sample_told
+from callosal.lab.studies.smollm.training import answered, written
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import blanked
 
@@ -35,7 +35,7 @@ BETWEEN_TURNS = "\n"
 
 def draw_users(book: Book, number: int, num_facts: int, random: Random, num_between: int = 0) -> list[Told]:
     """Draw users to ask, with turns of small talk and rules strewn among theirs."""
-    others = (*book.chatter, *book.rules)
+    others = book.others
     users = [
         sample_told(book, num_facts, [random.choice(others) for _ in range(num_between)], random) for _ in range(number)
     ]

@@ -1,7 +1,7 @@
 """The study of SmolLM2: a memory behind a late layer of a frozen pretrained model."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from typing import Any
 
@@ -91,12 +91,14 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         "calibrated": True,
         "learn_crosstalk": False,
     }
+    book = BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0)
     learning: dict[str, Any]
     if arm in VARIANTS:
         fields |= {"normalised": "retrieved", "gates": "hidden"} | VARIANTS[arm]
         fields |= {"temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
         learning = {
-            "lessons": Lessons(noise=0.15, loudness=8.0, blank=0.2, spelling=8.0, saying=("output_gate",)),
+            "book": replace(book, num_ordinary=400),
+            "lessons": Lessons(noise=0.15, loudness=5.0, blank=0.2, spelling=8.0, saying=("output_gate",)),
             "contrasting": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
             "pointing": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
             "training": _speaking(400),
@@ -104,17 +106,12 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     else:
         fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})
         learning = {
+            "book": book,
             "lessons": Lessons(),
             "pointing": TrainingConfig(num_steps=1200, learning_rate=3e-2, batch_size=16, log_every=20),
             "training": _speaking(400 if arm == LONGER else 100),
         }
-    return SmolRun(
-        arm=arm,
-        seed=seed,
-        memory=MemoryConfig(**fields | memory),
-        book=BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0),
-        **learning,
-    )
+    return SmolRun(arm=arm, seed=seed, memory=MemoryConfig(**fields | memory), **learning)
 
 
 def _speaking(num_steps: int) -> TrainingConfig:

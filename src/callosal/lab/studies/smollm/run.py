@@ -36,7 +36,7 @@ from callosal.lab.studies.smollm.cells import ALONE, SHIPS
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.measures import IN_REPLY
 from callosal.lab.studies.smollm.recipe import SmolRun
-from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, Text, read_book
+from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, read_book, read_ordinary
 from callosal.lab.studies.smollm.training import (
     adopt,
     contrasting_step,
@@ -51,7 +51,7 @@ from callosal.lab.studies.smollm.training import (
     written,
 )
 from callosal.lab.tasks.locomo import read_locomo
-from callosal.lab.tasks.profile import Exchange, Wordings
+from callosal.lab.tasks.profile import Wordings
 from callosal.memory import LateralMemory
 from callosal.training.loop import Curve, Step, TrainingConfig, optimise
 from callosal.training.seeding import derive_seed, seeded
@@ -249,12 +249,7 @@ def _unharmed(memory: LateralMemory, halves: Halves, held: Book, tokenizer: Any,
     text = " ".join(pydoc_data.topics.topics[name] for name in sorted(pydoc_data.topics.topics))
     tokens = tokenizer(text)["input_ids"][: PIECES * PIECE]
     pieces = [tokens[start : start + PIECE] for start in range(0, len(tokens), PIECE)]
-    nothing = Exchange("chatter", "", "")
-    texts = [
-        Text(nothing, torch.tensor(piece), hidden, 0, None)
-        for piece, hidden in zip(pieces, halves.lower(pieces), strict=True)
-    ]
-    rows = Rows.of(texts)
+    rows = Rows.of(texts := read_ordinary(pieces, halves))
     states = {"no memory": None, "memory": state[: len(texts)], "reset": memory.blank(len(texts))}
     for condition, own in states.items():
         hidden = rows.hidden if own is None else rows.hidden + read(memory, halves, rows, own)

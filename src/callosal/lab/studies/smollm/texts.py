@@ -1,8 +1,9 @@
 """Turns as the model reads them, with the hidden states of its lower layers, which are frozen and so read once."""
 
 import copy
-from collections.abc import Sequence
-from dataclasses import dataclass
+import os
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 from random import Random
 from typing import Any
@@ -24,9 +25,16 @@ from callosal.lab.tasks.profile import (
     sample_value,
     state,
 )
-from callosal.memory.config import describe
+from callosal.memory.config import ADDED, describe
+from callosal.training.seeding import seeded
 
 BATCH = 32
+# Tokens of a piece of ordinary text, and of what a model writes at once to be cut into such.
+PIECE, WRITTEN = 32, 128
+# What stood between documents when SmolLM2 was trained.
+DOCUMENT = 0
+# The token that ends a turn.
+END = 2
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -39,6 +47,7 @@ class BookConfig:
         num_rules: turns of sums, counting and spelling.
         words: which they are made of.
         seed: of the draws.
+        num_ordinary: pieces of 32 tokens of what the model writes when nothing is asked.
     """
 
     num_stated: int
@@ -46,6 +55,7 @@ class BookConfig:
     num_rules: int
     words: Wordings
     seed: int
+    num_ordinary: int = field(default=0, metadata=ADDED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -83,6 +93,12 @@ class Book:
     stated: tuple[Stated, ...]
     chatter: tuple[Text, ...]
     rules: tuple[Text, ...]
+    ordinary: tuple[Text, ...] = ()
+
+    @property
+    def others(self) -> tuple[Text, ...]:
+        """What is not about the user."""
+        return (*self.chatter, *self.rules, *self.ordinary)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +123,7 @@ class Halves:
             # A copy of a module shares the table of its parts.
             vars(part)["_modules"] = dict(part._modules) | {"layers": layers}  # noqa: SLF001
         vars(self.below)["_modules"]["norm"] = nn.Identity()
+        self.model = model
         self.head = model.lm_head
         self.embedding: Tensor = model.model.embed_tokens.weight
 
@@ -123,6 +140,16 @@ class Halves:
             hidden = self.below(input_ids=padded, use_cache=False).last_hidden_state
             found |= {i: hidden[row, : len(tokens[i])].clone() for row, i in enumerate(rows)}
         return [found[i] for i in range(len(tokens))]
+
+    def written(self, number: int, length: int, seed: int) -> list[list[int]]:
+        """Return as many texts of so many tokens as the model writes from nothing, sampled at temperature one."""
+        start = torch.full((number, 1), DOCUMENT)
+        with seeded(seed, "ordinary"):
+            # No token ends a text, so that all are as long.
+            texts = self.model.generate(
+                start, do_sample=True, top_k=0, max_new_tokens=length, min_new_tokens=length, pad_token_id=END
+            )
+        return texts[:, 1:].tolist()
 
     def upper(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
         """Return what the head reads, from the states behind the layer."""
@@ -144,8 +171,17 @@ def read_texts(turns: Sequence[Exchange], halves: Halves, tokenizer: Any) -> lis
     ]
 
 
+def read_ordinary(pieces: Sequence[list[int]], halves: Halves) -> list[Text]:
+    """Read pieces of text that nobody said."""
+    nobody = Exchange("chatter", "", "")
+    return [
+        Text(nobody, torch.tensor(piece), states.bfloat16(), 0, None)
+        for piece, states in zip(pieces, halves.lower(pieces), strict=True)
+    ]
+
+
 def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, mark: str) -> Book:
-    """Draw and read a book, or load it from the folder, where it was kept under its configuration.
+    """Draw and read a book, or load it from the folder, where its parts were kept under their configuration.
 
     Args:
         config: what is drawn.
@@ -154,9 +190,31 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
         folder: where hidden states are kept: some hundred megabytes.
         mark: says which model and layer they are of.
     """
-    path = folder / f"book-{digest([describe(config), mark])[:8]}.pt"
+    turns = replace(config, num_ordinary=0)
+    book = _kept(folder, [describe(turns), mark], lambda: _turns(turns, halves, tokenizer))
+    if not config.num_ordinary:
+        return book
+    number, seed = config.num_ordinary, config.seed
+    pieces = _kept(
+        folder, ["ordinary", number, seed, mark], lambda: read_ordinary(_pieces(number, halves, seed), halves)
+    )
+    return replace(book, ordinary=tuple(pieces))
+
+
+def _kept(folder: Path, key: list[Any], make: Callable[[], Any]) -> Any:
+    """Return what was made and kept under a key before, or make and keep it."""
+    path = folder / f"book-{digest(key)[:8]}.pt"
     if path.is_file():
         return torch.load(path, weights_only=False)
+    made = make()
+    folder.mkdir(parents=True, exist_ok=True)
+    unfinished = path.with_suffix(f".{os.getpid()}")
+    torch.save(made, unfinished)
+    unfinished.replace(path)
+    return made
+
+
+def _turns(config: BookConfig, halves: Halves, tokenizer: Any) -> Book:
     random, words = Random(config.seed), config.words
     turns: list[Exchange] = []
     stated = []
@@ -171,16 +229,11 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
     rules = len(turns)
     turns += [sample_rule(random) for _ in range(config.num_rules)]
     texts = read_texts(turns, halves, tokenizer)
-    book = Book(
+    return Book(
         tuple(Stated(tuple(f), texts[at], tuple(texts[at + 1 : at + 1 + len(f)])) for f, at in stated),
         tuple(texts[chatter:rules]),
         tuple(texts[rules:]),
     )
-    folder.mkdir(parents=True, exist_ok=True)
-    unfinished = path.with_suffix(f".{random.randrange(10**9)}")
-    torch.save(book, unfinished)
-    unfinished.replace(path)
-    return book
 
 
 def sample_told(book: Book, num_facts: int, between: Sequence[Text], random: Random) -> Told:
@@ -239,6 +292,14 @@ class Rows:
             tensor.unflatten(0, (len(users), turns)) for tensor in (rows.tokens, rows.hidden, rows.mask)
         )
         return cls(tokens, hidden, mask & exists[..., None])
+
+
+def _pieces(number: int, halves: Halves, seed: int) -> list[list[int]]:
+    if not number:
+        return []
+    each = WRITTEN // PIECE
+    texts = halves.written(-(-number // each), WRITTEN, seed)
+    return [text[at : at + PIECE] for text in texts for at in range(0, WRITTEN, PIECE)][:number]
 
 
 def _value(turn: Exchange, prompt: int, tokenizer: Any) -> tuple[int, int] | None:

@@ -19,7 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from callosal.lab.studies.smollm.lessons import Lessons
-from callosal.lab.studies.smollm.texts import Book, Halves, Rows, Stated, Text, Told, sample_told
+from callosal.lab.studies.smollm.texts import END, Book, Halves, Rows, Stated, Text, Told, sample_told
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState, calibrate
 from callosal.ops.address import lagged_queries, rms_norm
 from callosal.ops.salience import gate
@@ -114,13 +114,13 @@ def twin_reads(book: Book, memory: LateralMemory) -> Book:
         return replace(one, hidden=memory.whitened(one.hidden.float()).to(one.hidden.dtype))
 
     stated = tuple(Stated(s.facts, text(s.told), tuple(map(text, s.asked))) for s in book.stated)
-    return Book(stated, tuple(map(text, book.chatter)), tuple(map(text, book.rules)))
+    return Book(stated, *(tuple(map(text, kind)) for kind in (book.chatter, book.rules, book.ordinary)))
 
 
 def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> list[Told]:
     """Draw the users of a step, all of as many facts."""
     num_facts, num_between = random.choice(lessons.facts), random.choice(lessons.between)
-    others = (*book.chatter, *book.rules)
+    others = book.others
     users = [
         sample_told(book, num_facts, [random.choice(others) for _ in range(num_between)], random) for _ in range(number)
     ]
@@ -316,7 +316,8 @@ def speaking_step(
     owners = torch.tensor([number for number, user in enumerate(users) for _ in user.asked])
     logits, targets, _ = answered(memory, halves, asked, state[owners])
     loss = cross_entropy(logits, targets)
-    kinds = (book.chatter, book.rules, tuple(one.told for one in book.stated))
+    kinds = [book.chatter, book.rules, tuple(one.told for one in book.stated)]
+    kinds += [book.ordinary] if book.ordinary else []
     others = Rows.of([random.choice(random.choice(kinds)) for _ in users])
     some = torch.tensor([random.random() < lessons.held for _ in range(others.mask.numel())]).view_as(others.mask)
     some &= others.mask
@@ -363,8 +364,6 @@ def _value(text: Text) -> tuple[int, int]:
     return text.value
 
 
-# The token that ends a turn.
-END = 2
 # A gate that is wholly on the wrong side costs minus the logarithm of this.
 QUIET = 0.01
 # The logarithm of a token's salience stays finite.
