@@ -18,7 +18,7 @@ from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.recipe import cell, configs
-from callosal.lab.studies.smollm.texts import BookConfig, Halves, Rows, read_book, sample_told
+from callosal.lab.studies.smollm.texts import PIECE, BookConfig, Halves, Rows, read_book, sample_told
 from callosal.lab.studies.smollm.training import (
     answered,
     contrasting_step,
@@ -217,6 +217,16 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
     report = read_report(tmp_path)
     assert [verdict.id for verdict in report.verdicts if not verdict.per_seed] == []
     assert len(report.verdicts) == len(layout_of("smollm").claims)
+
+
+def test_ordinary_text_is_what_the_model_writes_by_itself_in_pieces(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    assert [len(text.tokens) for text in book.ordinary] == [PIECE] * BOOK.num_ordinary
+    assert {text.value for text in book.ordinary} == {None}
+    assert set(book.others) >= set(book.ordinary)
+    first = halves.written(3, 5, 0)
+    assert [len(text) for text in first] == [5, 5, 5]
+    assert halves.written(3, 5, 0) == first != halves.written(3, 5, 1)
 
 
 def test_more_facts_than_a_book_states_are_refused(halves_and_book: Any) -> None:
