@@ -98,10 +98,10 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         fields |= {"temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
         learning = {
             "book": replace(book, num_ordinary=400),
-            "lessons": Lessons(noise=0.15, loudness=5.0, blank=0.2, spelling=8.0, saying=("output_gate",)),
+            "lessons": Lessons(noise=0.15, loudness=5.0, blank=0.05, spelling=8.0, saying=("output_gate",)),
             "contrasting": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
-            "pointing": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
-            "training": _speaking(400),
+            "pointing": TrainingConfig(num_steps=900, learning_rate=1e-2, batch_size=16, log_every=20),
+            "training": _speaking(60, 3e-3),
         }
     else:
         fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})
@@ -109,10 +109,10 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
             "book": book,
             "lessons": Lessons(),
             "pointing": TrainingConfig(num_steps=1200, learning_rate=3e-2, batch_size=16, log_every=20),
-            "training": _speaking(400 if arm == LONGER else 100),
+            "training": _speaking(400 if arm == LONGER else 100, 1e-3),
         }
     return SmolRun(arm=arm, seed=seed, memory=MemoryConfig(**fields | memory), **learning)
 
 
-def _speaking(num_steps: int) -> TrainingConfig:
-    return TrainingConfig(num_steps=num_steps, learning_rate=1e-3, batch_size=8, log_every=10, checkpoint_every=25)
+def _speaking(num_steps: int, rate: float) -> TrainingConfig:
+    return TrainingConfig(num_steps=num_steps, learning_rate=rate, batch_size=8, log_every=10, checkpoint_every=25)

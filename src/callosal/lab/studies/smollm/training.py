@@ -245,7 +245,7 @@ class Pointed:
         chance: for each token of the answers' values, the share of what is read there that came from tokens like it.
         weighs: what each token that was told weighs in the write.
         open: how much is given out where an answer is decided, up to the end of its value.
-        closed: and everywhere else; as loud as what is found there, where what is retrieved is normalised.
+        closed: and everywhere else.
     """
 
     chance: Float[Tensor, "value"]
@@ -283,14 +283,6 @@ def pointed(
     row, at = _decided(asked)
     answers = reads[row, 0, at - 1, 0].flatten(1)
     asked_give = asked_give[:, 0]
-    heard, asked_heard = gives, asked_give
-    if memory.config.normalised == "retrieved":
-        # A reading is as loud as the share of it that is no blank.
-        held = mixture.flatten(1, 2).sum(1)
-        found = torch.einsum("utnp,up->utn", looks[..., 0, :, :].flatten(-2), held)
-        heard = gives * found / (found + blank)
-        found = torch.einsum("qnp,qp->qn", reads[:, 0, :, 0].flatten(-2), held[owners])
-        asked_heard = asked_give * found / (found + blank)
     chances = []
     for number in range(len(told.tokens)):
         own = owners[row] == number
@@ -301,7 +293,7 @@ def pointed(
     answering = torch.zeros_like(rows.mask)
     for number, text in enumerate(asked):
         answering[number, text.prompt - 1 : _value(text)[1] - 1] = True
-    closed = torch.cat([heard[told.mask], asked_heard[rows.mask & ~answering]])
+    closed = torch.cat([gives[told.mask], asked_give[rows.mask & ~answering]])
     # Texts come user by user.
     return Pointed(torch.cat(chances), weighs, asked_give[answering], closed)
 
