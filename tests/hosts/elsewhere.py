@@ -153,13 +153,13 @@ def compile_in_place() -> None:
 
 
 def compile_training_in_session() -> None:
-    """Train two turns through a compiled model: every token counts once."""
+    """Train two turns through a model that is compiled to one graph: losses, gradients and buffers stay."""
     answers = []
     for compiles in (False, True):
         torch.compiler.reset()
         model: Any = make().requires_grad_(False).train()
         memories = trained(attach(model, [0], CONFIG))
-        called: Any = torch.compile(model, backend="eager") if compiles else model
+        called: Any = torch.compile(model, fullgraph=True, backend="eager") if compiles else model
         with memories.session():
             loss = torch.stack([called(prompts(seed=n), use_cache=False).logits.square().mean() for n in (2, 3)]).sum()
         loss.backward()

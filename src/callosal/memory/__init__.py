@@ -8,6 +8,7 @@ from callosal.memory.editing import fork, merge, reset_banks
 from callosal.memory.inspection import diff, summarise
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.protocol import Memory, Penalised, Routes, State
+from callosal.memory.sequence import sequence_parallel
 from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, RowState
 
 __all__ = [
@@ -32,6 +33,7 @@ __all__ = [
     "read_headers",
     "reset_banks",
     "save_memory",
+    "sequence_parallel",
     "summarise",
 ]
 

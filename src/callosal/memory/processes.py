@@ -26,6 +26,48 @@ def gathered(
     return torch.cat(pool)
 
 
+def added(shares: Float[Tensor, "*shape"], group: "distributed.ProcessGroup | None") -> Float[Tensor, "*shape"]:
+    """Return the sum over the processes of a group, on each; None is this one alone.
+
+    The gradient goes back to all: that of each process's share is the sum of what the sum earned everywhere. All
+    processes must then go backward alike.
+    """
+    return shares if group is None else _Added.apply(shares, group)
+
+
+def from_each(
+    part: Float[Tensor, "*shape"], group: "distributed.ProcessGroup | None"
+) -> Float[Tensor, "process *shape"]:
+    """Return what each process of a group has, in their order, on each; None is this one alone. As in :func:`added`."""
+    return part[None] if group is None else _FromEach.apply(part, group)
+
+
+class _Added(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, shares: Tensor, group: Any) -> Tensor:
+        context.group = group
+        total = shares.clone(memory_format=torch.contiguous_format)
+        distributed.all_reduce(total, group=group)
+        return total
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Added.apply(gradient, context.group), None
+
+
+class _FromEach(torch.autograd.Function):
+    @staticmethod
+    def forward(context: Any, part: Tensor, group: Any) -> Tensor:
+        context.group = group
+        parts = [torch.empty_like(part, memory_format=torch.contiguous_format) for _ in range(group.size())]
+        distributed.all_gather(parts, part.contiguous(), group)
+        return torch.stack(parts)
+
+    @staticmethod
+    def backward(context: Any, gradient: Tensor) -> tuple[Tensor, None]:  # pyright: ignore[reportIncompatibleMethodOverride]
+        return _Added.apply(gradient, context.group)[context.group.rank()], None
+
+
 @contextmanager
 def pooled(memories: Iterable[Any], group: "distributed.ProcessGroup | None") -> Iterator[None]:
     """Let the buffers of these memories move, while inside, by the rows of all processes of a group."""
