@@ -266,6 +266,11 @@ def test_mistakes_in_a_session_are_named() -> None:
             memories.session(users)
     with pytest.raises(ValueError, match="a store but no user"):
         memories.session(store=DictStore())
+    pieces = torch.distributed.ProcessGroup(0, 2)
+    with pytest.raises(ValueError, match="each process would save the same memories"):
+        memories.session("ada", DictStore(), sequence_group=pieces)
+    with memories.session("ada", sequence_group=pieces), pytest.raises(ValueError, match="none has its end"):
+        model.generate(tokens[:1], max_new_tokens=2)
 
 
 def rope(model: Any) -> Any:

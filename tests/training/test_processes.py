@@ -60,6 +60,48 @@ def test_a_planted_fault_is_found(outcome: Outcome) -> None:
     assert {"axes", "slow_mean", "slow_scatter", "excitability"} <= differ
 
 
+@pytest.mark.parametrize("run", ["whole", "pairs", "options", "sharded"])
+def test_pieces_of_turns_on_two_processes_give_the_run_of_one(run: str, outcome: Outcome) -> None:
+    """And every token's loss: of turns that are cut in halves, or have one token alone."""
+    one, two = (every[run] for every in outcome.runs["pieces"])
+    assert (one["processes"], two["processes"]) == (1, 2)
+    for point, other in zip(one["curve"], two["curve"], strict=True):
+        assert point["num_scored"] == other["num_scored"]
+        for name in ("loss", "gradient_norm"):
+            assert_near(torch.tensor(other[name]).double(), torch.tensor(point[name]).double())
+    for whole, joined in zip(one["losses"], two["losses"], strict=True):
+        # A turn of one token is filled up with what does not exist.
+        assert_near(joined[:, : whole.shape[1]], whole)
+        assert not joined[:, whole.shape[1] :].any()
+    assert set(one["weights"]) == set(two["weights"])
+    for name, tensor in one["weights"].items():
+        assert_near(two["weights"][name], tensor)
+
+
+def test_pieces_that_know_nothing_of_each_other_are_found(outcome: Outcome) -> None:
+    one, two = (every["apart"] for every in outcome.runs["pieces"])
+    for name in ("layers-0.axes", "layers-0.maps", "layers-1.start"):
+        key = f"callosal.layers.{name}"
+        assert not torch.allclose(two["weights"][key], one["weights"][key], rtol=1e-6)
+    assert any(not torch.allclose(a, b[:, : a.shape[1]]) for a, b in zip(one["losses"], two["losses"], strict=True))
+
+
+def test_a_model_that_joins_pieces_itself_has_memories_of_the_whole_text(outcome: Outcome) -> None:
+    """In a loop of the user's, whose model attends across processes: logits, memories, sums of gradients."""
+    one, two = (every["loop"] for every in outcome.runs["pieces"])
+    assert set(one) == set(two)
+    for name, tensor in one.items():
+        assert_near(two[name], tensor)
+
+
+def test_what_pieces_would_be_read_wrongly_by_is_refused(outcome: Outcome) -> None:
+    one, two = (every["refused"] for every in outcome.runs["pieces"])
+    assert one == {}
+    assert "LlamaForCausalLM joins pieces by more than its memories" in two["attention"]
+    assert "PerToken joins pieces by more than its memories" in two["positions"]
+    assert "their loaders gave different ones" in two["loaders"]
+
+
 def test_truncation_changes_gradients_only(outcome: Outcome) -> None:
     first = [outcome.runs[name][0]["curve"][0] for name in ("whole", "pairs", "single")]
     for point in first[1:]:

@@ -69,6 +69,14 @@ def test_truncated_to_one_turn_writing_is_not_learned() -> None:
         assert not torch.equal(whole[1][key], blank[key])
 
 
+def test_pieces_on_one_process_are_whole_turns(tmp_path: Path) -> None:
+    """And a run by pieces is another run to a checkpoint, since on several processes its batches would be."""
+    pieces = replace(CONFIG, sequence_parallel=True)
+    assert_same(trained(pieces, folder=tmp_path), trained())
+    with pytest.raises(CheckpointError, match="its config differ"):
+        trained(folder=tmp_path)
+
+
 class StoppedError(Exception):
     """Stands in for a kill inside the process."""
 

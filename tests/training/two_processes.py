@@ -3,8 +3,7 @@
 import runpy
 import sys
 import warnings
-from collections.abc import Iterator
-from contextlib import ExitStack, contextmanager, nullcontext
+from contextlib import nullcontext
 from pathlib import Path
 from typing import Any
 from unittest import mock
@@ -13,10 +12,10 @@ import torch
 
 with warnings.catch_warnings():
     warnings.simplefilter("ignore")
-    from accelerate import Accelerator, FullyShardedDataParallelPlugin
-    from accelerate.state import AcceleratorState
-    from accelerate.utils import DistributedType
+    from accelerate import Accelerator
 from tests.training.conversations import Stream, conversations, frozen, loader
+from tests.training.pieces import pieces
+from tests.training.sharding import sharding
 
 from callosal import StatefulConfig, train_stateful
 from callosal.training import conversations as module
@@ -35,25 +34,6 @@ RUNS: dict[str, int | None] = {
     # Of which nobody knows how long it is.
     "stream": None,
 }
-
-
-@contextmanager
-def sharding() -> Iterator[None]:
-    """Make Accelerate shard with FSDP2 here, as it does on GPUs only: torch can on CPUs too."""
-    plugin = FullyShardedDataParallelPlugin(
-        fsdp_version=2,
-        auto_wrap_policy="transformer_based_wrap",
-        transformer_cls_names_to_wrap=["LlamaDecoderLayer"],
-        cpu_ram_efficient_loading=False,
-        ignored_modules=r".*\.callosal",
-    )
-    facts = {"distributed_type": DistributedType.FSDP, "is_fsdp2": True}
-    with ExitStack() as patches:
-        for name, value in facts.items():
-            fact = property(lambda _, value=value: value)
-            patches.enter_context(mock.patch.object(Accelerator, name, fact))
-        patches.enter_context(mock.patch.dict(AcceleratorState._shared_state, fsdp_plugin=plugin, **facts))
-        yield
 
 
 def uneven() -> dict[str, Any]:
@@ -76,7 +56,7 @@ def run(name: str, truncate: int | None) -> dict[str, Any]:
     if name == "apart":
         special = mock.patch.object(module, "pooled", return_value=nullcontext())
     if name == "sharded" and accelerator.num_processes == 2:
-        special = sharding()
+        special = sharding("LlamaDecoderLayer")
     with special:
         curve = train_stateful(memories, batches, config, accelerator=accelerator)
     return {
@@ -91,6 +71,7 @@ def main(out: Path) -> None:
     """Write the outcome of every run to a file."""
     torch.set_num_threads(1)
     answers = {"uneven": uneven()} | {name: run(name, turns) for name, turns in RUNS.items()}
+    answers["pieces"] = pieces()
     if Accelerator(cpu=True).is_main_process:
         torch.save(answers, out)
 

@@ -8,7 +8,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import torch
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
 from callosal.hosts.calibration import Text, UncalibratedWarning, sample_hidden
@@ -119,6 +119,7 @@ class Memories(nn.Module):
         store: LayerStore | Store | None = None,
         *,
         on_conflict: OnConflict | None = None,
+        sequence_group: "distributed.ProcessGroup | None" = None,
     ) -> Session:
         """Return a session, in which the model remembers: ``with memories.session("ada", store):``.
 
@@ -133,12 +134,20 @@ class Memories(nn.Module):
                 for which each layer has an entry of its own, ``user@layer``. None keeps nothing.
             on_conflict: what saving does where somebody else has saved the user's memory meanwhile: "error",
                 "merge" or "overwrite"; None as the store does by itself.
+            sequence_group: processes of which each gives the model its own piece of every text, in the order of their
+                ranks (:func:`callosal.memory.sequence_parallel`): all must call it alike. The memories are those of
+                the whole text on each; what the model itself joins across pieces, by attention, is not seen to.
 
         Raises:
             TypeError: a user is no string.
-            ValueError: a user is named twice, none is, or there is a store but no user.
+            ValueError: a user is named twice, none is, there is a store but no user, or a store and a sequence_group.
         """
         names = named(users)
+        if store is not None and sequence_group is not None:
+            raise ValueError(
+                "a store and a sequence_group: each process would save the same memories; begin the session without a "
+                "store and save session.states on one process"
+            )
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")
         if self.warn_uncalibrated:
@@ -150,7 +159,8 @@ class Memories(nn.Module):
                 UncalibratedWarning,
                 stacklevel=2,
             )
-        return Session(Reader(self.model, dict(self.items()), self._hooks), names, store, on_conflict)
+        reader = Reader(self.model, dict(self.items()), self._hooks, sequence_group)
+        return Session(reader, names, store, on_conflict)
 
     def calibrate(
         self,

@@ -4,18 +4,19 @@ import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager, nullcontext
 from dataclasses import dataclass, field, replace
+from functools import partial
 from typing import Any
 
 import torch
 from jaxtyping import Bool
-from torch import Tensor, nn
+from torch import Tensor, distributed, nn
 
 from callosal.hosts.arguments import Arguments
 from callosal.hosts.caches import CacheWatch, cache_in, cache_length, cache_out
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
 from callosal.hosts.layers import keeps_time_first
-from callosal.memory import LateralMemory, MemoryState
+from callosal.memory import LateralMemory, MemoryState, sequence_parallel
 from callosal.memory.editing import blanked
 
 States = dict[str, MemoryState]
@@ -42,6 +43,7 @@ class Reader:
         model: that the memories are attached to.
         memories: by the names of their layers.
         hooks: that stand on the model.
+        sequence_group: the processes that pieces of every text lie on; None where each text is whole.
 
     Attributes:
         session: that owns this one, once it does.
@@ -51,8 +53,14 @@ class Reader:
         flow: the thread and the task that it was begun in.
     """
 
-    def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory], hooks: Hooks) -> None:
-        self.memories, self.hooks = memories, hooks
+    def __init__(
+        self,
+        model: nn.Module,
+        memories: Mapping[str, LateralMemory],
+        hooks: Hooks,
+        sequence_group: "distributed.ProcessGroup | None" = None,
+    ) -> None:
+        self.memories, self.hooks, self.sequence_group = memories, hooks, sequence_group
         self.session: Any = None
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
@@ -163,6 +171,11 @@ class Reader:
 
     def generate(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
         """Call the model's own ``generate``; of each row's replies the memory keeps the first."""
+        if self.sequence_group is not None:
+            raise ValueError(
+                "generate() in a session of a sequence_group, where each process has a piece of every text and none "
+                "has its end; generate in a session without one"
+            )
         with self.alone(), self._whole() as undo:
             self._generation = generation = Generation.of(self._model, inner, args, kwargs)
             answer = inner(*args, **kwargs)
@@ -216,11 +229,13 @@ class Reader:
         if mask is not None:
             mask = _newest(mask, hidden.shape[1]).to(seen.device)
         given = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
+        group = self.sequence_group
+        read = memory if group is None else partial(sequence_parallel, memory, group=group)
         with _no_autocast(seen.device.type):
-            y, call.states[name] = memory(seen, state, mask, commit=False, **given)
+            y, call.states[name] = read(seen, state, mask, commit=False, **given)
             if unread := self.unread.get(name):
                 lesioned = replace(state, trace=blanked(state.trace, unread))
-                y, _ = memory(seen, lesioned, mask, commit=False, **given)
+                y, _ = read(seen, lesioned, mask, commit=False, **given)
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager

@@ -6,6 +6,8 @@ from contextlib import AbstractContextManager
 from dataclasses import replace
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
+from torch import distributed
+
 from callosal.hosts.reading import Reader, States
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import Bank, bank_name, bank_number
@@ -120,6 +122,11 @@ class Session(AbstractContextManager["Session"]):
             RuntimeError: when it is called, the session has ended.
         """
         return self._reader.bind(function)
+
+    @property
+    def sequence_group(self) -> "distributed.ProcessGroup | None":
+        """The processes that pieces of every text lie on; None where each text is whole."""
+        return self._reader.sequence_group
 
     @property
     def states(self) -> States:

@@ -1,6 +1,7 @@
 """Conversations as training data, and a model that takes a stretch of one in a single forward call."""
 
 from collections.abc import Mapping, Sequence
+from contextlib import nullcontext
 from typing import Any
 
 import torch
@@ -11,6 +12,7 @@ from callosal.hosts.attach import Memories, attached
 from callosal.hosts.session import Session
 from callosal.memory.processes import everyone, pooled
 from callosal.training import UNSCORED
+from callosal.training.pieces import NOTHING, piece_of, require_apart
 
 # A turn as lists of equal length; what is not to be scored has the label that it has in transformers.
 Turn = Mapping[str, Sequence[int]]
@@ -80,12 +82,12 @@ def evened(turns: Batch) -> Batch:
     sizes = torch.tensor([len(turns), len(turns[0]["labels"])], device=turns[0]["labels"].device)
     distributed.all_reduce(sizes, distributed.ReduceOp.MAX, group)
     num_turns, num_rows = sizes.tolist()
-    empty = {k: torch.full_like(turns[0][k][:, :1], value) for k, value in _NOTHING.items()}
+    empty = {k: torch.full_like(turns[0][k][:, :1], value) for k, value in NOTHING.items()}
     turns = [*turns, *[empty] * (num_turns - len(turns))]
     missing = num_rows - len(turns[0]["labels"])
     if not missing:
         return turns
-    return [{key: pad(turn[key], (0, 0, 0, missing), value=v) for key, v in _NOTHING.items()} for turn in turns]
+    return [{key: pad(turn[key], (0, 0, 0, missing), value=v) for key, v in NOTHING.items()} for turn in turns]
 
 
 class Conversations(nn.Module):
@@ -94,6 +96,8 @@ class Conversations(nn.Module):
     One call here is many calls of the model in one session, so that whoever wraps models (DDP, FSDP,
     ``transformers.Trainer``) sees one forward for each backward, and every write happens inside it. In training mode on
     several processes the memories' buffers move by the rows of all, as in one process: all must then call it alike.
+    In a session of a ``sequence_group`` each is given the same turns and reads its piece of them; the loss is then its
+    share of the whole one.
 
     Args:
         memories: what ``callosal.attach`` returned.
@@ -102,6 +106,7 @@ class Conversations(nn.Module):
     def __init__(self, memories: Memories) -> None:
         super().__init__()
         self.model = memories.model
+        self._apart = False  # whether the model was seen to join tokens by its memories alone
         self.register_state_dict_post_hook(_without_twins)
         self.register_load_state_dict_pre_hook(_with_twins)
 
@@ -127,12 +132,23 @@ class Conversations(nn.Module):
             scored: what to divide the sum over scored tokens by, when these turns are a part of something longer; None
                 for their own number.
             return_loss: what the Trainer's ``evaluate`` looks for; the loss is always returned.
+
+        Raises:
+            ValueError: the session is of a ``sequence_group``, and the model joins tokens by more than its memories.
         """
         session = session or self.memories.session()
-        turns, group = (evened(turns), everyone()) if self.training else (turns, None)
+        scored = num_scored(turns) if scored is None else scored
         layers = [self.memories[name] for name in self.memories]
+        pieces = session.sequence_group
+        if pieces is None:
+            turns, group = (evened(turns), everyone()) if self.training else (turns, None)
+            pool = pooled(layers, group)
+        else:
+            self._apart = self._apart or any(require_apart(self.memories, turn) for turn in turns)
+            # All have the same rows, and so the same buffers.
+            turns, pool = [piece_of(turn, pieces.rank(), pieces.size()) for turn in turns], nullcontext()
         losses = []
-        with pooled(layers, group), session:
+        with pool, session:
             for turn in turns:
                 seen = {key: turn[key] for key in ("input_ids", "attention_mask")}
                 logits = self.model(**seen, use_cache=False).logits
@@ -141,7 +157,7 @@ class Conversations(nn.Module):
         # (of zero). DDP waits for it, and no process may differ from another in it.
         unread = [state.trace[:0].sum() for state in session.states.values()]
         total = torch.stack([*losses, *unread]).sum()
-        return {"loss": total / max(num_scored(turns) if scored is None else scored, 1)}
+        return {"loss": total / max(scored, 1)}
 
 
 def _twins(module: nn.Module) -> dict[str, str]:
@@ -164,13 +180,11 @@ def _with_twins(module: nn.Module, state: dict[str, Tensor], prefix: str, *_: An
             state.setdefault(prefix + name, state[prefix + original])
 
 
-_NOTHING = {"input_ids": 0, "attention_mask": 0, "labels": UNSCORED}
-
-
 def _cross_entropy(logits: Tensor, labels: Tensor) -> Tensor:
     """Return the sum over the scored tokens; only their logits leave half precision."""
     where = labels[:, 1:] != UNSCORED
-    predicted = logits[:, :-1][where]
+    # A piece has the label of the token behind it too.
+    predicted = logits[:, : where.shape[1]][where]
     exact = predicted.to(torch.promote_types(predicted.dtype, torch.float32))
     return cross_entropy(exact, labels[:, 1:][where], reduction="sum")
 

@@ -6,19 +6,20 @@ import re
 import shutil
 from collections.abc import Iterator
 from contextlib import nullcontext
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor
+from torch import Tensor, distributed
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from callosal.checks import require_counts
 from callosal.hosts.attach import Memories
 from callosal.hosts.session import Session
+from callosal.memory.config import ADDED, describe
 from callosal.memory.disk.format import checksum_of_tensors
 from callosal.training.checkpoint import CheckpointError, seal, sealed
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
@@ -41,10 +42,13 @@ class StatefulConfig(DescentConfig):
 
     Attributes:
         truncate: turns that a gradient goes back through; None goes through the whole conversation.
+        sequence_parallel: each process reads a piece of every turn, rather than conversations of its own. For long
+            turns of a model whose layers treat tokens one by one, so that nothing but its memories joins the pieces.
     """
 
     learning_rate: float = 3e-3
     truncate: int | None = None
+    sequence_parallel: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         super().__post_init__()
@@ -74,7 +78,8 @@ def train_stateful(
     Args:
         memories: what ``callosal.attach`` returned.
         loader: batches of conversations, collated by :func:`callosal.collate_conversations`. Each process takes its
-            own. It may be a stream without a length (an ``IterableDataset``); it is begun again when it ends.
+            own, or with ``sequence_parallel`` all of them. It may be a stream without a length (an
+            ``IterableDataset``); it is begun again when it ends.
         config: how to train.
         accelerator: says where and in which precision, and where to log; one for this run alone.
         folder: where to keep a checkpoint; None keeps none.
@@ -84,8 +89,9 @@ def train_stateful(
         TrainingDivergedError: the loss or its gradient is not finite. The last checkpoint stays.
         CheckpointError: the checkpoint in the folder is of another configuration, damaged, or the loader no longer
             gives the batch that it was made after.
-        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, or the accelerator is not
-            set up for this.
+        ValueError: nothing requires a gradient, the loader is empty or cannot be continued, the accelerator is not
+            set up for this, or with ``sequence_parallel`` the model joins tokens by more than its memories, or the
+            loader gives the processes other batches each.
     """
     accelerator = accelerator or Accelerator()
     _check(memories, loader, accelerator, folder)
@@ -94,13 +100,15 @@ def train_stateful(
     conversations.zero_grad(set_to_none=True)
     trained = {n: p for n, p in conversations.named_parameters() if p.requires_grad}
     identity = {
-        "config": asdict(config),
+        "config": describe(config),
         "num_processes": accelerator.num_processes,
         "trained": {name: list(parameter.shape) for name, parameter in trained.items()},
     }
     optimiser = torch.optim.AdamW(trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
     model, optimiser = accelerator.prepare(conversations, optimiser)
-    loader = _prepared(loader, accelerator)
+    loader = _prepared(loader, accelerator, whole=config.sequence_parallel)
+    # A group of its own, so that what pieces exchange in the backward pass never meets what DDP exchanges there.
+    pieces = distributed.new_group() if config.sequence_parallel and accelerator.num_processes > 1 else None
     if accelerator.log_with and not accelerator.trackers:
         settings = {name: value for name, value in asdict(config).items() if value is not None}
         accelerator.init_trackers("callosal", settings)
@@ -115,8 +123,10 @@ def train_stateful(
     for step in range(done, config.num_steps):
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
-        session = memories.session()
+        session = memories.session(sequence_group=pieces)
         turns = next(batches)
+        if pieces is not None:
+            _require_alike(turns)
         point = _step(model, session, optimiser, turns, accelerator, config, step)
         done = step + 1
         if done % config.log_every == 0 or done == config.num_steps:
@@ -141,8 +151,9 @@ def _step(
 ) -> dict[str, Any]:
     """Take one step and return its point of the curve."""
     turns = evened(turns)
-    counted = torch.tensor(num_scored(turns), device=accelerator.device)
-    scored = int(_total(counted, accelerator))
+    scored = num_scored(turns)
+    if not config.sequence_parallel:
+        scored = int(_total(torch.tensor(scored, device=accelerator.device), accelerator))
     window = config.truncate or len(turns)
     losses: list[Tensor] = []
     for start in range(0, len(turns), window):
@@ -223,18 +234,13 @@ def _length(loader: Any) -> int | None:
 _NO_BATCH = "the loader has no batch; give it conversations"
 
 
-def _prepared(loader: DataLoader[Any], accelerator: Accelerator) -> Any:
-    if _length(loader) is not None:
+def _prepared(loader: DataLoader[Any], accelerator: Accelerator, *, whole: bool) -> Any:
+    """Return a loader of this process's batches; of all of them, if it is to be ``whole``."""
+    if _length(loader) is not None and not whole:
         return accelerator.prepare(loader)
     # Accelerate by itself would let one process read a stream and cut its batches up, as if they were tensors.
-    return prepare_data_loader(
-        loader,
-        accelerator.device,
-        accelerator.num_processes,
-        accelerator.process_index,
-        put_on_device=True,
-        dispatch_batches=False,
-    )
+    number, index = (1, 0) if whole else (accelerator.num_processes, accelerator.process_index)
+    return prepare_data_loader(loader, accelerator.device, number, index, put_on_device=True, dispatch_batches=False)
 
 
 def _batches(loader: Any, accelerator: Accelerator, start: int, num_steps: int) -> Iterator[Any]:
@@ -268,6 +274,15 @@ def _sums_of(turns: Batch) -> list[str]:
     """Return the checksum of each process's batch."""
     tensors = {f"{number}.{key}": tensor for number, turn in enumerate(turns) for key, tensor in turn.items()}
     return gather_object([checksum_of_tensors(tensors)])
+
+
+def _require_alike(turns: Batch) -> None:
+    if len(set(_sums_of(turns))) > 1:
+        raise ValueError(
+            "with sequence_parallel the processes read pieces of the same turns, and their loaders gave different "
+            "ones; give each the same data in the same order: sampler=accelerate.data_loader.SeedableRandomSampler("
+            "dataset, data_seed=0) rather than shuffle, or a stream that is the same on each"
+        )
 
 
 def _require_same(turns: Batch, last: list[str], done: int) -> None:
