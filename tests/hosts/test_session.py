@@ -26,7 +26,7 @@ def fail(*_: object) -> None:
 
 def test_a_session_shows_what_a_user_calls_and_nothing_else() -> None:
     methods = "bind close turn one_turn save switch replace lesion select stop_gradient detach"
-    shown = {"users", "states", "lesioned", *methods.split()}
+    shown = {"users", "states", "lesioned", "sequence_group", *methods.split()}
     _, memories = remembering()
     assert {name for name in dir(memories.session()) if not name.startswith("_")} == shown
     assert shown - {"users", "lesioned"} == {n for n in dir(Session) if not n.startswith("_")}
@@ -266,7 +266,7 @@ def test_mistakes_in_a_session_are_named() -> None:
             memories.session(users)
     with pytest.raises(ValueError, match="a store but no user"):
         memories.session(store=DictStore())
-    pieces = torch.distributed.ProcessGroup(0, 2)
+    pieces = torch.distributed.ProcessGroup(0, 2)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValueError, match="each process would save the same memories"):
         memories.session("ada", DictStore(), sequence_group=pieces)
     with memories.session("ada", sequence_group=pieces), pytest.raises(ValueError, match="none has its end"):

@@ -22,7 +22,7 @@ from torch.utils.data import RandomSampler
 from callosal import MemoryConfig, StatefulConfig, attach, train_stateful
 from callosal.hosts import reading
 from callosal.hosts.attach import Memories
-from callosal.memory.processes import from_each
+from callosal.memory.processes import all_apart, from_each
 from callosal.training import UNSCORED
 from callosal.training import conversations as module
 
@@ -155,7 +155,7 @@ def _run(name: str) -> dict[str, Any]:
 def _in_a_loop_of_its_own(accelerator: Accelerator) -> dict[str, Tensor]:
     """Read two turns in a session, by a model whose attention goes across processes; return all that came of it."""
     world, rank = accelerator.num_processes, accelerator.process_index
-    group = distributed.new_group() if world > 1 else None
+    group = all_apart()
     with torch.random.fork_rng():
         torch.manual_seed(0)
         model = PerToken()

@@ -228,7 +228,7 @@ class Reader:
         mask = call.mask
         if mask is not None:
             mask = _newest(mask, hidden.shape[1]).to(seen.device)
-        given = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
+        given: dict[str, Any] = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
         group = self.sequence_group
         read = memory if group is None else partial(sequence_parallel, memory, group=group)
         with _no_autocast(seen.device.type):

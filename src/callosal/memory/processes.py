@@ -15,6 +15,18 @@ def everyone() -> "distributed.ProcessGroup | None":
     return None if alone else distributed.group.WORLD
 
 
+def all_apart() -> "distributed.ProcessGroup | None":
+    """Return a new group of all processes, whose exchanges never meet those of another; None where there is only one.
+
+    All must ask for it alike. It stays until the processes end.
+    """
+    if everyone() is None:
+        return None
+    group = distributed.new_group()
+    assert isinstance(group, distributed.ProcessGroup)
+    return group
+
+
 def gathered(
     rows: Float[Tensor, "batch *rest"], group: "distributed.ProcessGroup | None"
 ) -> Float[Tensor, "pool *rest"]:

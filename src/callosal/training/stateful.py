@@ -12,7 +12,7 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from torch import Tensor, distributed
+from torch import Tensor
 from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
@@ -21,6 +21,7 @@ from callosal.hosts.attach import Memories
 from callosal.hosts.session import Session
 from callosal.memory.config import ADDED, describe
 from callosal.memory.disk.format import checksum_of_tensors
+from callosal.memory.processes import all_apart
 from callosal.training.checkpoint import CheckpointError, seal, sealed
 from callosal.training.conversations import Batch, Conversations, evened, num_scored
 from callosal.training.loop import Curve, DescentConfig, Progress, learning_rate_at, require_finite
@@ -107,8 +108,8 @@ def train_stateful(
     optimiser = torch.optim.AdamW(trained.values(), lr=0.0, betas=(0.9, config.beta2), weight_decay=config.weight_decay)
     model, optimiser = accelerator.prepare(conversations, optimiser)
     loader = _prepared(loader, accelerator, whole=config.sequence_parallel)
-    # A group of its own, so that what pieces exchange in the backward pass never meets what DDP exchanges there.
-    pieces = distributed.new_group() if config.sequence_parallel and accelerator.num_processes > 1 else None
+    # DDP exchanges gradients while pieces exchange theirs.
+    pieces = all_apart() if config.sequence_parallel and accelerator.num_processes > 1 else None
     if accelerator.log_with and not accelerator.trackers:
         settings = {name: value for name, value in asdict(config).items() if value is not None}
         accelerator.init_trackers("callosal", settings)
