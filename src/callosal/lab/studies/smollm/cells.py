@@ -2,14 +2,17 @@
 
 from typing import Any
 
-# What differs from the main cell's memory, by the name of the cell.
-MAIN = "read together"
+# What differs from the main cell's memory, by the name of the cell. What is retrieved is normalised, questions learn
+# without slots first, and addresses are taught to be silent off the answers.
+MAIN = "silent"
 VARIANTS: dict[str, dict[str, Any]] = {
     MAIN: {},
     f"{MAIN}, uncoupled": {"sign": 0.0},
     f"{MAIN}, excitatory": {"sign": 1.0},
     f"{MAIN}, one bank": {"num_banks": 1, "num_slots": 256},
 }
+# The same recipe, but that the gate alone is taught silence.
+TOGETHER = "read together"
 # The first recipe: slots are read one by one, and pointing is learned through them from the start.
 FIRST = "inhibitory"
 FIRST_VARIANTS: dict[str, dict[str, Any]] = {
@@ -29,7 +32,7 @@ LONGER = "longer speaking"
 SHIPS = (MAIN, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-WITH_MEMORY = (*VARIANTS, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
+WITH_MEMORY = (*VARIANTS, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
 CELLS = (ALONE, *WITH_MEMORY)
 # Behind which layer, counted from 0.
 LAYER = 24

@@ -28,6 +28,8 @@ class Lessons:
         dear: of a mean salience of one, in nats, while questions look without slots.
         blank: what a memory without content gives where what is retrieved is normalised, in shares of a token that a
             slot holds alone.
+        level: as ``blank``, while pointing is learned through slots: what is heard at this level off the answers is
+            priced, so that addresses learn silence too. None: ``blank`` itself, and the gate alone is priced.
         saying: what learns to speak, by the beginnings of the parameters' names: what a memory says and when, not where
             it looks.
         spelling: size of what is written of a token, in sizes of what it retrieved, at the start.
@@ -48,6 +50,7 @@ class Lessons:
     loudness: float = 4.0
     dear: float = field(default=0.3, metadata=ADDED)
     blank: float = field(default=0.02, metadata=ADDED)
+    level: float | None = field(default=None, metadata=ADDED)
     saying: tuple[str, ...] = field(default=("maps", "observation", "output"), metadata=ADDED)
     spelling: float = field(default=1.0, metadata=ADDED)
 

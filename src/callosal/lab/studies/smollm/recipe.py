@@ -8,7 +8,7 @@ from typing import Any
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
-from callosal.lab.studies.smollm.cells import ALONE, FIRST_ABLATIONS, FIRST_VARIANTS, LAYER, LONGER, VARIANTS
+from callosal.lab.studies.smollm.cells import ALONE, FIRST_ABLATIONS, FIRST_VARIANTS, LAYER, LONGER, TOGETHER, VARIANTS
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
 from callosal.lab.tasks.profile import Wordings
@@ -74,6 +74,7 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
         main, *others = variants
         runs += [cell(main, seed) for seed in seeds]
         runs += [cell(arm, seed) for seed in seeds for arm in others]
+    runs += [cell(TOGETHER, seed) for seed in seeds]
     return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
 
 
@@ -93,15 +94,25 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     }
     book = BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0)
     learning: dict[str, Any]
-    if arm in VARIANTS:
-        fields |= {"normalised": "retrieved", "gates": "hidden"} | VARIANTS[arm]
+    if arm in (*VARIANTS, TOGETHER):
+        silent = arm in VARIANTS
+        fields |= {"normalised": "retrieved", "gates": "hidden"} | VARIANTS.get(arm, {})
         fields |= {"temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
         learning = {
             "book": replace(book, num_ordinary=400),
-            "lessons": Lessons(noise=0.15, loudness=5.0, blank=0.05, spelling=8.0, saying=("output_gate",)),
+            "lessons": Lessons(
+                noise=0.15,
+                loudness=8.0 if silent else 5.0,
+                blank=0.02 if silent else 0.05,
+                level=0.1 if silent else None,
+                spelling=8.0,
+                saying=("output_gate",),
+            ),
             "contrasting": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
-            "pointing": TrainingConfig(num_steps=900, learning_rate=1e-2, batch_size=16, log_every=20),
-            "training": _speaking(60, 3e-3),
+            "pointing": TrainingConfig(
+                num_steps=1000 if silent else 900, learning_rate=1e-2, batch_size=16, log_every=20
+            ),
+            "training": _speaking(20 if silent else 60, 3e-3),
         }
     else:
         fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})

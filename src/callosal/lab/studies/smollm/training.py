@@ -196,7 +196,7 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
     for number, user in enumerate(users):
         for turn, text in enumerate(user.turns):
             repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
-    found = pointed(twin, told, asked, owners, repeats, lessons.blank)
+    found = pointed(twin, told, asked, owners, repeats, lessons.blank, lessons.level)
     loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
     price = found.weighs.sum() / told.mask.sum()
@@ -261,13 +261,15 @@ def pointed(
     owners: Int[Tensor, "text"],
     repeats: Float[Tensor, "user turn"] | None = None,
     blank: float = 0.0,
+    level: float | None = None,
 ) -> Pointed:
     r"""Return where a memory looks at the answers' tokens and elsewhere, after it was told something.
 
     After segments g a slot holds $\sum_t c_t x_t$, with $c_t = \frac{a_t}{n_g + \kappa} \prod_{g' > g}
     \frac{\kappa}{n_{g'} + \kappa}$ and a the salient touch: a convex mixture, of nothing for the rest. A turn that
     repeats takes its share from what came before as often. Where what is retrieved is normalised, all that is found
-    and ``blank``, what a memory without content gives beside it, come to one.
+    and ``blank``, what a memory without content gives beside it, come to one. A ``level`` takes the blank's place, and
+    then what is closed is as loud as the share of it that is no blank.
     """
     looks, weighs, gives = memory.look(told.hidden, told.mask)
     # [user, turn, time, place]: the lagged heads write.
@@ -289,13 +291,27 @@ def pointed(
         found = answers[own] @ mixture[number].flatten(0, 1).T
         same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
         right = (found * same).sum(1)
-        chances.append(right / (found.sum(1) + blank) if memory.config.normalised == "retrieved" else right)
+        chances.append(
+            right / (found.sum(1) + (blank if level is None else level))
+            if memory.config.normalised == "retrieved"
+            else right
+        )
+    heard, asked_heard = gives, asked_give
+    if level is not None:
+        held = mixture.flatten(1, 2).sum(1)
+        heard = gives * _loudness(torch.einsum("utnp,up->utn", looks[..., 0, :, :].flatten(-2), held), level)
+        found = torch.einsum("qnp,qp->qn", reads[:, 0, :, 0].flatten(-2), held[owners])
+        asked_heard = asked_give * _loudness(found, level)
     answering = torch.zeros_like(rows.mask)
     for number, text in enumerate(asked):
         answering[number, text.prompt - 1 : _value(text)[1] - 1] = True
-    closed = torch.cat([gives[told.mask], asked_give[rows.mask & ~answering]])
+    closed = torch.cat([heard[told.mask], asked_heard[rows.mask & ~answering]])
     # Texts come user by user.
     return Pointed(torch.cat(chances), weighs, asked_give[answering], closed)
+
+
+def _loudness(found: Float[Tensor, "*batch"], level: float) -> Float[Tensor, "*batch"]:
+    return found / (found + level)
 
 
 def speaking_step(
