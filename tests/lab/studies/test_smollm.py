@@ -97,8 +97,10 @@ def test_a_model_in_halves_answers_as_the_whole_does_in_a_session(halves_and_boo
     assert "".join(map(chr, user.asked[0].tokens[first:last])).strip() == user.facts[0].value
 
 
-@pytest.mark.parametrize("normalised", ["slots", "retrieved"])
-def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any, normalised: Normalised) -> None:
+@pytest.mark.parametrize(("normalised", "level"), [("slots", None), ("retrieved", None), ("retrieved", 0.4)])
+def test_pointing_is_what_a_memory_holds_of_the_answer(
+    halves_and_book: Any, normalised: Normalised, level: float | None
+) -> None:
     halves, book = halves_and_book
     # Each token is a direction of its own, written as it is, and what was retrieved is nothing.
     halves.embedding = torch.eye(LETTERS)
@@ -119,22 +121,27 @@ def test_pointing_is_what_a_memory_holds_of_the_answer(halves_and_book: Any, nor
     (stated,) = [one for one in book.stated if len(one.facts) == 1][:1]
     told, asked = wide(Rows.of_users([[stated.told]])), wide_text(stated.asked[0])
     with torch.no_grad():
-        found = pointed(memory, told, [asked], torch.tensor([0]), blank=blank)
+        found = pointed(memory, told, [asked], torch.tensor([0]), blank=blank, level=level)
         held = written(memory, halves, told).trace
         memory.observation.zero_()
         held = (held - written(memory, halves, told).trace) / math.sqrt(LETTERS)
         reads, _, gives = memory.look(asked.hidden[None].float())
-        told_give = memory.look(told.hidden[:, 0], told.mask[:, 0]).gives
+        told_looks, _, told_give = memory.look(told.hidden[:, 0], told.mask[:, 0])
     first, last = asked.value
     tokens = torch.einsum("tks,ksw->tw", reads[0, :, 0], held[0])
     expected = torch.stack([tokens[at - 1, asked.tokens[at]] for at in range(first, last)])
     if normalised == "retrieved":
-        expected = expected / (tokens[first - 1 : last - 1].sum(-1) + blank)
+        expected = expected / (tokens[first - 1 : last - 1].sum(-1) + (level or blank))
     assert torch.allclose(found.chance, expected, atol=SINGLE)
     assert (found.chance > 0.0).all()
     # An answer is decided from the last token of the prompt on, up to the last but one of its value.
     assert torch.equal(found.open, gives[0, asked.prompt - 1 : last - 1])
-    assert torch.equal(found.closed, torch.cat([told_give[0], gives[0, : asked.prompt - 1], gives[0, last - 1 :]]))
+    heard, told_heard = gives[0], told_give[0]
+    if level is not None:
+        of_told = torch.einsum("tks,ksw->t", told_looks[0, :, 0], held[0])
+        heard, told_heard = heard * tokens.sum(-1) / (tokens.sum(-1) + level), told_heard * of_told / (of_told + level)
+    closed = torch.cat([told_heard, heard[: asked.prompt - 1], heard[last - 1 :]])
+    assert torch.allclose(found.closed, closed, atol=SINGLE)
 
 
 def test_without_slots_a_question_attends_to_what_was_said(halves_and_book: Any) -> None:
