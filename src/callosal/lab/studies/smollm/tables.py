@@ -13,7 +13,6 @@ from callosal.lab.studies.smollm.cells import (
     FIRST_VARIANTS,
     LONGER,
     MAIN,
-    SHIPS,
     VARIANTS,
     WITH_MEMORY,
 )
@@ -51,7 +50,7 @@ def tables(study: Study) -> list[Table]:
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    made.append(_locomo(study, study.where(arm=SHIPS[0], seed=SHIPS[1])))
+    made.append(_locomo(study, study.where(arm=LONGER)))
     own = pd.concat([study.where(arm=arm) for arm in WITH_MEMORY]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
