@@ -34,6 +34,7 @@ BASELINES: dict[str, Any] = {
     "titans_deep": b.TitansConfig(**DEEP),
     "gated_delta": b.GatedDeltaConfig(width=WIDTH, num_heads=2, key_width=3, value_width=4, chunk_size=3),
     "gated_delta_alone": b.GatedDeltaConfig(width=WIDTH, key_width=4, value_width=5, num_lags=1),
+    "delta": b.GatedDeltaConfig(width=WIDTH, num_heads=2, key_width=3, value_width=4, chunk_size=3, decays=False),
 }
 EVERY = pytest.mark.parametrize("name", BASELINES)
 # The package titans-pytorch forgets at masked tokens too, so its memory takes no mask.

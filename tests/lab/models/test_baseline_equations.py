@@ -248,6 +248,31 @@ def test_gated_delta_goes_on_where_a_segment_was_cut() -> None:
     assert_near(state.tail, whole.tail)
 
 
+def test_without_a_gate_that_forgets_it_is_the_delta_rule() -> None:
+    """Token by token: what the key finds moves towards the value, and nothing else moves."""
+    memory, hidden = build("delta"), draw(2, 5)
+    state = memory.blank(2)
+    assert not {"log_rate", "rate_bias"} & set(dict(memory.named_parameters()))
+    for token in hidden.split(1, dim=1):
+        before = state.matrix
+        _, state = memory(token, state)
+        change = state.matrix - before
+        # One key and one value each: of rank one.
+        assert_near(torch.linalg.svdvals(change)[..., 1:], torch.zeros(2, 2, 2).double())
+    # The gated layer with its gate held open is the same layer.
+    gated = make(replace(memory.config, decays=True)).double()
+    own = dict(memory.named_parameters())
+    with torch.no_grad():
+        for name, parameter in gated.named_parameters():
+            if name == "to_gates.weight":
+                parameter.copy_(torch.cat([torch.zeros_like(own[name]), own[name]]))
+            else:
+                parameter.copy_(own.get(name, torch.full_like(parameter, -800.0)))
+    y, after = gated(hidden, gated.blank(2))
+    assert_near(y, memory(hidden, memory.blank(2))[0])
+    assert_near(after.matrix, state.matrix)
+
+
 def test_gated_delta_forgets_and_replaces() -> None:
     """A strength of one leaves the value alone at its key; a decay of nothing leaves nothing."""
     key = torch.eye(3, dtype=torch.float64)[None, None, :1]

@@ -1,7 +1,10 @@
-"""A matrix that forgets by a gate and corrects what a key finds, token by token or chunk by chunk: Gated DeltaNet."""
+"""A matrix that forgets by a gate and corrects what a key finds, token by token or chunk by chunk: Gated DeltaNet.
+
+Without the gate it is DeltaNet.
+"""
 
 import math
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 
 import torch
 from einops import rearrange
@@ -12,6 +15,7 @@ from torch.nn.functional import pad, silu, softplus
 from callosal.checks import require_counts
 from callosal.lab.models.baselines.base import Hidden, Mask, SegmentMemory
 from callosal.memory import RowState
+from callosal.memory.config import ADDED
 from callosal.ops.address import next_tail, unit_norm
 
 State = Float[Tensor, "batch head key value"]
@@ -28,6 +32,7 @@ class GatedDeltaConfig:
         value_width: width of a head's values.
         num_lags: tokens that the causal filters of queries, keys and values span; the paper's models have 4.
         chunk_size: tokens that are worked out at once; it changes the speed and no number beyond rounding.
+        decays: whether there is a gate that forgets; False is DeltaNet, which replaces and never forgets.
     """
 
     width: int
@@ -36,6 +41,7 @@ class GatedDeltaConfig:
     value_width: int = 64
     num_lags: int = 4
     chunk_size: int = 64
+    decays: bool = field(default=True, metadata=ADDED)
 
     def __post_init__(self) -> None:
         require_counts(self, "width", "num_heads", "key_width", "value_width", "num_lags", "chunk_size")
@@ -60,7 +66,8 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
     $$S_t = \alpha_t (I - \beta_t k_t k_t^\top) S_{t-1} + \beta_t k_t v_t^\top, \qquad
     y_t = W_o\big(\mathrm{norm}(S_t^\top q_t) \odot \mathrm{silu}(W_g x_t)\big)$$
     with $\alpha_t = \exp(-e^a \,\mathrm{softplus}(w_\alpha x_t + b))$ and $\beta_t = \sigma(w_\beta x_t)$.
-    Source: arXiv 2412.06464, whose layer also has the causal filters with a SiLU behind them. Ours: where the filters
+    Source: arXiv 2412.06464, whose layer also has the causal filters with a SiLU behind them. With $\alpha_t = 1$ it is
+    the delta rule of arXiv 2406.06484. Ours: where the filters
     start (queries and values at the token, keys at the one before) and that a key starts as its query, which the other
     baselines get too; that filters go on from segment to segment.
 
@@ -82,10 +89,11 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
         self.filters = nn.Parameter(filters)
         with torch.no_grad():
             self.to_parts.weight[keys : 2 * keys] = self.to_parts.weight[:keys]
-        self.to_gates = nn.Linear(config.width, 2 * heads, bias=False)
-        # A token's decay starts between 0.9 and 0.999 of what there is, another one for each head.
-        self.log_rate = nn.Parameter(torch.zeros(heads))
-        self.rate_bias = nn.Parameter(torch.logspace(-3.0, -1.0, heads).expm1().log())
+        self.to_gates = nn.Linear(config.width, (2 if config.decays else 1) * heads, bias=False)
+        if config.decays:
+            # A token's decay starts between 0.9 and 0.999 of what there is, another one for each head.
+            self.log_rate = nn.Parameter(torch.zeros(heads))
+            self.rate_bias = nn.Parameter(torch.logspace(-3.0, -1.0, heads).expm1().log())
         self.to_openness = nn.Linear(config.width, values, bias=False)
         self.head_norm = nn.RMSNorm(config.value_width, eps=1e-6)
         self.output = nn.Linear(values, config.width, bias=False)
@@ -107,9 +115,12 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
         query, key, value = (
             rearrange(part, split, head=config.num_heads) for part in mixed.split([keys, keys, self._inner], dim=-1)
         )
-        rate, strength = rearrange(self.to_gates(seen), "batch time (gate head) -> gate batch head time", gate=2)
-        log_decay = -self.log_rate.exp()[:, None] * softplus(rate + self.rate_bias[:, None])
-        strength = strength.sigmoid()
+        gates = rearrange(
+            self.to_gates(seen), "batch time (gate head) -> gate batch head time", head=config.num_heads
+        )
+        strength, log_decay = gates[-1].sigmoid(), torch.zeros_like(gates[-1])
+        if config.decays:
+            log_decay = -self.log_rate.exp()[:, None] * softplus(gates[0] + self.rate_bias[:, None])
         if mask is not None:
             # A token that neither decays nor writes is none.
             log_decay, strength = log_decay * mask[:, None], strength * mask[:, None]
