@@ -115,9 +115,7 @@ class GatedDelta(SegmentMemory[GatedDeltaState]):
         query, key, value = (
             rearrange(part, split, head=config.num_heads) for part in mixed.split([keys, keys, self._inner], dim=-1)
         )
-        gates = rearrange(
-            self.to_gates(seen), "batch time (gate head) -> gate batch head time", head=config.num_heads
-        )
+        gates = rearrange(self.to_gates(seen), "batch time (gate head) -> gate batch head time", head=config.num_heads)
         strength, log_decay = gates[-1].sigmoid(), torch.zeros_like(gates[-1])
         if config.decays:
             log_decay = -self.log_rate.exp()[:, None] * softplus(gates[0] + self.rate_bias[:, None])

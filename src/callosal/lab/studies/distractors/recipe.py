@@ -1,0 +1,73 @@
+"""The runs of memories that are trained with segments between statement and question, so that they learn to keep."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from callosal.lab.models import baselines
+from callosal.lab.runs import SMALL_WIDTH as WIDTH
+from callosal.lab.runs import RunConfig, small
+from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, cell_name
+from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
+from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
+from callosal.lab.tasks import EpisodeConfig
+
+# As wide as the others allow, with the paper's filters over four tokens; and with as many floats of state as ours, the
+# filters' last inputs counted.
+GATED = baselines.GatedDeltaConfig(width=WIDTH, key_width=64, value_width=64, chunk_size=16)
+SMALLER: dict[str, Any] = {"width": WIDTH, "key_width": 32, "value_width": 56, "num_lags": LAGS, "chunk_size": 16}
+MEMORIES: dict[str, Any] = RIVALS | {
+    "Gated DeltaNet": GATED,
+    "Gated DeltaNet, equal state": baselines.GatedDeltaConfig(**SMALLER),
+    "DeltaNet": baselines.GatedDeltaConfig(**SMALLER, decays=False),
+}
+
+# Its time grows with the square of the segments.
+SHORTER = DISTRACTORS[:-1]
+# Who is trained with how much in between. With the most, as many of the seeds have it, and not those that no longer hold
+# the statement then by their build (memory network), or are the same without a memory as with less.
+FEW, LONGEST = 3, BETWEEN[-1]
+TRAINED: dict[int, tuple[str, ...]] = {
+    8: CONTENDERS,
+    0: CONTENDERS,
+    LONGEST: tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history")),
+}
+# The best for each by the total loss of the recorded grid (results/distractor_rates). With the most in between, that of 8.
+RATES: dict[int, dict[str, float]] = {8: dict.fromkeys(CONTENDERS, 8e-3), 0: dict.fromkeys(CONTENDERS, 8e-3)}
+
+
+def configs(seeds: Sequence[int]) -> list[RunConfig]:
+    """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
+    return [
+        _run(name, between, seed)
+        for place, seed in enumerate(seeds)
+        for between, names in TRAINED.items()
+        for name in names
+        if between != LONGEST or place < FEW
+    ]
+
+
+def _run(name: str, between: int, seed: int) -> RunConfig:
+    return run_at(
+        "distractors",
+        cell_name(name, between),
+        seed,
+        name,
+        between,
+        RATES[min(between, 8)][name],
+        distractors=SHORTER if name == "full history" else DISTRACTORS,
+        labels={"memory": name, "between": between},
+    )
+
+
+def run_at(study: str, cell: str, seed: int, name: str, between: int, rate: float, **measured: Any) -> RunConfig:
+    """Return a contender's run with so many segments in between; ``measured`` says what is measured of it."""
+    return small(
+        study,
+        cell,
+        seed,
+        episodes=EpisodeConfig(num_distractors=between),
+        memory=MEMORIES[name],
+        num_steps=NUM_STEPS,
+        learning_rate=rate,
+        **measured,
+    )
