@@ -6,7 +6,7 @@ from typing import Any
 from callosal.lab.models import baselines
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.lab.runs import RunConfig, small
-from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, cell_name
+from callosal.lab.studies.distractors.cells import CONTENDERS, cell_name
 from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -23,27 +23,18 @@ MEMORIES: dict[str, Any] = RIVALS | {
 
 # Its time grows with the square of the segments.
 SHORTER = DISTRACTORS[:-1]
-# Who is trained with how much in between. With the most, as many of the seeds have it, and not those that no longer hold
-# the statement then by their build (memory network), or are the same without a memory as with less.
-FEW, LONGEST = 3, BETWEEN[-1]
-TRAINED: dict[int, tuple[str, ...]] = {
-    8: CONTENDERS,
-    0: CONTENDERS,
-    LONGEST: tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history")),
-}
-# The best for each by the total loss of the recorded grid (results/distractor_rates). With the most in between, that of 8.
+# The telling number of segments in between comes first. With the most, the first few seeds; not those that cannot hold
+# the statement so long (no memory, memory network) nor the one that holds all.
+FEW, SHORT, LONGEST = 3, (8, 0), 32
+TELLING = tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history"))
+# The best for each by the total loss of the recorded grid (results/distractor_rates); with 32 in between, that of 8.
 RATES: dict[int, dict[str, float]] = {8: dict.fromkeys(CONTENDERS, 8e-3), 0: dict.fromkeys(CONTENDERS, 8e-3)}
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
-    return [
-        _run(name, between, seed)
-        for place, seed in enumerate(seeds)
-        for between, names in TRAINED.items()
-        for name in names
-        if between != LONGEST or place < FEW
-    ]
+    """Return every contender's runs, seed by seed, so that a study that is not finished is even; the dearest last."""
+    short = [_run(name, between, seed) for seed in seeds for between in SHORT for name in CONTENDERS]
+    return [*short, *(_run(name, LONGEST, seed) for seed in seeds[:FEW] for name in TELLING)]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:
@@ -53,7 +44,7 @@ def _run(name: str, between: int, seed: int) -> RunConfig:
         seed,
         name,
         between,
-        RATES[min(between, 8)][name],
+        RATES[min(between, SHORT[0])][name],
         distractors=SHORTER if name == "full history" else DISTRACTORS,
         labels={"memory": name, "between": between},
     )
