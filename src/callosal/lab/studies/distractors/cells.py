@@ -3,7 +3,6 @@
 BASELINE, OURS = "no memory", "inhibitory"
 # In the order in which each seed is run.
 CONTENDERS = (
-    BASELINE,
     OURS,
     "one bank",
     "Gated DeltaNet",
@@ -14,6 +13,7 @@ CONTENDERS = (
     "uncoupled",
     "memory network",
     "full history",
+    BASELINE,
 )
 # Segments of arithmetic between statement and question, in training.
 BETWEEN = (0, 8, 32)

@@ -1,8 +1,11 @@
 """The figures of the distractors' study: recall over what came in between, and beside the size of the state."""
 
 import math
+from collections.abc import Collection
+from dataclasses import replace
 
 import numpy as np
+import pandas as pd
 from matplotlib.figure import Figure
 
 from callosal.lab.report.curves import recall_lines
@@ -11,6 +14,7 @@ from callosal.lab.report.marks import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED,
 from callosal.lab.report.plots import Axis, Key, Panel, counts, draw, percent
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import percentage
+from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 from callosal.lab.studies.benchmark.figures import chance_line
 from callosal.lab.studies.distractors.cells import BASELINE, BETWEEN, OURS, cell_name
 from callosal.lab.studies.distractors.tables import HELD, ranked
@@ -29,6 +33,8 @@ COLOURS = {
     BASELINE: GREY,
 }
 MARKERS = dict(zip(COLOURS, "osDv^<P*X>x", strict=True))
+# States whose logarithms differ by less are drawn side by side, each by this factor beside its neighbour.
+ALIKE, BESIDE = 0.3, 1.09
 # The rows of the first figure; ours stands in both.
 VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 
@@ -67,29 +73,36 @@ def retention(study: Study) -> Figure | None:
                 )
             )
         rows.append(panels)
-    keys = [Key(name=name, colour=colour, marker=MARKERS[name]) for name, colour in COLOURS.items()]
-    return draw(rows, (4.6 * len(shown), 8.4), legend=keys, share=(True, True)) if shown else None
+    drawn = {name for between in shown for name in ranked(study, between)}
+    return draw(rows, (4.6 * len(shown), 8.4), legend=_keys(drawn), share=(True, True)) if shown else None
 
 
 @figure("What is kept, by the size of the state")
 def sizes(study: Study) -> Figure | None:
-    """Recall after 100 segments (above) and after 1,000 (below) beside the floats that a row's state holds; a point for
-    each seed. What grows without bound, full history, is left out, and so is the baseline, which holds nothing.
+    """Recall after 100 segments (above) and after 1,000 (below) beside the floats that a row's state holds by then; a
+    point for each seed. Full history holds all tokens; it was not asked after 1,000. Those of nearly equal size stand
+    side by side.
     """
     shown = [between for between in BETWEEN if ranked(study, between)]
-    rows, drawn = [], {}
+    drawn: set[str] = set()
+    rows = []
     for after in HELD:
         panels = []
         for between in shown:
             marks: list[Mark] = []
-            for name in ranked(study, between):
+            places: list[float] = []
+            for name, colour in COLOURS.items():
                 runs = study.having(of("recall", after=after), study.where(arm=cell_name(name, between)))
-                floats = study.values(of("state_floats"), runs)
-                if not floats or not math.isfinite(floats[0]) or not floats[0]:
+                floats = _floats(study, runs, after)
+                if not floats:
                     continue
-                drawn[name] = COLOURS[name]
+                # Beside those of nearly the same size, to either side in turn.
+                crowd = sum(abs(math.log(floats / other)) < ALIKE for other in places)
+                places.append(floats)
+                x = floats * BESIDE ** ((crowd + 1) // 2 * (-1) ** crowd)
                 found = study.values(of("recall", after=after), runs)
-                marks.append(Points(x=floats, y=found, colour=COLOURS[name], marker=MARKERS[name]))
+                marks.append(Points(x=[x] * len(found), y=found, colour=colour, marker=MARKERS[name]))
+                drawn.add(name)
             panels.append(
                 Panel(
                     marks=marks,
@@ -97,17 +110,30 @@ def sizes(study: Study) -> Figure | None:
                     x=Axis(
                         label="floats of state",
                         scale="log",
-                        ticks=(2000, 3000, 4000, 5000),
-                        names=("2,000", "3,000", "4,000", "5,000"),
-                        limits=(1800, 5200),
+                        ticks=(2000, 4000, 10_000, 100_000),
+                        names=("2,000", "4,000", "10,000", "100,000"),
+                        limits=(1200, 150_000),
                     ),
                     y=percent(f"recalled after {after:,}"),
-                    references=[chance_line(study)],
+                    references=[replace(chance_line(study), on_right=True)],
                 )
             )
         rows.append(panels)
-    keys = [Key(name=name, colour=colour, marker=MARKERS[name]) for name, colour in drawn.items()]
-    return draw(rows, (4.2 * len(shown), 7.4), legend=keys, share=(True, True)) if drawn else None
+    return draw(rows, (4.7 * len(shown), 7.6), legend=_keys(drawn), share=(True, True)) if drawn else None
+
+
+def _keys(names: Collection[str]) -> list[Key]:
+    return [Key(name=name, colour=colour, marker=MARKERS[name]) for name, colour in COLOURS.items() if name in names]
+
+
+def _floats(study: Study, runs: pd.DataFrame, after: int) -> float:
+    """Return what a row's state holds after so many segments; what grows holds a key and a value of every token."""
+    found = study.values(of("state_floats"), runs)
+    if not found or math.isfinite(found[0]):
+        return found[0] if found else 0.0
+    config = study.records_of(runs)[0].config
+    told = config["episodes"]["num_rounds"] * len(BENCHMARK_DOMAINS)
+    return (told + after) * config["transformer"]["max_time"] * 2.0 * config["transformer"]["width"]
 
 
 FIGURES = (retention, sizes)

@@ -23,18 +23,21 @@ MEMORIES: dict[str, Any] = RIVALS | {
 
 # Its time grows with the square of the segments.
 SHORTER = DISTRACTORS[:-1]
-# The telling number of segments in between comes first. With the most, the first few seeds; not those that cannot hold
-# the statement so long (no memory, memory network) nor the one that holds all.
-FEW, SHORT, LONGEST = 3, (8, 0), 32
+# The first few seeds come first, with the telling number of segments in between before the others. With the most, these
+# seeds alone, and not those that cannot hold the statement so long (no memory, memory network) nor the one that holds
+# all.
+FEW, TOLD, LONGEST = 3, (8, 0), 32
 TELLING = tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history"))
-# The best for each by the total loss of the recorded grid (results/distractor_rates); with 32 in between, that of 8.
-RATES: dict[int, dict[str, float]] = {8: dict.fromkeys(CONTENDERS, 8e-3), 0: dict.fromkeys(CONTENDERS, 8e-3)}
+# The best for each by the total loss of the recorded grid (results/distractor_rates), which has 8 in between.
+LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 8e-3)
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs, seed by seed, so that a study that is not finished is even; the dearest last."""
-    short = [_run(name, between, seed) for seed in seeds for between in SHORT for name in CONTENDERS]
-    return [*short, *(_run(name, LONGEST, seed) for seed in seeds[:FEW] for name in TELLING)]
+    first, rest = seeds[:FEW], seeds[FEW:]
+    runs = [_run(name, between, seed) for between in TOLD for seed in first for name in CONTENDERS]
+    runs += [_run(name, between, seed) for seed in rest for between in TOLD for name in CONTENDERS]
+    return [*runs, *(_run(name, LONGEST, seed) for seed in first for name in TELLING)]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:
@@ -44,7 +47,7 @@ def _run(name: str, between: int, seed: int) -> RunConfig:
         seed,
         name,
         between,
-        RATES[min(between, SHORT[0])][name],
+        LEARNING_RATES[name],
         distractors=SHORTER if name == "full history" else DISTRACTORS,
         labels={"memory": name, "between": between},
     )
