@@ -14,7 +14,7 @@ from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 from callosal.lab.studies.benchmark.figures import chance_line, num_letters
 from callosal.lab.studies.rivals.measures import ANSWERS, BANKS, CIPHER
-from callosal.lab.studies.rivals.tables import BASELINE, LONG, by_recall, mean_of
+from callosal.lab.studies.rivals.tables import BASELINE, LONG, compared, mean_of
 
 OURS = "inhibitory"
 # The panels of the retention figure. What stands alone in neither is drawn with the rivals.
@@ -28,9 +28,6 @@ COLOURS = {
     BASELINE: "#6e6e6e",
     "full history": "#222222",
     "memory network": "#882255",
-    "Turing machine": "#999933",
-    "mixture of experts": "#d55e00",
-    "recurrent tokens": "#cc6677",
     "titans-pytorch": "#44aa99",
 }
 MARKERS = {arm: "o" if arm == OURS else "s^Dv<PX>"[n % 8] for n, arm in enumerate(COLOURS)}
@@ -38,7 +35,7 @@ MARKERS = {arm: "o" if arm == OURS else "s^Dv<PX>"[n % 8] for n, arm in enumerat
 
 def summary(study: Study) -> str:
     """Say in one sentence what the retention figure shows."""
-    return recall_sentence(study, by_recall(study), 1 / num_letters(study))
+    return recall_sentence(study, compared(study), 1 / num_letters(study))
 
 
 @figure("What is kept")
@@ -47,7 +44,7 @@ def retention(study: Study) -> Figure | None:
     same memory, and is asked for every letter. Lines are means over seeds, points the seeds; thin lines join those of
     the inhibitory memory, which stands in both panels.
     """
-    order = by_recall(study)
+    order = compared(study)
     groups = {
         "this memory and its variants": [arm for arm in order if arm in VARIANTS],
         "other memories": [arm for arm in order if arm not in VARIANTS or arm == OURS],
@@ -74,7 +71,7 @@ def costs(study: Study) -> Figure | None:
     Training time is a multiple of the mean without a memory; two runs shared two cores, so it is rough. State is what
     each row holds between segments; the full history grows with the stream.
     """
-    arms = by_recall(study)
+    arms = compared(study)
     base = mean_of(study, of("train_seconds"), study.where(arm=BASELINE))
     if not base:
         return None
