@@ -4,12 +4,12 @@ BASELINE, OURS = "no memory", "inhibitory"
 # In the order in which each seed is run.
 CONTENDERS = (
     OURS,
-    "one bank",
-    "Gated DeltaNet",
-    "Gated DeltaNet, equal state",
     "DeltaNet",
-    "titans-pytorch",
+    "Gated DeltaNet, equal state",
+    "one bank",
     "delta write",
+    "Gated DeltaNet",
+    "titans-pytorch",
     "uncoupled",
     "memory network",
     "full history",
