@@ -17,7 +17,7 @@ from callosal.lab.report.tables import percentage
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 from callosal.lab.studies.benchmark.figures import chance_line
 from callosal.lab.studies.distractors.cells import BASELINE, BETWEEN, OURS, cell_name
-from callosal.lab.studies.distractors.tables import HELD, ranked
+from callosal.lab.studies.distractors.tables import HELD, ranked, trained
 
 COLOURS = {
     OURS: BLUE,
@@ -53,10 +53,10 @@ def summary(study: Study) -> str:
 @figure("What is kept, by what stood in between in training")
 def retention(study: Study) -> Figure | None:
     """Every model is shown a fresh cipher, then reads more and more arithmetic, each segment of which writes to the
-    same memory, and is asked for every letter. Above this memory and its variants, below the others and this one again.
+    same memory, and is asked for every letter. First this memory and its variants, then the others and this one again.
     Lines are means over seeds, points the seeds.
     """
-    shown = [between for between in BETWEEN if ranked(study, between)]
+    shown = trained(study)
     rows = []
     for wanted in (lambda name: name in VARIANTS, lambda name: name not in VARIANTS or name == OURS):
         panels = []
@@ -74,16 +74,16 @@ def retention(study: Study) -> Figure | None:
             )
         rows.append(panels)
     drawn = {name for between in shown for name in ranked(study, between)}
-    return draw(rows, (4.6 * len(shown), 8.4), legend=_keys(drawn), share=(True, True)) if shown else None
+    return _drawn(rows, drawn)
 
 
 @figure("What is kept, by the size of the state")
 def sizes(study: Study) -> Figure | None:
-    """Recall after 100 segments (above) and after 1,000 (below) beside the floats that a row's state holds by then; a
+    """Recall after 100 segments (first) and after 1,000 beside the floats that a row's state holds by then; a
     point for each seed. Full history holds all tokens; it was not asked after 1,000. Those of nearly equal size stand
     side by side.
     """
-    shown = [between for between in BETWEEN if ranked(study, between)]
+    shown = trained(study)
     drawn: set[str] = set()
     rows = []
     for after in HELD:
@@ -106,7 +106,7 @@ def sizes(study: Study) -> Figure | None:
             panels.append(
                 Panel(
                     marks=marks,
-                    title=f"trained with {between} in between",
+                    title=f"after {after:,}, trained with {between} in between",
                     x=Axis(
                         label="floats of state",
                         scale="log",
@@ -114,16 +114,21 @@ def sizes(study: Study) -> Figure | None:
                         names=("2,000", "4,000", "10,000", "100,000"),
                         limits=(1200, 150_000),
                     ),
-                    y=percent(f"recalled after {after:,}"),
+                    y=percent("letters recalled"),
                     references=[replace(chance_line(study), on_right=True)],
                 )
             )
         rows.append(panels)
-    return draw(rows, (4.7 * len(shown), 7.6), legend=_keys(drawn), share=(True, True)) if drawn else None
+    return _drawn(rows, drawn)
 
 
-def _keys(names: Collection[str]) -> list[Key]:
-    return [Key(name=name, colour=colour, marker=MARKERS[name]) for name, colour in COLOURS.items() if name in names]
+def _drawn(rows: list[list[Panel]], names: Collection[str]) -> Figure | None:
+    """Draw a column for each number of segments in training; of one column, its panels stand side by side."""
+    if not names:
+        return None
+    keys = [Key(name=name, colour=colour, marker=MARKERS[name]) for name, colour in COLOURS.items() if name in names]
+    rows = rows if len(rows[0]) > 1 else [[panel for row in rows for panel in row]]
+    return draw(rows, (4.8 * len(rows[0]), 0.8 + 3.8 * len(rows)), legend=keys, share=("col", "all"))
 
 
 def _floats(study: Study, runs: pd.DataFrame, after: int) -> float:

@@ -37,6 +37,16 @@ def facts(study: Study) -> dict[str, str]:
     return found
 
 
+def trained(study: Study) -> list[int]:
+    """Return with how many segments in between anything was trained."""
+    return [b for b in BETWEEN if any(len(study.where(arm=cell_name(name, b))) for name in CONTENDERS)]
+
+
+def having_runs(study: Study) -> list[str]:
+    """Return the contenders that have runs."""
+    return [name for name in CONTENDERS if any(len(study.where(arm=cell_name(name, b))) for b in BETWEEN)]
+
+
 def ranked(study: Study, between: int) -> list[str]:
     """Order the contenders of one training by the last recall that each was asked for, then by recall after 100.
 
@@ -55,7 +65,7 @@ def ranked(study: Study, between: int) -> list[str]:
 
 def tables(study: Study) -> list[Table]:
     """Return what is kept for each number of segments in training, what that bought, sizes, and every seed."""
-    made = [*(_kept(study, between) for between in BETWEEN), _against_ours(study), _bought(study), _sizes(study)]
+    made = [*(_kept(study, between) for between in trained(study)), _against_ours(study), _bought(study), _sizes(study)]
     made += [
         grid(
             study,
@@ -91,23 +101,23 @@ def _kept(study: Study, between: int) -> Table:
 
 def _against_ours(study: Study) -> Table:
     """Hold every memory against ours, paired by seed."""
-    names = [name for name in CONTENDERS if name not in (OURS, BASELINE)]
+    where = [(between, mark) for between in trained(study) for mark in HELD]
     rows = []
-    for name in names:
-        cells = [_difference(study, of("recall", after=m), (OURS, b), (name, b)) for b in BETWEEN for m in HELD]
+    for name in (name for name in having_runs(study) if name not in (OURS, BASELINE)):
+        cells = [_difference(study, of("recall", after=mark), (OURS, b), (name, b)) for b, mark in where]
         rows.append([name, *cells])
-    headers = ["memory", *(f"{b} between, after {m:,}" for b in BETWEEN for m in HELD)]
+    headers = ["memory", *(f"{between} between, after {mark:,}" for between, mark in where)]
     return Table(title="How much more the inhibitory memory recalls", headers=headers, rows=rows)
 
 
 def _bought(study: Study) -> Table:
     """Say what training with something in between buys, beside training with nothing, paired by seed."""
-    trained = [between for between in BETWEEN if between]
+    where = [(between, mark) for between in trained(study) if between for mark in HELD]
     rows = []
-    for name in (name for name in CONTENDERS if name != BASELINE):
-        cells = [_difference(study, of("recall", after=m), (name, b), (name, 0)) for b in trained for m in HELD]
+    for name in (name for name in having_runs(study) if name != BASELINE and 0 in trained(study)):
+        cells = [_difference(study, of("recall", after=mark), (name, b), (name, 0)) for b, mark in where]
         rows.append([name, *cells])
-    headers = ["memory", *(f"with {b}, after {m:,}" for b in trained for m in HELD)]
+    headers = ["memory", *(f"with {between}, after {mark:,}" for between, mark in where)]
     return Table(title="What training with something in between buys", headers=headers, rows=rows)
 
 
@@ -118,22 +128,20 @@ def _difference(study: Study, quantity: Quantity, first: tuple[str, int], second
 
 def _sizes(study: Study) -> Table:
     """Give what each memory costs, and the rates it was trained at."""
+    where = trained(study)
     rows: list[list[str]] = []
-    for name in CONTENDERS:
-        runs = {between: study.where(arm=cell_name(name, between)) for between in BETWEEN}
-        runs = {between: own for between, own in runs.items() if len(own)}
-        if not runs:
-            continue
-        any_runs = next(iter(runs.values()))
+    for name in having_runs(study):
+        runs = {between: study.where(arm=cell_name(name, between)) for between in where}
+        sized = next(own for own in runs.values() if len(own))
         rows.append(
             [
                 name,
-                num_parameters(study, any_runs),
-                state_size(study, any_runs),
-                *(f"{runs[b]['learning_rate'].iloc[0]:g}" if b in runs else NOTHING for b in BETWEEN),
-                *(mean(of("loss", "rule"))(study, runs[b]) if b in runs else NOTHING for b in BETWEEN),
+                num_parameters(study, sized),
+                state_size(study, sized),
+                *(f"{own['learning_rate'].iloc[0]:g}" if len(own) else NOTHING for own in runs.values()),
+                *(mean(of("loss", "rule"))(study, own) for own in runs.values()),
             ]
         )
-    headers = ["memory", "parameters", "state floats", *(f"rate, {b} between" for b in BETWEEN)]
-    headers += [f"arithm. loss, {b} between" for b in BETWEEN]
+    headers = ["memory", "parameters", "state floats", *(f"rate, {between} between" for between in where)]
+    headers += [f"arithm. loss, {between} between" for between in where]
     return Table(title="Sizes, learning rates and arithmetic", headers=headers, rows=rows)
