@@ -28,8 +28,8 @@ SHORTER = DISTRACTORS[:-1]
 # all.
 FEW, TOLD, LONGEST = 3, (8, 0), 32
 TELLING = tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history"))
-# By the recorded grid (results/distractor_rates), which has 8 in between: the best of what was tried, which was more than
-# one rate only where the first did not learn the cipher.
+# By the recorded grid (results/distractor_rates), which has 8 in between: the best of what was tried, and that was more
+# than one rate only where the first did not learn the cipher.
 LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 8e-3) | {OURS: 1.6e-2}
 
 
