@@ -1,22 +1,10 @@
 """The cells of the distractors' study by name, for its recipe and its report. Imports no torch."""
 
-BASELINE, OURS = "no memory", "inhibitory"
+OURS = "inhibitory"
 # In the order in which each seed is run.
-CONTENDERS = (
-    OURS,
-    "DeltaNet",
-    "Gated DeltaNet, equal state",
-    "one bank",
-    "delta write",
-    "Gated DeltaNet",
-    "titans-pytorch",
-    "uncoupled",
-    "memory network",
-    "full history",
-    BASELINE,
-)
+CONTENDERS = (OURS, "DeltaNet", "Gated DeltaNet, equal state", "one bank")
 # Segments of arithmetic between statement and question, in training.
-BETWEEN = (0, 8, 32)
+BETWEEN = (8,)
 
 
 def cell_name(name: str, between: int) -> str:

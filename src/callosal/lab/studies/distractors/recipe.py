@@ -6,7 +6,7 @@ from typing import Any
 from callosal.lab.models import baselines
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.lab.runs import RunConfig, small
-from callosal.lab.studies.distractors.cells import CONTENDERS, OURS, cell_name
+from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, OURS, cell_name
 from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -21,37 +21,20 @@ MEMORIES: dict[str, Any] = RIVALS | {
     "DeltaNet": baselines.GatedDeltaConfig(**SMALLER, decays=False),
 }
 
-# Its time grows with the square of the segments.
-SHORTER = DISTRACTORS[:-1]
-# The first few seeds come first, with the telling number of segments in between before the others. With the most, these
-# seeds alone, and not those that cannot hold the statement so long (no memory, memory network) nor the one that holds
-# all.
-FEW, TOLD, LONGEST = 3, (8, 0), 32
-TELLING = tuple(name for name in CONTENDERS if name not in ("no memory", "memory network", "full history"))
 # By the recorded grid (results/distractor_rates), which has 8 in between: the best of what was tried, and that was more
 # than one rate only where the first did not learn the cipher.
 LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 8e-3) | {OURS: 1.6e-2}
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return every contender's runs, seed by seed, so that a study that is not finished is even; the dearest last."""
-    first, rest = seeds[:FEW], seeds[FEW:]
-    runs = [_run(name, between, seed) for between in TOLD for seed in first for name in CONTENDERS]
-    runs += [_run(name, between, seed) for seed in rest for between in TOLD for name in CONTENDERS]
-    return [*runs, *(_run(name, LONGEST, seed) for seed in first for name in TELLING)]
+    """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
+    return [_run(name, between, seed) for between in BETWEEN for seed in seeds for name in CONTENDERS]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:
-    return run_at(
-        "distractors",
-        cell_name(name, between),
-        seed,
-        name,
-        between,
-        LEARNING_RATES[name],
-        distractors=SHORTER if name == "full history" else DISTRACTORS,
-        labels={"memory": name, "between": between},
-    )
+    cell, labels = cell_name(name, between), {"memory": name, "between": between}
+    measured = {"distractors": DISTRACTORS, "labels": labels}
+    return run_at("distractors", cell, seed, name, between, LEARNING_RATES[name], **measured)
 
 
 def run_at(study: str, cell: str, seed: int, name: str, between: int, rate: float, **measured: Any) -> RunConfig:

@@ -1,4 +1,4 @@
-"""The tables of the distractors' study: what is kept by what each memory was trained with, and what that bought."""
+"""The tables of the distractors' study: what is kept, and how much more by ours."""
 
 import math
 
@@ -21,7 +21,7 @@ from callosal.lab.report.tables import (
     retention_table,
 )
 from callosal.lab.studies.benchmark.attribution import STEPS, paired
-from callosal.lab.studies.distractors.cells import BASELINE, BETWEEN, CONTENDERS, OURS, cell_name
+from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, OURS, cell_name
 from callosal.lab.studies.rivals.tables import DIGITS, mean_of, state_size
 
 MARKS = (0, 10, 100, 1000)
@@ -64,8 +64,8 @@ def ranked(study: Study, between: int) -> list[str]:
 
 
 def tables(study: Study) -> list[Table]:
-    """Return what is kept for each number of segments in training, what that bought, sizes, and every seed."""
-    made = [*(_kept(study, between) for between in trained(study)), _against_ours(study), _bought(study), _sizes(study)]
+    """Return what is kept by what was in between in training, beside ours, then sizes and every seed."""
+    made = [*(_kept(study, between) for between in trained(study)), _against_ours(study), _sizes(study)]
     made += [
         grid(
             study,
@@ -103,22 +103,11 @@ def _against_ours(study: Study) -> Table:
     """Hold every memory against ours, paired by seed."""
     where = [(between, mark) for between in trained(study) for mark in HELD]
     rows = []
-    for name in (name for name in having_runs(study) if name not in (OURS, BASELINE)):
+    for name in (name for name in having_runs(study) if name != OURS):
         cells = [_difference(study, of("recall", after=mark), (OURS, b), (name, b)) for b, mark in where]
         rows.append([name, *cells])
     headers = ["memory", *(f"{between} between, after {mark:,}" for between, mark in where)]
     return Table(title="How much more the inhibitory memory recalls", headers=headers, rows=rows)
-
-
-def _bought(study: Study) -> Table:
-    """Say what training with something in between buys, beside training with nothing, paired by seed."""
-    where = [(between, mark) for between in trained(study) if between for mark in HELD]
-    rows = []
-    for name in (name for name in having_runs(study) if name != BASELINE and 0 in trained(study)):
-        cells = [_difference(study, of("recall", after=mark), (name, b), (name, 0)) for b, mark in where]
-        rows.append([name, *cells])
-    headers = ["memory", *(f"with {between}, after {mark:,}" for between, mark in where)]
-    return Table(title="What training with something in between buys", headers=headers, rows=rows)
 
 
 def _difference(study: Study, quantity: Quantity, first: tuple[str, int], second: tuple[str, int]) -> str:
