@@ -2,7 +2,7 @@
 
 OURS = "inhibitory"
 # In the order in which each seed is run.
-CONTENDERS = (OURS, "DeltaNet", "Gated DeltaNet, equal state", "one bank")
+CONTENDERS = (OURS, "DeltaNet", "Gated DeltaNet, equal state")
 # Segments of arithmetic between statement and question, in training.
 BETWEEN = (8,)
 

@@ -13,8 +13,8 @@ from callosal.lab.studies.benchmark.figures import chance_line
 from callosal.lab.studies.distractors.cells import OURS, cell_name
 from callosal.lab.studies.distractors.tables import ranked, trained
 
-COLOURS = {OURS: BLUE, "DeltaNet": PINK, "Gated DeltaNet, equal state": ORANGE, "one bank": "#b8860b"}
-MARKERS = dict(zip(COLOURS, "oP^D", strict=True))
+COLOURS = {OURS: BLUE, "DeltaNet": PINK, "Gated DeltaNet, equal state": ORANGE}
+MARKERS = dict(zip(COLOURS, "oP^", strict=True))
 
 
 def summary(study: Study) -> str:

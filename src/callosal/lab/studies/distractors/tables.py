@@ -24,7 +24,7 @@ from callosal.lab.studies.benchmark.attribution import STEPS, paired
 from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, OURS, cell_name
 from callosal.lab.studies.rivals.tables import DIGITS, mean_of, state_size
 
-MARKS = (0, 10, 100, 1000)
+MARKS = (0, 100, 300, 1000)
 # After how many segments memories are held against one another.
 HELD = (100, 1000)
 LOSS = of("loss", "episodic")
