@@ -10,7 +10,11 @@ from callosal.lab.studies.distractors.recipe import run_at
 RATE = 8e-3
 BETWEEN = 8
 TRIED = (OURS, "DeltaNet", "Gated DeltaNet, equal state", "one bank", "delta write", "Gated DeltaNet", "titans-pytorch")
-FURTHER: dict[str, tuple[float, ...]] = {OURS: (4e-3, 1.6e-2)}
+FURTHER: dict[str, tuple[float, ...]] = {
+    OURS: (4e-3, 1.6e-2),
+    "DeltaNet": (1.6e-2,),
+    "Gated DeltaNet, equal state": (1.6e-2,),
+}
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
