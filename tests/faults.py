@@ -214,8 +214,8 @@ INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {
         {LOOK, "shares: no look-ahead", REFERENCE, QUIET} | PIECES | PADDING,
     ),
     "one consolidation too many": (
-        (gram, "consolidate"),
-        lambda consolidate, weights, v, *rest: consolidate(weights, consolidate(weights, v, *rest), *rest),
+        (gram, "sent"),
+        lambda sent, sending, v: sent(sending, sent(sending, v)),
         {REFERENCE, "norms stay bounded"} | PIECES,
     ),
     "values cut off from the trace": (

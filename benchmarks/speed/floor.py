@@ -46,16 +46,17 @@ def stages(memory: LateralMemory, hidden: Tensor) -> dict[str, tuple[Stage, Stag
     logits = address.slot_logits(queries, keys, temperature)
     weights = weigh(logits, shares)
     touch = weights.mean(-3).movedim(-2, -3).contiguous()
-    consolidated = gram.consolidate(touch, values)
+    order = gram.cheapest_order(time, config.num_slots, config.width, transformed=True)
+    consolidated = gram.consolidate(touch, values, order=order)
     update, usage = gram.transform(consolidated, maps), touch.sum(-2)
-    # A bank's slots of all segments side by side: with banks inside, torch.matmul would be slower than the operator.
-    by_bank = consolidated.movedim(-3, 0).flatten(1, -2).contiguous()
+    turned = touch @ values if order == "tokens" else consolidated
+    # A bank's rows of all segments side by side: with banks inside, torch.matmul would be slower than the operator.
+    by_bank = turned.movedim(-3, 0).flatten(1, -2).contiguous()
     flat_weights = weights.flatten(-2).flatten(-3, -2)
     inertia, trace = memory.log_inertia.detach().exp(), torch.randn_like(values)
-    gram_first = gram.gram_is_cheaper(time, config.num_slots, config.width)
 
     def consolidated_alone(touch: Tensor, values: Tensor) -> Tensor:
-        return touch.mT @ touch @ values if gram_first else touch.mT @ (touch @ values)
+        return touch.mT @ touch @ values if order == "gram" else touch.mT @ (touch @ values)
 
     return {
         "query": (
@@ -68,8 +69,11 @@ def stages(memory: LateralMemory, hidden: Tensor) -> dict[str, tuple[Stage, Stag
         ),
         "softmax": ((weigh, [logits, shares]), None),
         "read": ((gram.read, [weights, values]), (torch.matmul, [flat_weights, values.flatten(-3, -2)])),
-        "consolidate": ((gram.consolidate, [touch, values]), (consolidated_alone, [touch, values])),
-        "transform": ((gram.transform, [consolidated, maps]), (torch.matmul, [by_bank, maps])),
+        "consolidate": (
+            (partial(gram.consolidate, order=order), [touch, values]),
+            (consolidated_alone, [touch, values]),
+        ),
+        "transform": ((gram.transform, [turned, maps]), (torch.matmul, [by_bank, maps])),
         "write": ((gram.bounded_write, [trace, update, usage, inertia]), None),
     }
 

@@ -32,22 +32,24 @@ def test_read_and_transform_equal_their_twins(
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_both_orders_equal_the_twin_with_gradients(seed: int, num_tokens: int, num_slots: int, width: int) -> None:
-    weights = attention(seed, num_tokens, num_slots).requires_grad_()
-    values = normal(seed, num_slots, width).requires_grad_()
-    probe = normal(seed + 1, num_slots, width)
-    expected = reference.consolidate(weights, values)
-    slopes = torch.autograd.grad((expected * probe).sum(), (weights, values))
-    for gram_first in (True, False, None):
-        actual = gram.consolidate(weights, values, gram_first=gram_first)
-        assert_near(actual, expected)
-        for one, other in zip(torch.autograd.grad((actual * probe).sum(), (weights, values)), slopes, strict=True):
-            assert_near(one, other)
-    assert_near(gram.co_activation(weights), reference.co_activation(weights))
+def test_all_orders_equal_the_twin_with_gradients(seed: int, num_tokens: int, num_slots: int, width: int) -> None:
+    weights = attention(seed, 2, num_tokens, num_slots).requires_grad_()
+    values = normal(seed, 2, num_slots, width).requires_grad_()
+    maps, probe = normal(seed, 2, width, width).requires_grad_(), normal(seed + 1, 2, num_slots, width)
+    twin = torch.stack([reference.consolidate(*bank) for bank in zip(weights, values, strict=True)])
+    for w, expected in [((), twin), ((maps,), reference.transform(twin, maps))]:
+        leaves = (weights, values, *w)
+        slopes = torch.autograd.grad((expected * probe).sum(), leaves, retain_graph=True)
+        for order in (*gram.ORDERS, None):
+            actual = gram.consolidate(weights, values, None, None, *w, order=order)
+            assert_near(actual, expected)
+            for one, other in zip(torch.autograd.grad((actual * probe).sum(), leaves), slopes, strict=True):
+                assert_near(one, other)
+    assert_near(gram.co_activation(weights), torch.stack([reference.co_activation(bank) for bank in weights]))
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_salience_and_observations_equal_the_twin_in_both_orders(
+def test_salience_and_observations_equal_the_twin_in_all_orders(
     seed: int, num_tokens: int, num_slots: int, width: int
 ) -> None:
     weights = attention(seed, num_tokens, num_slots)
@@ -55,9 +57,9 @@ def test_salience_and_observations_equal_the_twin_in_both_orders(
     salience = normal(seed, num_tokens).sigmoid()
     assert_near(gram.co_activation(weights, salience), reference.co_activation(weights, salience))
     for rest in [(observed, None), (None, salience), (observed, salience)]:
-        for gram_first in (True, False, None):
-            actual = gram.consolidate(weights, values, *rest, gram_first=gram_first)
-            assert_near(actual, reference.consolidate(weights, values, *rest))
+        expected = reference.consolidate(weights, values, *rest)
+        for order in (*gram.ORDERS, None):
+            assert_near(gram.consolidate(weights, values, *rest, order=order), expected)
 
 
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, width=SIZES)
@@ -73,14 +75,39 @@ def test_what_is_sent_equals_its_twin_and_is_at_most_its_largest_row_times_the_t
     assert (sent.norm(dim=-1) <= payload.norm(dim=-1).max() * usage * (1 + 1e-12)).all()
 
 
-@given(num_tokens=SIZES, num_slots=SIZES, width=SIZES)
-def test_the_chosen_order_is_the_one_with_fewer_multiplications(num_tokens: int, num_slots: int, width: int) -> None:
-    gram_first, values_first = reference.count_multiplications(num_tokens, num_slots, width)
-    assert gram.gram_is_cheaper(num_tokens, num_slots, width) == (gram_first < values_first)
-    weights, values = attention(0, num_tokens, num_slots), normal(0, num_slots, width)
-    with mock.patch.object(gram, "co_activation", wraps=gram.co_activation) as formed:
-        gram.consolidate(weights, values)
-    assert formed.called == (gram_first < values_first)
+@given(seed=SEEDS, num_segments=SIZES, num_tokens=SIZES, data=st.data())
+def test_what_segments_send_is_what_each_sends(
+    seed: int, num_segments: int, num_tokens: int, data: st.DataObject
+) -> None:
+    order = data.draw(st.sampled_from(gram.ORDERS))
+    weights, values = attention(seed, num_segments, 2, num_tokens, 3), normal(seed, 2, 3, 4)
+    observed, maps = normal(seed, num_segments, 1, num_tokens, 4), normal(seed, 2, 4, 4)
+    first, second = normal(seed + 1, 2, num_segments, 1, num_tokens).sigmoid()
+    parts = gram.sending(weights, observed, first, maps, order).segments()
+    for part, *one, later in zip(parts, weights, observed, first, second, strict=True):
+        part, salience = (part, one[2]) if order == "gram" else (part.weighed(later), one[2] * later)  # noqa: PLW2901
+        assert_near(gram.sent(part, values), gram.consolidate(one[0], values, one[1], salience, maps))
+        assert_near(part.usage, (one[0] * salience[..., None]).sum(-2))
+
+
+@given(num_tokens=SIZES, num_slots=SIZES, width=SIZES, observed=st.booleans(), transformed=st.booleans())
+def test_the_chosen_order_is_the_one_with_fewest_multiplications(
+    num_tokens: int, num_slots: int, width: int, observed: bool, transformed: bool
+) -> None:
+    counts = {
+        order: reference.count_multiplications(
+            order, num_tokens, num_slots, width, observed=observed, transformed=transformed
+        )
+        for order in gram.ORDERS
+    }
+    order = gram.cheapest_order(num_tokens, num_slots, width, observed=observed, transformed=transformed)
+    assert counts[order] == min(counts.values())
+    weights, values = attention(0, 1, num_tokens, num_slots), normal(0, 1, num_slots, width)
+    tokens = normal(0, 1, num_tokens, width) if observed else None
+    maps = normal(0, 1, width, width) if transformed else None
+    with mock.patch.object(gram, "sending", wraps=gram.sending) as chosen:
+        gram.consolidate(weights, values, tokens, None, maps)
+    assert chosen.call_args.args[-1] == order
 
 
 @given(seed=SEEDS, num_tokens=SIZES, data=st.data())

@@ -1,7 +1,6 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
-from collections.abc import Iterable
 from itertools import repeat
 from typing import NamedTuple
 
@@ -213,33 +212,28 @@ class LateralMemory(nn.Module):
         signal = packed.counted(signal)
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         written_to = weights[..., 1:, :, :] if self.config.writers == "lagged" else weights
-        touch = rearrange(written_to.mean(-3), "batch seg time bank slot -> batch seg bank time slot")
+        touch = written_to.mean(-3)
         if packed.present is not None:
-            touch = touch * packed.present[:, :, None, :, None]
+            touch = touch * packed.present[..., None, None]
         observed = self._observed(seen, packed, embedded)
         weighs, own = packed.salience, _gated(self.salience_gate, watched)
         if own is not None:
             weighs = own if weighs is None else weighs * own
-        usage = (touch if weighs is None else touch * weighs[:, :, None, :, None]).sum(-2)
 
-        whole, rule = state.segment is None and commit, self.config.write
-        trace, held, reads, sizes, consolidated = state.trace, [], [], [], None
-        looks = weights if self.slow_retrieved is not None else None
-        parts = zip(touch.unbind(1), usage.unbind(1), *map(_by_segment, (observed, weighs, looks)), strict=False)
-        for touched, used, own, weigh, look in parts:
+        whole, rule, inertia = state.segment is None and commit, self.config.write, self.log_inertia.exp()
+        trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], None, None
+        looks = repeat(None) if self.slow_retrieved is None else weights.unbind(1)
+        sending = writing.sending(self.config, touch, observed, weighs, self.maps, whole=whole)
+        for part, look in zip(sending.segments(), looks, strict=False):
             held.append(self.values(trace))
             if look is not None:
                 reads.append(gram.read(look, held[-1]))
                 prominence, size = gating.prominence(reads[-1], self._usual_size)
-                weigh = prominence if weigh is None else weigh * prominence  # noqa: PLW2901
-                used = (touched * weigh[:, None, :, None]).sum(-2)  # noqa: PLW2901
+                part = part.weighed(prominence[:, None])  # noqa: PLW2901
                 sizes.append(size)
-            consolidated, usage = (
-                writing.sent(rule, self.config.normalised, touched, trace, held[-1], self.maps, own, weigh),
-                used,
-            )
+            consolidated, usage = gram.sent(part, held[-1], trace if rule == "delta" else None), part.usage
             if whole:
-                trace = self._write(trace, consolidated, used)
+                trace = writing.written(rule, trace, consolidated, usage, inertia)
         retrieved = None
         if reads:
             y = self._read_out(torch.stack(reads, dim=1), watched)
@@ -274,7 +268,9 @@ class LateralMemory(nn.Module):
         if self.training:
             retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
             self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
-        trace = self._write(state.trace, segment.consolidated, segment.usage)
+        rule, inertia = self.config.write, self.log_inertia.exp()
+        update = writing.transformed(rule, segment.consolidated, self.maps)
+        trace = writing.written(rule, state.trace, update, segment.usage, inertia)
         return MemoryState(trace=trace, context=carried, version=state.version)
 
     def bank_share(
@@ -463,15 +459,6 @@ class LateralMemory(nn.Module):
         assert self.slow_retrieved is not None
         return context.unbiased(self.slow_retrieved, self.slow_weight)
 
-    def _write(
-        self,
-        trace: Tensor,
-        consolidated: Float[Tensor, "batch bank slot width"],
-        usage: Float[Tensor, "batch bank slot"],
-    ) -> Float[Tensor, "batch bank slot width"]:
-        rule, inertia = self.config.write, self.log_inertia.exp()
-        return writing.written(rule, trace, consolidated, usage, self.maps, inertia)
-
     def _read_out(
         self, retrieved: Float[Tensor, "batch seg time head width"], watched: Float[Tensor, "batch seg time watched"]
     ) -> Float[Tensor, "batch seg time out"]:
@@ -480,11 +467,6 @@ class LateralMemory(nn.Module):
         joined = rearrange(heads, "batch seg time head width -> batch seg time (head width)")
         y, given = self.output(joined if by_head else address.rms_norm(joined)), _gated(self.output_gate, watched)
         return y if given is None else y * given[..., None]
-
-
-def _by_segment(tensor: Tensor | None) -> Iterable[Tensor | None]:
-    # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
-    return repeat(None) if tensor is None else tensor.unbind(1)
 
 
 def _gate(width: int) -> Projection:

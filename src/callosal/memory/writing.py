@@ -1,51 +1,64 @@
 """The write rules: what a segment's tokens send to the slots, and what the slots make of it."""
 
+from einops import rearrange
 from jaxtyping import Float
 from torch import Tensor
 
-from callosal.memory.config import Normalised, WriteRule
-from callosal.ops import address, gram
+from callosal.memory.config import MemoryConfig, WriteRule
+from callosal.ops import gram
 
 
-def sent(
-    rule: WriteRule,
-    normalised: Normalised,
-    touch: Float[Tensor, "batch bank time slot"],
-    trace: Float[Tensor, "batch bank slot width"],
-    values: Float[Tensor, "batch bank slot width"],
+def sending(
+    config: MemoryConfig,
+    touch: Float[Tensor, "batch seg time bank slot"],
+    observed: Float[Tensor, "batch seg time width"] | None,
+    salience: Float[Tensor, "batch seg time"] | None,
     maps: Float[Tensor, "bank width width"],
-    observed: Float[Tensor, "batch time width"] | None,
-    salience: Float[Tensor, "batch time"] | None,
-) -> Float[Tensor, "batch bank slot width"]:
-    """Return A^T diag(s) (A V + X U); for the delta rule what is written, A^T diag(s) ((A V + X U) W - A M).
+    *,
+    whole: bool,
+) -> gram.Sending:
+    """Return what tokens send but for what the slots hold, of all segments at once and with these in front.
 
-    Where what was retrieved is normalised, rms(A V) of each bank stands for A V.
+    Args:
+        config: its write rule; where it normalises what was retrieved, rms(A V) of each bank stands for A V.
+        touch: A, each token's attention over the slots times its banks' shares, mean over heads.
+        observed: what tokens are, X U.
+        salience: how much each token weighs, but for what it retrieves.
+        maps: W.
+        whole: whether what is sent is written at once; in pieces of a segment W waits for the commit.
     """
-    seen, weighs = (None if one is None else one[:, None] for one in (observed, salience))
-    if normalised == "retrieved":
-        payload = address.rms_norm(touch @ values)
-        payload = payload if seen is None else payload + seen
-        if rule == "delta":
-            payload = gram.transform(payload, maps) - touch @ trace
-        return gram.send(touch, payload, weighs)
-    if rule == "delta":
-        values = gram.transform(values, maps) - trace
-        seen = None if seen is None else gram.transform(seen.expand(-1, len(maps), -1, -1), maps)
-    return gram.consolidate(touch, values, seen, weighs)
+    # In memory too, so that every segment's products find their matrices side by side.
+    touch = rearrange(touch, "batch seg time bank slot -> seg batch bank time slot").contiguous()
+    observed, salience = (None if one is None else one.transpose(0, 1)[:, :, None] for one in (observed, salience))
+    delta, normalised = config.write == "delta", config.normalised == "retrieved"
+    given, transformed, orders = observed is not None, whole or delta, gram.ORDERS
+    if delta:
+        # It compares, token by token, what is written with what is read.
+        orders = ("tokens",)
+    elif normalised or config.salience == "retrieved":
+        # A Gram matrix would have summed over tokens before it is known what they retrieve.
+        orders = ("slots", "tokens")
+    (num_tokens, num_slots), width = touch.shape[-2:], maps.shape[-1]
+    order = gram.cheapest_order(num_tokens, num_slots, width, orders, observed=given, transformed=transformed)
+    return gram.sending(touch, observed, salience, maps if transformed else None, order, normalised=normalised)
+
+
+def transformed(
+    rule: WriteRule, consolidated: Float[Tensor, "batch bank slot width"], maps: Float[Tensor, "bank width width"]
+) -> Float[Tensor, "batch bank slot width"]:
+    """Return what a segment in pieces writes, from the sum of what was :func:`sent`."""
+    return consolidated if rule == "delta" else gram.transform(consolidated, maps)
 
 
 def written(
     rule: WriteRule,
     trace: Float[Tensor, "batch bank slot width"],
-    consolidated: Float[Tensor, "batch bank slot width"],
+    update: Float[Tensor, "batch bank slot width"],
     usage: Float[Tensor, "batch bank slot"],
-    maps: Float[Tensor, "bank width width"],
     inertia: Float[Tensor, ""],
 ) -> Float[Tensor, "batch bank slot width"]:
-    """Return the memory after what was sent in a segment, :func:`sent` or a sum of such, is written."""
-    if rule == "delta":
-        return gram.delta_write(trace, consolidated, usage, inertia)
-    update = gram.transform(consolidated, maps)
-    return (
-        gram.additive_write(trace, update) if rule == "additive" else gram.bounded_write(trace, update, usage, inertia)
-    )
+    """Return the memory after a segment's update is written."""
+    if rule == "additive":
+        return gram.additive_write(trace, update)
+    write = gram.delta_write if rule == "delta" else gram.bounded_write
+    return write(trace, update, usage, inertia)

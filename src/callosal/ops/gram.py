@@ -1,8 +1,17 @@
 """A^T A V W: read slots, re-ground what was read into them, and write without ever growing."""
 
+from collections.abc import Iterator, Sequence
+from itertools import repeat
+from typing import Literal, NamedTuple, get_args
+
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
+
+from callosal.ops import address
+
+Order = Literal["gram", "slots", "tokens"]
+ORDERS: tuple[Order, ...] = get_args(Order)
 
 
 def read(
@@ -26,12 +35,113 @@ def co_activation(
     return einsum(_weighed(weights, salience), weights, "... time slot, ... time other -> ... slot other")
 
 
-def gram_is_cheaper(num_tokens: int, num_slots: int, width: int) -> bool:
-    """Whether (A^T A) V takes fewer multiplications than A^T (A V).
+def cheapest_order(
+    num_tokens: int,
+    num_slots: int,
+    width: int,
+    orders: Sequence[Order] = ORDERS,
+    *,
+    observed: bool = False,
+    transformed: bool = False,
+) -> Order:
+    r"""Return the order of products with the fewest multiplications, the first of equals.
 
-    The first takes slots^2 * (tokens + width), the second 2 * tokens * slots * width.
+    "gram" is $((A^\top A) V + A^\top X) W$, "slots" $(A^\top (A V + X)) W$, "tokens" $A^\top ((A V + X) W)$.
+
+    Args:
+        num_tokens: tokens of a segment.
+        num_slots: slots of a bank.
+        width: of a slot.
+        orders: what there is to choose from.
+        observed: whether there are observations X.
+        transformed: whether W is applied as well; in an open segment it waits for the commit.
     """
-    return num_slots * (num_tokens + width) < 2 * num_tokens * width
+    one_way, per_row = num_tokens * num_slots * width, width**2 if transformed else 0
+    costs = {
+        "gram": num_slots**2 * (num_tokens + width) + (one_way if observed else 0) + num_slots * per_row,
+        "slots": 2 * one_way + num_slots * per_row,
+        "tokens": 2 * one_way + num_tokens * per_row,
+    }
+    return min(orders, key=costs.__getitem__)
+
+
+class Sending(NamedTuple):
+    r"""What tokens send to the slots, but for what these hold: the parts of $B (F V + X) W$.
+
+    Attributes:
+        usage: column sums of diag(s) A.
+        forth: from slots to tokens, A; or back to the slots at once, the Gram matrix.
+        observed: what is added to what was retrieved; None is the paper's form.
+        early: W, where it comes before ``back``.
+        back: from tokens to slots, A^T diag(s); None behind a Gram matrix.
+        late: W, where it comes last.
+        normalised: whether what was retrieved, F V, is brought to root-mean-square one.
+    """
+
+    usage: Float[Tensor, "*batch slot"]
+    forth: Float[Tensor, "*batch row slot"]
+    observed: Float[Tensor, "*#batch row width"] | None
+    early: Float[Tensor, "bank width out"] | None
+    back: Float[Tensor, "*batch slot time"] | None
+    late: Float[Tensor, "bank width out"] | None
+    normalised: bool = False
+
+    def segments(self) -> "Iterator[Sending]":
+        """Return the parts of the first axis."""
+        # unbind, not indexing: the backward pass of an index fills a whole tensor for every segment.
+        usage, forth, observed, back = (
+            repeat(None) if one is None else one.unbind() for one in (self.usage, self.forth, self.observed, self.back)
+        )
+        rest = repeat(self.late), repeat(self.normalised)
+        return map(Sending, usage, forth, observed, repeat(self.early), back, *rest)
+
+    def weighed(self, salience: Float[Tensor, "*#batch time"]) -> "Sending":
+        """Let each token weigh so much; not behind a Gram matrix, which has summed over tokens."""
+        assert self.back is not None
+        back = self.back * salience[..., None, :]
+        return self._replace(back=back, usage=back.sum(-1))
+
+
+def sending(
+    weights: Float[Tensor, "*batch time slot"],
+    observed: Float[Tensor, "*#batch time width"] | None,
+    salience: Float[Tensor, "*#batch time"] | None,
+    maps: Float[Tensor, "bank width out"] | None,
+    order: Order,
+    *,
+    normalised: bool = False,
+) -> Sending:
+    """Return what does not depend on what the slots hold, of any number of segments; see :func:`consolidate`."""
+    back = _weighed(weights, salience).mT
+    usage, early, late = back.sum(-1), *((None, maps) if order == "slots" else (maps, None))
+    if order == "gram":
+        assert not normalised, "what is retrieved is normalised token by token"
+        observed = None if observed is None else send(weights, observed, salience)
+        return Sending(usage, co_activation(weights, salience), observed, early, None, None)
+    return Sending(usage, weights, observed, early, back, late, normalised)
+
+
+def sent(
+    sending: Sending,
+    values: Float[Tensor, "*batch slot width"],
+    trace: Float[Tensor, "*batch slot width"] | None = None,
+) -> Float[Tensor, "*batch slot out"]:
+    """Multiply through; less what tokens read of a ``trace`` for the delta rule, whose W comes early.
+
+    It runs once a segment, so without einsum, whose overhead is several times a small product.
+    """
+    payload = sending.forth @ values
+    if sending.normalised:
+        payload = address.rms_norm(payload)
+    if sending.observed is not None:
+        payload = payload + sending.observed
+    if sending.early is not None:
+        payload = transform(payload, sending.early)
+    if trace is not None:
+        payload = payload - sending.forth @ trace
+    if sending.back is not None:
+        payload = sending.back @ payload
+    return payload if sending.late is None else transform(payload, sending.late)
 
 
 def consolidate(
@@ -39,9 +149,10 @@ def consolidate(
     values: Float[Tensor, "*batch slot width"],
     observed: Float[Tensor, "*#batch time width"] | None = None,
     salience: Float[Tensor, "*#batch time"] | None = None,
+    maps: Float[Tensor, "bank width out"] | None = None,
     *,
-    gram_first: bool | None = None,
-) -> Float[Tensor, "*batch slot width"]:
+    order: Order | None = None,
+) -> Float[Tensor, "*batch slot out"]:
     r"""Write what the tokens retrieved back into the slots they retrieved it from.
 
     $$C = A^\top \mathrm{diag}(s) (A V + X U)$$   $A^\top A V$: arXiv 2603.03355 (the update, before W). The rest: ours.
@@ -53,21 +164,18 @@ def consolidate(
         values: the slots' values, V.
         observed: what the tokens are, X U, written beside what they retrieved; None is the paper's form.
         salience: how much each token weighs, s in [0, 1]; None is one.
-        gram_first: form (A^T A) first, or (A V) first; None takes the cheaper order.
+        maps: W of each bank, to return C W; None returns C.
+        order: in which order to multiply; None takes the cheapest.
 
     >>> import torch
     >>> weights, values = torch.rand(5, 3), torch.rand(3, 4)
     >>> torch.allclose(consolidate(weights, values), weights.T @ weights @ values)
     True
     """
-    if gram_first is None:
-        gram_first = gram_is_cheaper(weights.shape[-2], *values.shape[-2:])
-    if gram_first:
-        gram = co_activation(weights, salience)
-        written = einsum(gram, values, "... slot other, ... other width -> ... slot width")
-        return written if observed is None else written + send(weights, observed, salience)
-    payload = einsum(weights, values, "... time slot, ... slot width -> ... time width")
-    return send(weights, payload if observed is None else payload + observed, salience)
+    if order is None:
+        (num_slots, width), given = values.shape[-2:], observed is not None
+        order = cheapest_order(weights.shape[-2], num_slots, width, observed=given, transformed=maps is not None)
+    return sent(sending(weights, observed, salience, maps, order), values)
 
 
 def send(
@@ -86,7 +194,8 @@ def transform(
     consolidated: Float[Tensor, "*batch bank slot width"], maps: Float[Tensor, "bank width out"]
 ) -> Float[Tensor, "*batch bank slot out"]:
     """Apply each bank's supervised transform: C W (arXiv 2603.03355; one W per bank is ours)."""
-    return einsum(consolidated, maps, "... bank slot width, bank width out -> ... bank slot out")
+    by_bank = consolidated.movedim(-3, 0)
+    return (by_bank.flatten(1, -2) @ maps).unflatten(1, by_bank.shape[1:-1]).movedim(0, -3)
 
 
 def bounded_write(

@@ -173,12 +173,16 @@ def co_activation(
     return _tensor(lambda i, j: (s * weights[:, i] * weights[:, j]).sum(), num_slots, num_slots)
 
 
-def count_multiplications(num_tokens: int, num_slots: int, width: int) -> tuple[int, int]:
-    r"""Count the products in $(A^\top A) V$ and in $A^\top (A V)$, one loop per sum. Ours."""
+def count_multiplications(
+    order: str, num_tokens: int, num_slots: int, width: int, *, observed: bool = False, transformed: bool = False
+) -> int:
+    r"""Count the products in $A^\top (A V + X) W$, one loop per sum; ``order`` says what comes first. Ours."""
     tokens, slots, places = range(num_tokens), range(num_slots), range(width)
-    gram_first = [*product(slots, slots, tokens), *product(slots, places, slots)]
-    values_first = [*product(tokens, places, slots), *product(slots, places, tokens)]
-    return len(gram_first), len(values_first)
+    there, back = [*product(tokens, places, slots)], [*product(slots, places, tokens)]
+    turned = [*product(tokens if order == "tokens" else slots, places, places)] if transformed else []
+    if order == "gram":
+        there, back = [*product(slots, slots, tokens), *product(slots, places, slots)], back if observed else []
+    return len(there) + len(back) + len(turned)
 
 
 def consolidate(
