@@ -112,15 +112,19 @@ class Competition:
             signal = address.slot_drive(logits)
             drive = signal - self.centre
         else:
-            signal = so_far = seen
-            if self.config.context == "segment":
-                sums, counts = opened.signal_sum[:, None], opened.num_tokens[:, None]
-                if past is not None:
-                    sums, counts = sums + past[0], counts + past[1]
-                so_far = context.causal_mean(seen, sums, counts, place)
+            signal, axes = seen, self._axes(self.scale)
+            # The drive is linear in the context but for what the centre adds. So tokens are projected before the mean:
+            # it is as wide as there are banks then.
+            own = axes.T if self.won is None else (self.coupling.diagonal()[:, None] * axes).T
+            sums, counts = opened.signal_sum[:, None], opened.num_tokens[:, None]
+            if past is not None:
+                sums, counts = sums + past[0], counts + past[1]
             if self.config.detach_context:
-                so_far = so_far.detach()
-            drive = self._drive(so_far - self.centre, self.scale)
+                seen, sums = seen.detach(), sums.detach()
+            drive = seen @ own
+            if self.config.context == "segment":
+                drive = context.causal_mean(drive, sums @ own, counts, place)
+            drive = drive + self._drive(-self.centre, axes)
         return signal, crosstalk.bank_shares(drive, self._between_drives, self.config.gain)
 
     def blank_context(self, num_rows: int) -> CarriedContext | None:
@@ -208,7 +212,7 @@ class Competition:
     def drawn(self, contexts: Float[Tensor, "sample width"], present: Bool[Tensor, "sample"]) -> Self:
         """Return the competition with axes drawn to what each bank wins of those contexts that are present."""
         config = self.config
-        shares = crosstalk.bank_shares(self._drive(contexts, 1.0), self.coupling, config.gain)
+        shares = crosstalk.bank_shares(self._drive(contexts, self._axes(1.0)), self.coupling, config.gain)
         usual, excitability = self._balanced(_where(present, shares).sum(0) / present.sum().clamp_min(1))
         rate = config.plasticity_rate
         axes = crosstalk.signed_plasticity(self.axes, self.coupling, shares, contexts, rate, usual, present)
@@ -223,7 +227,7 @@ class Competition:
         config, won, scale = self.config, self.won, self.scale
         if won is None or self.won_context is None or self.won_share is None:
             return self
-        shares = crosstalk.bank_shares(self._drive(contexts, scale), None, config.gain)
+        shares = crosstalk.bank_shares(self._drive(contexts, self._axes(scale)), None, config.gain)
         count = counted.sum()
         parts = shares * (counted / count.clamp_min(1.0))[:, None]
         mean, axes = parts.sum(0), self.axes
@@ -260,13 +264,16 @@ class Competition:
         """The coupling where it acts on drives; None where it acts on what banks receive."""
         return self.coupling if self.won_context is None else None
 
+    def _axes(self, scale: Float[Tensor, ""] | float) -> Float[Tensor, "bank width"]:
+        """Return what centred contexts of mean norm ``scale`` are compared with."""
+        axes, metric = self.axes / scale, self.metric
+        return axes if metric is None else axes @ metric
+
     def _drive(
-        self, contexts: Float[Tensor, "*batch width"], scale: Float[Tensor, ""] | float
+        self, contexts: Float[Tensor, "*batch width"], axes: Float[Tensor, "bank width"]
     ) -> Float[Tensor, "*batch bank"]:
-        """Return what moves each bank, from centred contexts of mean norm ``scale``."""
-        axes, metric, won = self.axes / scale, self.metric, self.won
-        if metric is not None:
-            axes = axes @ metric
+        """Return what moves each bank, from centred contexts."""
+        won = self.won
         drive = contexts @ axes.T if won is None else crosstalk.received_drive(contexts, axes, self.coupling, won)
         return drive if self.excitability is None else drive + self.excitability
 
