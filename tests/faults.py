@@ -215,7 +215,7 @@ INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {
     ),
     "one consolidation too many": (
         (gram, "sent"),
-        lambda sent, sending, v: sent(sending, sent(sending, v)),
+        lambda sent, sending, v, *rest: sent(sending, sent(sending, v, *rest), *rest),
         {REFERENCE, "norms stay bounded"} | PIECES,
     ),
     "values cut off from the trace": (

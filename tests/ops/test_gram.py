@@ -9,6 +9,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
 from tests.laws import assert_near, assert_same_bits, assert_twin
+from tests.shapes import unchecked
 from torch import Tensor
 
 from callosal.ops import gram, reference
@@ -108,6 +109,21 @@ def test_the_chosen_order_is_the_one_with_fewest_multiplications(
     with mock.patch.object(gram, "sending", wraps=gram.sending) as chosen:
         gram.consolidate(weights, values, tokens, None, maps)
     assert chosen.call_args.args[-1] == order
+
+
+@unchecked()
+def test_an_order_is_chosen_in_compiled_code_whose_sizes_vary() -> None:
+    torch.compiler.reset()
+    compiled = torch.compile(gram.consolidate, fullgraph=True, dynamic=True, backend="eager")
+    for num_tokens, num_slots in [(3, 2), (2, 5), (9, 2)]:
+        given_inputs = (
+            attention(0, 1, num_tokens, num_slots),
+            normal(0, 1, num_slots, 4),
+            None,
+            None,
+            normal(0, 1, 4, 4),
+        )
+        assert_near(compiled(*given_inputs), gram.consolidate(*given_inputs))
 
 
 @given(seed=SEEDS, num_tokens=SIZES, data=st.data())

@@ -62,7 +62,10 @@ def cheapest_order(
         "slots": 2 * one_way + num_slots * per_row,
         "tokens": 2 * one_way + num_tokens * per_row,
     }
-    return min(orders, key=costs.__getitem__)
+    best = orders[0]
+    for order in orders[1:]:  # the compiler knows no min with a key where a size varies
+        best = order if costs[order] < costs[best] else best
+    return best
 
 
 class Sending(NamedTuple):
@@ -139,8 +142,9 @@ def sent(
         payload = transform(payload, sending.early)
     if trace is not None:
         payload = payload - sending.forth @ trace
-    if sending.back is not None:
-        payload = sending.back @ payload
+    if (back := sending.back) is not None:
+        # Of one token, as in generation, there is nothing to sum over: a product of matrices takes three times as long.
+        payload = back * payload if back.shape[-1] == 1 else back @ payload
     return payload if sending.late is None else transform(payload, sending.late)
 
 
