@@ -2,7 +2,7 @@
 
 import hashlib
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -13,6 +13,7 @@ from torch import Tensor
 
 from callosal.memory import LateralMemory, MemoryConfig
 from callosal.memory.disk.atomic import write_atomically
+from callosal.memory.shared import memory_of
 
 WEIGHTS = "callosal_memory.safetensors"
 CONFIG = "callosal_config.json"
@@ -27,11 +28,20 @@ _REMEDY = "save the adapter again or restore both files from a copy"
 Memories = Mapping[str, LateralMemory]
 
 
-def save_adapter(folder: str | Path, memories: Memories, base: str | None, dtype: torch.dtype | None = None) -> None:
+def save_adapter(
+    folder: str | Path, memories: Memories, layers: Sequence[str], base: str | None, dtype: torch.dtype | None = None
+) -> None:
     """Write the weights, matrices in ``dtype``, and what is needed to attach them again.
 
     Each file is replaced as a whole, the weights first. The configuration holds their checksum, so that a save that is
     killed between the two is refused when it is loaded.
+
+    Args:
+        folder: where to.
+        memories: the memories: of each layer one, or one that all layers share, by the layer that is written.
+        layers: the layers that they stand behind.
+        base: the model's name.
+        dtype: of the matrices; None as they are.
 
     Raises:
         ValueError: no such type is read back, or a weight is too large for it.
@@ -45,7 +55,8 @@ def save_adapter(folder: str | Path, memories: Memories, base: str | None, dtype
         "library_name": "callosal",
         "format_version": FORMAT,
         "base_model": base,
-        "layers": list(memories),
+        "layers": list(layers),
+        **({} if len(layers) == len(memories) else {"written": next(iter(memories))}),
         "memory": asdict(next(iter(memories.values())).config),
         "weights_sha256": hashlib.sha256(data).hexdigest(),
     }
@@ -53,10 +64,14 @@ def save_adapter(folder: str | Path, memories: Memories, base: str | None, dtype
     write_atomically(folder / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
 
 
-def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str, Tensor]]:
-    """Return the layers, the configuration and the weights that were saved, in this format or the one before.
+def load_adapter(folder: str | Path) -> tuple[list[str], str | None, MemoryConfig, dict[str, Tensor]]:
+    """Return what was saved, in this format or the one before.
 
-    What is returned fits together: each layer has the tensors of a memory of this configuration, all of numbers.
+    What is returned fits together: each layer has the tensors of a memory of this configuration, all of numbers; or
+    that one has which is written of layers that share a memory.
+
+    Returns:
+        The layers, which of them is written where they share one memory (else None), the configuration, the weights.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -76,6 +91,7 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
     _require_ours(described, config, data, weights, old=old)
     try:
         layers, memory = _layers_of(described["layers"]), _config_of(described["memory"])
+        written = _written_of(described.get("written"), layers)
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{config} has missing or unknown entries: {error}; {_REMEDY}") from error
     try:
@@ -83,8 +99,8 @@ def load_adapter(folder: str | Path) -> tuple[list[str], MemoryConfig, dict[str,
     # torch and safetensors raise what they like for damaged bytes.
     except Exception as error:
         raise ValueError(f"{weights} cannot be read: {error}; {_REMEDY}") from error
-    _require_fit(tensors, layers, memory, weights)
-    return layers, memory, tensors
+    _require_fit(tensors, dict.fromkeys(layers, 0) if written is None else {written: len(layers) - 1}, memory, weights)
+    return layers, written, memory, tensors
 
 
 def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:
@@ -113,6 +129,12 @@ def _layers_of(plain: Any) -> list[str]:
     return plain
 
 
+def _written_of(plain: Any, layers: list[str]) -> str | None:
+    if plain is not None and (plain not in layers or len(layers) < 2):
+        raise ValueError(f"the layer that is written is {plain!r}, of {layers!r}")
+    return plain
+
+
 def _config_of(plain: Mapping[str, Any]) -> MemoryConfig:
     config = MemoryConfig(**plain)
     for (name, value), usual in zip(asdict(config).items(), asdict(MemoryConfig(width=8)).values(), strict=True):
@@ -136,9 +158,11 @@ def _stored(key: str, tensor: Tensor, dtype: torch.dtype | None) -> Tensor:
     return stored.to(dtype)
 
 
-def _require_fit(tensors: Mapping[str, Tensor], layers: list[str], config: MemoryConfig, weights: Path) -> None:
-    """Check names, shapes, types and values before anything is built of them."""
-    for name in layers:
+def _require_fit(
+    tensors: Mapping[str, Tensor], readers: Mapping[str, int], config: MemoryConfig, weights: Path
+) -> None:
+    """Check names, shapes, types and values before anything is built of them; ``readers`` is how many a memory has."""
+    for name in readers:
         # The sizes first: a configuration may ask for more than there is memory, even to describe.
         addresses, filters = (tensors.get(f"{name}.{key}") for key in ("addresses", "filters"))
         sizes = (config.num_banks, config.num_slots, config.slot_width), (config.num_heads, config.num_lags)
@@ -146,8 +170,9 @@ def _require_fit(tensors: Mapping[str, Tensor], layers: list[str], config: Memor
             raise _unfit(weights, f"{name}.addresses")
     # On the device "meta" it would cost nothing, but torch's reference code for that imports its compiler.
     with torch.random.fork_rng(devices=[]):
-        like = LateralMemory(config).state_dict()
-    wanted = {(f"{name}.{key}", tensor.shape) for name in layers for key, tensor in like.items()}
+        # All have as many.
+        like = memory_of(config, next(iter(readers.values()))).state_dict()
+    wanted = {(f"{name}.{key}", tensor.shape) for name in readers for key, tensor in like.items()}
     wrong = sorted({key for key, _ in wanted ^ {(key, tensor.shape) for key, tensor in tensors.items()}})
     if wrong:
         raise _unfit(weights, *wrong)

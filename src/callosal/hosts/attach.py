@@ -2,6 +2,7 @@
 
 import copy
 import warnings
+from collections import Counter
 from collections.abc import Callable, Generator, ItemsView, Iterable, Iterator, Mapping
 from contextlib import contextmanager
 from pathlib import Path
@@ -13,12 +14,22 @@ from torch import Tensor, distributed, nn
 from callosal.hosts.adapter import fill, load_adapter, save_adapter
 from callosal.hosts.calibration import Text, UncalibratedWarning, sample_hidden
 from callosal.hosts.hooks import Hooks
-from callosal.hosts.layers import Layers, hidden_width, input_embedding, named_layers, require_readable
+from callosal.hosts.layers import (
+    Layers,
+    Place,
+    hidden_width,
+    input_embedding,
+    named_layers,
+    places_of,
+    require_readable,
+)
 from callosal.hosts.neighbours import base_of, kept_from_peft, place_for, require_uncompiled, take_back, whole_precision
 from callosal.hosts.reading import Reader
 from callosal.hosts.session import Session, Store, named
 from callosal.hosts.shipped import REPO_ID, locate
 from callosal.memory import LateralMemory, MemoryConfig, calibrate
+from callosal.memory.shared import memory_of
+from callosal.memory.ways import Ways
 from callosal.stores import OnConflict
 from callosal.stores import Store as LayerStore
 
@@ -34,17 +45,24 @@ class Memories(nn.Module):
 
     They act in a session only: outside one the model computes what it did before, bit for bit, since there is no user
     whose state could be read, and a key-value cache could not carry what was read. The first such call warns.
+
+    Attributes:
+        places: by layer, whose memory stands behind it. A memory that several layers share goes by the name of the one
+            that it is written from.
     """
 
-    def __init__(self, model: nn.Module, memories: Mapping[str, LateralMemory]) -> None:
+    def __init__(
+        self, model: nn.Module, memories: Mapping[str, LateralMemory], places: Mapping[str, Place] | None = None
+    ) -> None:
         super().__init__()
+        self.places: dict[str, Place] = dict(places or {name: Place(name) for name in memories})
         # A module's name has no dots; nor may it have slashes, since disk offloading makes a file of each parameter.
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self.warn_uncalibrated = False
         wanted = any(memory.config.embedded for memory in memories.values())
         embedding = input_embedding(model) if wanted else None
-        self._hooks = Hooks(model, self, self._learn, embedding)
+        self._hooks = Hooks(model, self.places, self._learn, embedding)
         # In a tuple, or the model would be a part of its own part.
         self._model = (model,)
 
@@ -97,11 +115,11 @@ class Memories(nn.Module):
 
     def __getitem__(self, name: str) -> LateralMemory:
         """Return the memory that acts behind a layer, by the layer's dotted name."""
-        if name not in self._keys:
-            raise KeyError(f"no memory behind {name!r}; there are some behind {list(self)}")
+        if name not in self.places:
+            raise KeyError(f"no memory behind {name!r}; there are some behind {list(self.places)}")
         acting = attached(self.model) or self
         take_back(acting)
-        memory = acting.layers[self._keys[name]]
+        memory = acting.layers[self._keys[self.places[name].memory]]
         assert isinstance(memory, LateralMemory)
         return memory
 
@@ -159,7 +177,7 @@ class Memories(nn.Module):
                 UncalibratedWarning,
                 stacklevel=2,
             )
-        reader = Reader(self.model, dict(self.items()), self._hooks, sequence_group)
+        reader = Reader(self.model, dict(self.items()), self.places, self._hooks, sequence_group)
         return Session(reader, names, store, on_conflict)
 
     def calibrate(
@@ -189,18 +207,20 @@ class Memories(nn.Module):
         """
         if self.in_use:
             raise RuntimeError("calibrate() was called inside a session, or while another thread is in one; end that")
-        if any(memory.output.weight.any() for _, memory in self.items()):
+        ways = [part for _, memory in self.items() for part in memory.modules() if isinstance(part, Ways)]
+        if any(part.output.weight.any() for part in ways):
             raise RuntimeError(
                 "calibrate() would undo the training of these memories, whose output maps are no longer zero; attach "
                 "new ones, calibrate these, and train them"
             )
         warns, self.warn_outside_session = self.warn_outside_session, False
         try:
-            sampled = sample_hidden(self.model, self, texts, tokenizer, num_tokens)
+            together = [(name, *self._readers(name)) for name in self]
+            sampled = sample_hidden(self.model, together, texts, tokenizer, num_tokens)
         finally:
             self.warn_outside_session = warns
-        for name, hidden in sampled.items():
-            calibrate(self[name], hidden, seed=seed)
+        for name, *readers in together:
+            calibrate(self[name], sampled[name], [sampled[reader] for reader in readers], seed=seed)
         self.warn_uncalibrated = False
 
     def save_pretrained(self, folder: str | Path, *, dtype: torch.dtype | None = None) -> None:
@@ -217,7 +237,7 @@ class Memories(nn.Module):
         Raises:
             ValueError: no such type is read back, or a weight is too large for it.
         """
-        save_adapter(folder, dict(self.items()), self.base_name, dtype)
+        save_adapter(folder, dict(self.items()), list(self.places), self.base_name, dtype)
 
     def push_to_hub(self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Upload what :meth:`save_pretrained` saves, with a model card, to the Hugging Face hub.
@@ -237,6 +257,10 @@ class Memories(nn.Module):
         from callosal.hosts import hub  # an extra  # noqa: PLC0415
 
         return hub.push(self, repo_id, dict(metadata or {}), **options)
+
+    def _readers(self, name: str) -> list[str]:
+        """Return the layers that only read a memory, in the order in which the memory counts them."""
+        return [layer for layer, place in self.places.items() if place.memory == name and place.reader is not None]
 
     def _learn(self) -> bool:
         acting = attached(self.model) or self
@@ -281,11 +305,18 @@ class Memories(nn.Module):
 
     def extra_repr(self) -> str:
         """Name the layers."""
-        return f"behind {', '.join(self)}"
+        readers = [layer for name in self for layer in self._readers(name)]
+        return f"behind {', '.join(self)}" + (f", read behind {', '.join(readers)} too" if readers else "")
 
 
 def attach(
-    model: nn.Module, layers: Layers, config: MemoryConfig | None = None, *, warn_outside_session: bool = True
+    model: nn.Module,
+    layers: Layers,
+    config: MemoryConfig | None = None,
+    *,
+    shared: bool = False,
+    written: int | str | None = None,
+    warn_outside_session: bool = True,
 ) -> Memories:
     """Put a memory behind layers of a model: what a memory reads is added to the layer's output.
 
@@ -302,6 +333,9 @@ def attach(
         model: the model.
         layers: which layers, by number among the decoder layers (negative from the end) or dotted name.
         config: sizes of each memory; None for the defaults at the model's hidden width.
+        shared: one memory behind all of these layers: one state, read behind each of them by a way in and a way out of
+            its own (:class:`~callosal.memory.SharedMemory`), and written once, from one of them.
+        written: from which, where it is shared; None is the last that is named.
         warn_outside_session: whether the first call of the model outside a session warns
             (:class:`~callosal.hosts.hooks.OutsideSessionWarning`), since the memories do nothing there.
 
@@ -309,7 +343,8 @@ def attach(
         The memories, whose ``session`` makes them act.
 
     Raises:
-        ValueError: memories are attached already, the model is compiled, or a layer or width is not the model's.
+        ValueError: memories are attached already, the model is compiled, a layer or width is not the model's, or what
+            is shared or written is not among several layers.
 
     >>> from torch import nn
     >>> model = nn.Sequential(nn.Linear(8, 8), nn.Linear(8, 8))
@@ -339,7 +374,9 @@ def attach(
         raise ValueError(
             f"MemoryConfig.width is {config.width}; the hidden states of {kind} are {width} wide: make them equal"
         )
-    memories = Memories(model, {name: _new(model, name, config) for name in names})
+    places = places_of(model, layers, shared=shared, written=written)
+    homes = Counter(place.memory for place in places.values())
+    memories = Memories(model, {name: _new(model, name, config, count - 1) for name, count in homes.items()}, places)
     memories.warn_outside_session = warn_outside_session
     memories.warn_uncalibrated = bool(getattr(model, "name_or_path", "")) and not config.calibrated
     memories.train(model.training)
@@ -396,9 +433,10 @@ def attach_pretrained(
             hub.
     """
     folder = locate(name, **options)
-    layers, config, weights = load_adapter(folder)
+    layers, written, config, weights = load_adapter(folder)
+    how: dict[str, Any] = {"shared": written is not None, "written": written}
     try:
-        memories = attach(model, layers, config, warn_outside_session=warn_outside_session)
+        memories = attach(model, layers, config, **how, warn_outside_session=warn_outside_session)
     except ValueError as error:
         raise ValueError(f"the adapter in {folder} was not attached: {error}") from error
     memories.warn_uncalibrated = False  # they were trained as they are
@@ -410,10 +448,10 @@ def attach_pretrained(
     return memories
 
 
-def _new(model: nn.Module, name: str, config: MemoryConfig) -> LateralMemory:
+def _new(model: nn.Module, name: str, config: MemoryConfig, num_readers: int) -> LateralMemory:
     # Whatever scripts set as defaults, such as bfloat16 or the device "meta".
     with torch.device("cpu"), _default_dtype(torch.float32):
-        memory = LateralMemory(config)
+        memory = memory_of(config, num_readers)
     if memory.addresses.is_meta:
         raise ValueError("attach() inside accelerate.init_empty_weights(), which takes all weights; attach after it")
     nn.init.zeros_(memory.output.weight)

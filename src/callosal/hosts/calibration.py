@@ -28,7 +28,7 @@ class _Enough(Exception):  # noqa: N818
 
 def sample_hidden(
     model: nn.Module,
-    layers: Iterable[str],
+    layers: Iterable[str | tuple[str, ...]],
     texts: Iterable[Text],
     tokenizer: Callable[[str], Mapping[str, Any]] | None,
     num_tokens: int,
@@ -36,13 +36,15 @@ def sample_hidden(
     """Return hidden states behind layers of a model, on the CPU, as it reads these texts.
 
     Attention sinks are left out: the first token of each sequence, and tokens of a norm far above the median. The model
-    is in evaluation mode meanwhile; texts are read until there are ``num_tokens`` of them, or no more.
+    is in evaluation mode meanwhile; texts are read until there are ``num_tokens`` of them, or no more. Of layers named
+    together, as those of one memory are, the tokens are the same: what is a sink behind one is left out behind all.
 
     Raises:
         TypeError: ``texts`` is one text.
         ValueError: a text is a string and there is no tokenizer.
     """
-    samples: dict[str, list[Tensor]] = {name: [] for name in layers}
+    together = [(layer,) if isinstance(layer, str) else layer for layer in layers]
+    samples: dict[str, list[Tensor]] = {name: [] for names in together for name in names}
     first = next((p.device for p in model.parameters() if not p.is_meta), torch.device("cpu"))
     seen: dict[str, Tensor] = {}
 
@@ -63,8 +65,10 @@ def sample_hidden(
                 with suppress(_Enough):
                     _ = model(given[""]) if "" in given else model(**given)
                 mask = given.get("attention_mask")
-                for name, kept in samples.items():
-                    kept.append(_without_sinks(seen[name], None if mask is None else mask.bool()))
+                for names in together:
+                    states = _without_sinks([seen[name] for name in names], None if mask is None else mask.bool())
+                    for name, kept in zip(names, states, strict=True):
+                        samples[name].append(kept)
                 total += min(len(kept[-1]) for kept in samples.values())
     finally:
         for handle in handles:
@@ -73,13 +77,16 @@ def sample_hidden(
 
 
 def _without_sinks(
-    hidden: Float[Tensor, "batch time width"], mask: Bool[Tensor, "batch time"] | None
-) -> Float[Tensor, "sample width"]:
-    there = torch.ones_like(hidden[..., 0], dtype=torch.bool) if mask is None else mask.to(hidden.device)
+    hidden: Sequence[Float[Tensor, "batch time width"]], mask: Bool[Tensor, "batch time"] | None
+) -> list[Float[Tensor, "sample width"]]:
+    there = torch.ones_like(hidden[0][..., 0], dtype=torch.bool) if mask is None else mask
     there = there & (there.cumsum(-1) > 1)
-    states = hidden[there].to("cpu", torch.float32)
-    norms = states.norm(dim=-1)
-    return states[norms < _SINK * norms.median()] if len(states) else states
+    states = [one[there.to(one.device)].to("cpu", torch.float32) for one in hidden]
+    if not len(states[0]):
+        return states
+    norms = [one.norm(dim=-1) for one in states]
+    kept = torch.stack([norm < _SINK * norm.median() for norm in norms]).all(0)
+    return [one[kept] for one in states]
 
 
 def _pieces(texts: Iterable[Text], tokenizer: Any) -> Iterator[Mapping[str, Any]]:

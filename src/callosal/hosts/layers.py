@@ -1,7 +1,7 @@
 """Finding the layers of a model that somebody else wrote."""
 
 from collections.abc import Iterable
-from typing import Any
+from typing import Any, NamedTuple
 
 from torch import nn
 
@@ -22,6 +22,18 @@ _MISREAD = {
 
 # Names in a configuration for how many streams a layer hands on, instead of hidden states [batch, time, width].
 _STREAMS = ("altup_num_inputs", "hc_count", "hc_mult")
+
+
+class Place(NamedTuple):
+    """Whose memory stands behind a layer.
+
+    Attributes:
+        memory: its name, which is that of the layer it is written from.
+        reader: which of the memory's readers this layer is, from 0; None for the layer that is written.
+    """
+
+    memory: str
+    reader: int | None = None
 
 
 def decoder_layers(model: nn.Module) -> list[str]:
@@ -90,6 +102,33 @@ def named_layers(model: nn.Module, layers: Layers) -> list[str]:
     if len(set(found)) < len(found):
         raise ValueError(f"layers {wanted} mean {_some(found)}: name each layer once")
     return found
+
+
+def places_of(
+    model: nn.Module, layers: Layers, *, shared: bool = False, written: int | str | None = None
+) -> dict[str, Place]:
+    """Return whose memory stands behind each of these layers: its own, or the one that all share.
+
+    Raises:
+        ValueError: the layers are not the model's; one alone is shared; or the one that is written is none of them.
+    """
+    names = named_layers(model, layers)
+    if not shared:
+        if written is not None:
+            raise ValueError(
+                f"written={written!r} of memories that are not shared, each of which is written from its own layer; "
+                "pass shared=True or leave it out"
+            )
+        return {name: Place(name) for name in names}
+    if isinstance(layers, int | str):
+        raise ValueError(  # noqa: TRY004
+            f"shared=True behind the one layer {layers!r}; name the layers that share a memory: layers=[8, 16, 24]"
+        )
+    (home,) = names[-1:] if written is None else named_layers(model, written)
+    if home not in names:
+        raise ValueError(f"written={written!r} is {home!r}, which is none of the layers that share a memory: {names}")
+    readers = [name for name in names if name != home]
+    return {name: Place(home, None if name == home else readers.index(name)) for name in names}
 
 
 def text_decoder(model: nn.Module) -> nn.Module:

@@ -15,9 +15,10 @@ from callosal.hosts.arguments import Arguments
 from callosal.hosts.caches import CacheWatch, cache_in, cache_length, cache_out
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
-from callosal.hosts.layers import keeps_time_first
+from callosal.hosts.layers import Place, keeps_time_first
 from callosal.memory import LateralMemory, MemoryState, sequence_parallel
 from callosal.memory.editing import blanked
+from callosal.memory.shared import SharedMemory
 
 States = dict[str, MemoryState]
 
@@ -42,6 +43,7 @@ class Reader:
     Args:
         model: that the memories are attached to.
         memories: by the names of their layers.
+        places: by layer, which of them stands behind it.
         hooks: that stand on the model.
         sequence_group: the processes that pieces of every text lie on; None where each text is whole.
 
@@ -57,10 +59,11 @@ class Reader:
         self,
         model: nn.Module,
         memories: Mapping[str, LateralMemory],
+        places: Mapping[str, Place],
         hooks: Hooks,
         sequence_group: "distributed.ProcessGroup | None" = None,
     ) -> None:
-        self.memories, self.hooks, self.sequence_group = memories, hooks, sequence_group
+        self.memories, self.places, self.hooks, self.sequence_group = memories, places, hooks, sequence_group
         self.session: Any = None
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
@@ -195,29 +198,30 @@ class Reader:
         if self._call is not None:
             self._call.embedded = tokens
 
-    def behind(self, name: str, hidden: Tensor) -> Tensor:
-        """Read and write behind a layer; what is read is to be added to its output."""
+    def behind(self, layer: str, hidden: Tensor) -> Tensor:
+        """Read behind a layer, and write where it is the one to write; what is read is to be added to its output."""
         call = self._call
         if call is None:
             raise RuntimeError(
-                f"layer {name!r} ran outside a call of the model that its memory is attached to. Either call that "
+                f"layer {layer!r} ran outside a call of the model that its memory is attached to. Either call that "
                 "model rather than a part of it, or, if a checkpoint recomputes the layer in the backward pass, let "
                 "it wrap what is inside the layer: hooks then stay outside (transformers from 5.23 on does so)"
             )
-        if name in call.read:
+        if layer in call.read:
             raise RuntimeError(
-                f"layer {name!r} ran twice in one call of the model; a memory counts every token once: attach it "
+                f"layer {layer!r} ran twice in one call of the model; a memory counts every token once: attach it "
                 "behind a layer that runs once"
             )
-        call.read.add(name)
+        call.read.add(layer)
         if self._time_first:
             hidden = hidden.transpose(0, 1)
         if hidden.ndim != 3 or (call.shape is not None and tuple(hidden.shape[:2]) != call.shape):
             raise ValueError(
-                f"hidden states of shape {tuple(hidden.shape)} behind layer {name!r}, where a memory takes [batch, "
+                f"hidden states of shape {tuple(hidden.shape)} behind layer {layer!r}, where a memory takes [batch, "
                 f"time, width]{'' if call.shape is None else f' of {list(call.shape)} tokens'}; attach it behind a "
                 "layer that returns such"
             )
+        name, reader = self.places[layer]
         memory = self.memories[name]
         state = call.states.get(name)
         if state is None:
@@ -229,13 +233,18 @@ class Reader:
         if mask is not None:
             mask = _newest(mask, hidden.shape[1]).to(seen.device)
         given: dict[str, Any] = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
-        group = self.sequence_group
-        read = memory if group is None else partial(sequence_parallel, memory, group=group)
+        if self.sequence_group is not None:
+            # It refuses a memory that several layers share, whichever of them asks.
+            read = partial(sequence_parallel, memory, group=self.sequence_group, commit=False, **given)
+        elif reader is None:
+            read = partial(memory, commit=False, **given)
+        else:
+            assert isinstance(memory, SharedMemory)
+            read = partial(memory.read, reader)
         with _no_autocast(seen.device.type):
-            y, call.states[name] = read(seen, state, mask, commit=False, **given)
+            y, call.states[name] = read(seen, state, mask)
             if unread := self.unread.get(name):
-                lesioned = replace(state, trace=blanked(state.trace, unread))
-                y, _ = read(seen, lesioned, mask, commit=False, **given)
+                y, _ = read(seen, replace(state, trace=blanked(state.trace, unread)), mask)
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager

@@ -9,6 +9,7 @@ from callosal.memory.inspection import diff, summarise
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.protocol import Memory, Penalised, Routes, State
 from callosal.memory.sequence import sequence_parallel
+from callosal.memory.shared import SharedMemory
 from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, RowState
 
 __all__ = [
@@ -23,6 +24,7 @@ __all__ = [
     "Penalised",
     "Routes",
     "RowState",
+    "SharedMemory",
     "State",
     "calibrate",
     "diff",

@@ -9,7 +9,7 @@ from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from callosal.memory.config import MemoryConfig
-from callosal.memory.state import CarriedContext, OpenSegment
+from callosal.memory.state import CarriedContext, SeenSegment
 from callosal.ops import address, context, crosstalk
 
 # The sum and the number of the tokens whose context a segment starts from.
@@ -98,7 +98,7 @@ class Competition:
         self,
         seen: Float[Tensor, "batch seg time width"],
         logits: Float[Tensor, "batch seg time head bank slot"] | None,
-        opened: OpenSegment,
+        opened: SeenSegment,
         past: Past | None,
         place: Int[Tensor, "batch seg time"] | None = None,
     ) -> tuple[Float[Tensor, "batch seg time signal"], Float[Tensor, "batch seg time bank"]]:

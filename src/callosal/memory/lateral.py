@@ -5,7 +5,6 @@ from itertools import repeat
 from typing import NamedTuple
 
 import torch
-from einops import rearrange
 from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed, nn
 
@@ -14,44 +13,13 @@ from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
 from callosal.memory.processes import gathered
-from callosal.memory.state import MemoryState, OpenSegment
+from callosal.memory.state import MemoryState, OpenSegment, SeenSegment
+from callosal.memory.ways import Projection, Ways, gated, open_gate, orthogonal
 from callosal.ops import address, context, gram
 from callosal.ops import salience as gating
 
 # What of the competition is always a buffer and moves with commits in training mode.
 _SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability", "won_context", "won_share")
-# Salience that is learned starts at this for every token: open, and with a slope.
-OPEN = 0.9
-
-
-class Projection(nn.Module):
-    """A linear map that is no ``nn.Linear``, so that what replaces a model's linear layers leaves a memory alone.
-
-    LoRA on "all-linear" and quantisation (torchao, bitsandbytes) go by the type. Starts as an ``nn.Linear`` does, with
-    the same draws.
-
-    Args:
-        num_inputs: width of what comes.
-        num_outputs: width of what goes.
-        bias: what each output starts with; None is without a bias.
-    """
-
-    def __init__(self, num_inputs: int, num_outputs: int, bias: float | None = None) -> None:
-        super().__init__()
-        self.weight = nn.Parameter(torch.empty(num_outputs, num_inputs))
-        nn.init.kaiming_uniform_(self.weight, a=math.sqrt(5.0))
-        if bias is None:
-            self.register_parameter("bias", None)
-        else:
-            self.bias = nn.Parameter(torch.full((num_outputs,), bias))
-
-    def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
-        """Return x W^T, plus the bias."""
-        return nn.functional.linear(x, self.weight, self.bias)
-
-    def extra_repr(self) -> str:
-        """Say how wide it is."""
-        return " -> ".join(map(str, reversed(self.weight.shape)))
 
 
 class Look(NamedTuple):
@@ -68,7 +36,7 @@ class Look(NamedTuple):
     gives: Float[Tensor, "batch *segment time"]
 
 
-class LateralMemory(nn.Module):
+class LateralMemory(Ways):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
     Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top \mathrm{diag}(s) (A_k V_k + X U) W_k)$, where A is the
@@ -122,7 +90,7 @@ class LateralMemory(nn.Module):
 
         self.addresses = nn.Parameter(torch.randn(banks, slots, width))
         self.prototypes = nn.Parameter(torch.randn(banks, slots, width))
-        maps = [_orthogonal(width, width) for _ in range(banks)]
+        maps = [orthogonal(width, width) for _ in range(banks)]
         self.maps = nn.Parameter(config.write_scale * torch.stack(maps))
         self.log_inertia = nn.Parameter(torch.tensor(math.log(config.inertia)))
 
@@ -143,19 +111,19 @@ class LateralMemory(nn.Module):
 
         # The options last, so that all else starts as without them.
         narrow = config.inner_width is not None
-        self.inner_map = nn.Parameter(_orthogonal(width, config.width)) if narrow else None
+        self.inner_map = nn.Parameter(orthogonal(width, config.width)) if narrow else None
         # As wide as what was retrieved, and unturned: W, a random rotation, comes behind it.
         self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
         if config.embedded:
             self.observation = nn.Parameter(nn.init.orthogonal_(torch.empty(config.width, width)))
         self.salience_gate, watched = None, config.width if config.gates == "hidden" else width
         if config.salience == "learned":
-            self.salience_gate = _gate(watched)
+            self.salience_gate = open_gate(watched)
         self.register_buffer("slow_retrieved", torch.zeros(()) if config.salience == "retrieved" else None)
         if config.calibrated:  # measured, not learned
             self.hidden_mean = nn.Parameter(torch.zeros(config.width), requires_grad=False)
             self.hidden_whitening = nn.Parameter(torch.eye(config.width), requires_grad=False)
-        self.output_gate = _gate(watched) if config.output_gate else None
+        self.output_gate = open_gate(watched) if config.output_gate else None
 
     @property
     def competition(self) -> Competition:
@@ -216,7 +184,7 @@ class LateralMemory(nn.Module):
         if packed.present is not None:
             touch = touch * packed.present[..., None, None]
         observed = self._observed(seen, packed, embedded)
-        weighs, own = packed.salience, _gated(self.salience_gate, watched)
+        weighs, own = packed.salience, gated(self.salience_gate, watched)
         if own is not None:
             weighs = own if weighs is None else weighs * own
 
@@ -236,10 +204,10 @@ class LateralMemory(nn.Module):
                 trace = writing.written(rule, trace, consolidated, usage, inertia)
         retrieved = None
         if reads:
-            y = self._read_out(torch.stack(reads, dim=1), watched)
+            y = self.read_out(torch.stack(reads, dim=1), watched)
             retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
-            y = self._read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), watched)
+            y = self.read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), watched)
 
         if whole:
             if self.training:
@@ -312,7 +280,7 @@ class LateralMemory(nn.Module):
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         parts = [weights.flatten(-3)]
         for gate in (self.salience_gate, self.output_gate):
-            openness = _gated(gate, watched)
+            openness = gated(gate, watched)
             parts.append((torch.ones_like(seen[..., 0]) if openness is None else openness)[..., None])
         flat = packed.restore(torch.cat(parts, dim=-1))
         return Look(flat[..., :-2].unflatten(-1, weights.shape[-3:]), flat[..., -2], flat[..., -1])
@@ -353,6 +321,28 @@ class LateralMemory(nn.Module):
         retrieved: Float[Tensor, "batch seg"] | None,
     ) -> None:
         """Move the buffers by one training step, in place, by the rows of the whole process group."""
+        adapted, num_tokens = self._after(self.competition, signal_sum, num_tokens, past, newest)
+        for name in dict(self.named_buffers()):
+            if hasattr(adapted, name):
+                self.move(name, getattr(adapted, name))
+        if retrieved is None or self.slow_retrieved is None:
+            return
+        retrieved = gathered(retrieved, self.process_group)
+        present = (num_tokens > 0) & retrieved.isfinite()
+        sizes = torch.where(present, retrieved / torch.where(present, num_tokens, 1.0), 0.0)
+        usual = (sizes.sum() / present.sum().clamp_min(1)).to(retrieved.dtype)
+        moved = context.running_mean(self.slow_retrieved, usual, self.config.momentum)
+        self.move("slow_retrieved", torch.where(present.any(), moved, self.slow_retrieved))
+
+    def _after(
+        self,
+        competition: Competition,
+        signal_sum: Float[Tensor, "batch seg signal"],
+        num_tokens: Float[Tensor, "batch seg"],
+        past: Past | None,
+        newest: Float[Tensor, "batch kept width"],
+    ) -> tuple[Competition, Float[Tensor, "pool seg"]]:
+        """Return a competition after a step by the rows of the whole process group, and which of their tokens count."""
         group = self.process_group
         # The rows and not the sums over them: they are few numbers.
         signal_sum, num_tokens, newest = (gathered(rows, group) for rows in (signal_sum, num_tokens, newest))
@@ -360,29 +350,7 @@ class LateralMemory(nn.Module):
         # What is no number would stay in the buffers for good: such a row counts as absent.
         whole = (signal_sum if past is None else signal_sum + past[0]).isfinite().all(-1)
         num_tokens = num_tokens.where(whole, 0.0)
-        adapted = self.competition.adapted(signal_sum, num_tokens, past, newest)
-        for name in dict(self.named_buffers()):
-            if hasattr(adapted, name):
-                self._move(name, getattr(adapted, name))
-        if retrieved is None or self.slow_retrieved is None:
-            return
-        retrieved = gathered(retrieved, group)
-        present = (num_tokens > 0) & retrieved.isfinite()
-        sizes = torch.where(present, retrieved / torch.where(present, num_tokens, 1.0), 0.0)
-        usual = (sizes.sum() / present.sum().clamp_min(1)).to(retrieved.dtype)
-        moved = context.running_mean(self.slow_retrieved, usual, self.config.momentum)
-        self._move("slow_retrieved", torch.where(present.any(), moved, self.slow_retrieved))
-
-    def _move(self, name: str, value: Tensor) -> None:
-        """Give a buffer its new value: in place, but in compiled code by putting another in its place.
-
-        The compiler (torch 2.13) lets the backward pass see what was moved in place, clones of it included, as it is
-        after the step: gradients that are wrong without a word.
-        """
-        if torch.compiler.is_compiling():
-            setattr(self, name, value)
-        else:
-            getattr(self, name).copy_(value)
+        return competition.adapted(signal_sum, num_tokens, past, newest), num_tokens
 
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, salience: Tensor | None, *, one_segment: bool
@@ -414,24 +382,6 @@ class LateralMemory(nn.Module):
             retrieved=None if self.slow_retrieved is None else new(num_rows),
         )
 
-    def led_in(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
-        """Return what the memory works with: whitened hidden states, narrowed, at mean square one."""
-        return self.views(hidden)[0]
-
-    def whitened(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """Return hidden states less their mean and whitened, where the memory is calibrated; else as they are."""
-        if not self.config.calibrated:
-            return hidden
-        return (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
-
-    def views(
-        self, hidden: Float[Tensor, "*batch width"]
-    ) -> tuple[Float[Tensor, "*batch inner"], Float[Tensor, "*batch watched"]]:
-        """Return what the memory works with, and what its gates look at."""
-        whole = self.whitened(hidden)
-        seen = address.rms_norm(whole if self.inner_map is None else whole @ self.inner_map.T)
-        return seen, address.rms_norm(whole) if self.config.gates == "hidden" else seen
-
     def _observed(
         self, seen: Float[Tensor, "batch seg time inner"], packed: Packed, embedded: Tensor | None
     ) -> Float[Tensor, "batch seg time inner"] | None:
@@ -446,7 +396,7 @@ class LateralMemory(nn.Module):
     def _logits(
         self,
         seen: Float[Tensor, "batch seg time width"],
-        opened: OpenSegment,
+        opened: SeenSegment,
         place: Int[Tensor, "batch seg time"] | None,
     ) -> Float[Tensor, "batch seg time head bank slot"]:
         tail = opened.tail[:, None].expand(-1, seen.shape[1], -1, -1)
@@ -458,32 +408,6 @@ class LateralMemory(nn.Module):
         """Running mean of the norm of what a token retrieves; 0 before any was seen."""
         assert self.slow_retrieved is not None
         return context.unbiased(self.slow_retrieved, self.slow_weight)
-
-    def _read_out(
-        self, retrieved: Float[Tensor, "batch seg time head width"], watched: Float[Tensor, "batch seg time watched"]
-    ) -> Float[Tensor, "batch seg time out"]:
-        by_head = self.config.normalised == "retrieved"
-        heads = address.rms_norm(retrieved) if by_head else retrieved
-        joined = rearrange(heads, "batch seg time head width -> batch seg time (head width)")
-        y, given = self.output(joined if by_head else address.rms_norm(joined)), _gated(self.output_gate, watched)
-        return y if given is None else y * given[..., None]
-
-
-def _gate(width: int) -> Projection:
-    gate = Projection(width, 1, bias=math.log(OPEN / (1.0 - OPEN)))
-    nn.init.zeros_(gate.weight)
-    return gate
-
-
-def _gated(gate: Projection | None, watched: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"] | None:
-    return None if gate is None else gating.gate(watched, gate.weight[0], gate.bias[0])
-
-
-def _orthogonal(num_rows: int, num_columns: int) -> Tensor:
-    # No QR decomposition exists in half precision.
-    default = torch.get_default_dtype()
-    exact = torch.empty(num_rows, num_columns, dtype=torch.promote_types(default, torch.float32))
-    return nn.init.orthogonal_(exact).to(default)
 
 
 def _spectral_norm(maps: Tensor) -> float:

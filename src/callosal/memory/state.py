@@ -100,24 +100,18 @@ class RowState:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
-class OpenSegment(RowState):
-    """The part of a segment that was seen but not yet committed. All of it is a sum over tokens.
+class SeenSegment(RowState):
+    """What a layer has seen of a segment so far: enough to address and to share out what comes next.
 
     Attributes:
         tail: the last hidden states, oldest first, for the lagged heads.
         signal_sum: sum of what homeostasis averages (normalised hidden states, or slot drives).
         num_tokens: number of tokens so far, as a float.
-        consolidated: A^T diag(s) (A V + X U) so far (for the delta rule, what the write adds).
-        usage: column sums of diag(s) A so far.
-        retrieved: sum of the norms of what the tokens retrieved; None unless that is their salience.
     """
 
-    tail: Float[Tensor, "batch tail width"]
-    signal_sum: Float[Tensor, "batch signal"]
-    num_tokens: Float[Tensor, "batch"]
-    consolidated: Float[Tensor, "batch bank slot width"]
-    usage: Float[Tensor, "batch bank slot"]
-    retrieved: Float[Tensor, "batch"] | None = None
+    tail: Float[Tensor, "batch *reader tail width"]
+    signal_sum: Float[Tensor, "batch *reader signal"]
+    num_tokens: Float[Tensor, "batch *reader"]
 
     def extended(
         self, seen: Float[Tensor, "batch time width"], count: Float[Tensor, "batch"], **sums: Tensor | None
@@ -127,6 +121,34 @@ class OpenSegment(RowState):
         tail = address.next_tail(history, count.long(), self.tail.shape[1])
         total = {name: getattr(self, name) + one for name, one in sums.items() if one is not None}
         return replace(self, tail=tail, num_tokens=self.num_tokens + count, **total)
+
+    def of(self, reader: int) -> "SeenSegment":
+        """Return what one of several readers has seen."""
+        return SeenSegment(**{f.name: getattr(self, f.name)[:, reader] for f in fields(SeenSegment)})
+
+    def with_reader(self, reader: int, seen: "SeenSegment") -> Self:
+        """Return this of several readers, of which one has seen something else."""
+        both = {f.name: (getattr(self, f.name), getattr(seen, f.name)) for f in fields(SeenSegment)}
+        return replace(
+            self, **{name: old.to(new.dtype).select_scatter(new, 1, reader) for name, (old, new) in both.items()}
+        )
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class OpenSegment(SeenSegment):
+    """The part of a segment that was seen but not yet committed. All of it is a sum over tokens.
+
+    Attributes:
+        consolidated: A^T diag(s) (A V + X U) so far (for the delta rule, what the write adds).
+        usage: column sums of diag(s) A so far.
+        retrieved: sum of the norms of what the tokens retrieved; None unless that is their salience.
+        elsewhere: what the layers that only read have seen, one after another; None without such.
+    """
+
+    consolidated: Float[Tensor, "batch bank slot width"]
+    usage: Float[Tensor, "batch bank slot"]
+    retrieved: Float[Tensor, "batch"] | None = None
+    elsewhere: SeenSegment | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
