@@ -215,14 +215,15 @@ class Reader:
         call.read.add(layer)
         if self._time_first:
             hidden = hidden.transpose(0, 1)
-        if hidden.ndim != 3 or (call.shape is not None and tuple(hidden.shape[:2]) != call.shape):
-            raise ValueError(
-                f"hidden states of shape {tuple(hidden.shape)} behind layer {layer!r}, where a memory takes [batch, "
-                f"time, width]{'' if call.shape is None else f' of {list(call.shape)} tokens'}; attach it behind a "
-                "layer that returns such"
-            )
         name, reader = self.places[layer]
         memory = self.memories[name]
+        sizes, width = tuple(hidden.shape), memory.config.width
+        if len(sizes) != 3 or sizes[2] != width or (call.shape is not None and sizes[:2] != call.shape):
+            raise ValueError(
+                f"hidden states of shape {sizes} behind layer {layer!r}, where a memory takes [batch, time, {width}]"
+                f"{'' if call.shape is None else f' of {list(call.shape)} tokens'}; attach it behind a layer that "
+                "returns such"
+            )
         state = call.states.get(name)
         if state is None:
             state = memory.blank(len(hidden))
