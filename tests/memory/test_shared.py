@@ -19,7 +19,7 @@ from callosal.memory import MemoryConfig, SharedMemory, calibrate, load_memory, 
 from callosal.ops import reference
 
 SCALARS = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-SCALARS += ("crosstalk", "detach_context")
+SCALARS += ("crosstalk", "detach_context", "normalised")
 READERS = 2
 
 
