@@ -169,6 +169,29 @@ def compile_training_in_session() -> None:
     same(answers[1], answers[0])
 
 
+def compile_shared() -> None:
+    """Compile a model with one memory behind both layers, to one graph and in training."""
+    torch.compiler.reset()
+    tokens, answers = torch.randint(3, 40, (3, 3, 7)), []
+    for compiles in (False, True):
+        model: Any = make().requires_grad_(False)
+        memories = trained(attach(model, [0, 1], CONFIG, shared=True, written=0))
+        memory: Any = memories["model.layers.0"]
+        torch.nn.init.normal_(memory.reader(0).output.weight, generator=torch.Generator().manual_seed(3))
+        called: Any = torch.compile(model, fullgraph=True, backend="eager") if compiles else model
+        with torch.no_grad(), memories.session() as session:
+            logits = [called(t, use_cache=False).logits for t in tokens]
+            session.turn()
+            traces = [state.trace for state in session.states.values()]
+        model.train()
+        called = torch.compile(model, backend="eager") if compiles else model
+        with memories.session():
+            torch.stack([called(t, use_cache=False).logits.square().mean() for t in tokens]).sum().backward()
+        learned = {name: p.grad for name, p in memory.named_parameters() if p.grad is not None}
+        answers.append([logits, traces, learned, dict(memory.named_buffers())])
+    same(answers[1], answers[0])
+
+
 if __name__ == "__main__":
     torch.set_num_threads(1)
     go_on(Path(sys.argv[1]))
@@ -184,4 +207,6 @@ if __name__ == "__main__":
     compile_in_place()
     print("in-place compiled", flush=True)  # noqa: T201
     compile_training_in_session()
-    print("in-session compiled")  # noqa: T201
+    print("in-session compiled", flush=True)  # noqa: T201
+    compile_shared()
+    print("shared compiled")  # noqa: T201

@@ -29,7 +29,7 @@ from torch import Tensor, nn
 from callosal import Memories, MemoryConfig, MemoryStore, attach, attach_pretrained, unload
 from callosal.hosts import adapter
 from callosal.hosts.layers import decoder_layers
-from callosal.memory import LateralMemory, SharedMemory, merge
+from callosal.memory import LateralMemory, MemoryFileError, SharedMemory, merge
 from callosal.memory.ways import Ways
 from callosal.ops import reference
 
@@ -280,6 +280,10 @@ def test_a_user_has_one_memory_in_stores_of_both_kinds(tmp_path: Path) -> None:
     assert folder.users() == sorted(USERS)
     assert list(folder.layers("ada")) == [name]
     assert len(list(tmp_path.rglob("*.safetensors"))) == 3
+    # To a memory of the same sizes that is not shared it is another's.
+    alone = attach(make(), layers=[WRITTEN], config=CONFIG)
+    with pytest.raises(MemoryFileError, match="other weights"), alone.session("ada", folder):
+        pass
 
 
 def test_a_state_is_taken_edited_put_back_and_lesioned_as_that_of_one_memory() -> None:

@@ -124,13 +124,19 @@ class SeenSegment(RowState):
 
     def of(self, reader: int) -> "SeenSegment":
         """Return what one of several readers has seen."""
-        return SeenSegment(**{f.name: getattr(self, f.name)[:, reader] for f in fields(SeenSegment)})
+        tail, signal_sum, num_tokens = self.tail[:, reader], self.signal_sum[:, reader], self.num_tokens[:, reader]
+        return SeenSegment(tail=tail, signal_sum=signal_sum, num_tokens=num_tokens)
 
-    def with_reader(self, reader: int, seen: "SeenSegment") -> Self:
+    def with_reader(self, reader: int, seen: "SeenSegment") -> "SeenSegment":
         """Return this of several readers, of which one has seen something else."""
-        both = {f.name: (getattr(self, f.name), getattr(seen, f.name)) for f in fields(SeenSegment)}
-        return replace(
-            self, **{name: old.to(new.dtype).select_scatter(new, 1, reader) for name, (old, new) in both.items()}
+
+        def put(before: Tensor, after: Tensor) -> Tensor:
+            return before.to(after.dtype).select_scatter(after, 1, reader)
+
+        return SeenSegment(
+            tail=put(self.tail, seen.tail),
+            signal_sum=put(self.signal_sum, seen.signal_sum),
+            num_tokens=put(self.num_tokens, seen.num_tokens),
         )
 
 
