@@ -27,7 +27,7 @@ from tests.tolerances import SINGLE
 from torch import Tensor, nn
 
 from callosal import Memories, MemoryConfig, MemoryStore, attach, attach_pretrained, unload
-from callosal.hosts import adapter
+from callosal.hosts import adapter, hub
 from callosal.hosts.layers import decoder_layers
 from callosal.memory import LateralMemory, MemoryFileError, SharedMemory, merge
 from callosal.memory.ways import Ways
@@ -333,6 +333,7 @@ def test_adapters_hold_every_reader_and_damaged_ones_are_refused(tmp_path: Path)
     described = json.loads((tmp_path / adapter.CONFIG).read_text())
     assert described["layers"] == decoder_layers(model)
     assert described["written"] == decoder_layers(model)[WRITTEN]
+    assert "behind 3 of the model's layers, which share one." in str(hub.HubAdapter(memories).generate_model_card())
     other, tokens = make(), prompts()
     again = attach_pretrained(other, tmp_path)
     assert again.places == memories.places

@@ -56,19 +56,21 @@ def shared_cases(draw: st.DrawFn, **fixed: Any) -> tuple[SharedMemory, Tensor, A
     return memory, hidden, state, mask
 
 
-@given(shared_cases(), st.integers(0, READERS - 1))
+@given(shared_cases(), st.integers(0, READERS - 1), st.booleans())
 @settings(max_examples=40)
-def test_a_reader_equals_the_slow_twin_with_its_own_ways(case: Any, number: int) -> None:
+def test_a_reader_equals_the_slow_twin_with_its_own_ways(case: Any, number: int, is_weighed: bool) -> None:
     memory, hidden, state, mask = case
+    salience = torch.linspace(-1.0, 1.0, mask.numel()).clamp_min(0.0).view(mask.shape) if is_weighed else None
     config, context = memory.config, state.context
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
-    y, after = memory.read(number, hidden, replace(state, trace=trace), mask)
+    y, after = memory.read(number, hidden, replace(state, trace=trace), mask, salience=salience)
     twin, _, _ = reference.segment(
         hidden,
         trace,
         mask,
         parameters_of(memory, number),
         carried=None if context is None else (context.signal_sum, context.num_tokens),
+        salience=salience,
         **{name: getattr(config, name) for name in SCALARS},
     )
     assert_near(y, twin)

@@ -18,7 +18,8 @@ CARD = """---
 
 # Memories for {{ base_model or "a causal language model" }}
 
-Lateralized, persistent memories behind {{ layers | length }} of the model's layers. These files hold the
+Lateralized, persistent memories behind {{ places | length }} of the model's layers\
+{% if places | length > layers | length %}, which share one{% endif %}. These files hold the
 weights of the memories alone: neither the model's own weights nor what any user said.
 
 ## How to load
@@ -73,7 +74,12 @@ class HubAdapter(ModelHubMixin, library_name="callosal", tags=["memory", "adapte
             for name, memory in self.memories.items()
         }
         return ModelCard.from_template(
-            data, template_str=info.model_card_template, layers=layers, repo_id=repo_id, base_model=data.base_model
+            data,
+            template_str=info.model_card_template,
+            layers=layers,
+            places=list(self.memories.places),
+            repo_id=repo_id,
+            base_model=data.base_model,
         )
 
 

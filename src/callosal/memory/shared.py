@@ -3,7 +3,7 @@
 from dataclasses import replace
 
 import torch
-from jaxtyping import Bool, Float
+from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
 from callosal.memory.competition import Competition
@@ -67,8 +67,9 @@ class SharedMemory(LateralMemory):
     $$x^l = \mathrm{rms}\big(W^l_{in} \Omega^l (h^l - \mu^l)\big), \qquad
       y^l = g^l(x^l)\, W^l_o\, \mathrm{rms}\big((A^l V)\big)$$
 
-    and what homeostasis takes away. A query map of its own would add nothing: behind a linear way in stands the shared
-    one. Every layer reads the memory as it stood when the segment began, so in which order they stand does not matter.
+    and what homeostasis takes away. A query map of its own would add little: before the shared one stands a linear way
+    in. Every layer reads the memory as it stood when the segment began, so in which order they stand does not matter;
+    a context that is carried from segment to segment (``config.carry``) is that of the layer that is written.
 
     Args:
         config: sizes and dynamics.
@@ -103,6 +104,8 @@ class SharedMemory(LateralMemory):
         hidden: Float[Tensor, "batch time width"],
         state: MemoryState,
         mask: Bool[Tensor, "batch time"] | None = None,
+        *,
+        salience: Shaped[Tensor, "batch time"] | None = None,
     ) -> tuple[Float[Tensor, "batch time width"], MemoryState]:
         """Read the memory for every token behind a layer that writes nothing.
 
@@ -111,6 +114,7 @@ class SharedMemory(LateralMemory):
             hidden: the hidden states of the segment behind that layer, or of a piece of it.
             state: the memory, with what any layer has seen of the segment so far.
             mask: as for the memory itself.
+            salience: likewise; nothing is written here, but what a token of 0 was, no other token is told.
 
         Returns:
             What is added to the hidden states, and the memory, which knows what the layer has seen and is otherwise
@@ -120,10 +124,10 @@ class SharedMemory(LateralMemory):
         Raises:
             ValueError: a shape does not fit.
         """
-        check_input(hidden, mask, len(state), self.config.width)
+        check_input(hidden, mask, len(state), self.config.width, salience)
         if hidden.ndim != 3:
             raise ValueError(f"hidden states of shape {tuple(hidden.shape)}; a reader takes [batch, time, width]")
-        reader, packed = self.reader(number), Packed.pack(hidden, mask)
+        reader, packed = self.reader(number), Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
         assert opened.elsewhere is not None
         before, competition = opened.elsewhere.of(number), reader.competition(self.competition)
