@@ -15,7 +15,7 @@ from tests.shapes import unchecked
 from torch import Tensor, nn
 
 from callosal import check_memory
-from callosal.memory import MemoryConfig, SharedMemory, calibrate, load_memory, merge, save_memory
+from callosal.memory import LateralMemory, MemoryConfig, SharedMemory, calibrate, load_memory, merge, save_memory
 from callosal.ops import reference
 
 SCALARS = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
@@ -183,6 +183,9 @@ def test_bfloat16_and_what_cannot_be_read() -> None:
             memory.read(0, hidden[:, None], memory.blank(2))
         with pytest.raises(ValueError, match="2 rows of hidden states meet a memory of 3"):
             memory.read(0, hidden, memory.blank(3))
+        alone = LateralMemory(memory.config).bfloat16()
+        with pytest.raises(ValueError, match="a memory that no other layer reads"):
+            memory.read(0, hidden, alone(hidden, commit=False)[1])
 
 
 @pytest.mark.parametrize("inner_width", [None, 8])

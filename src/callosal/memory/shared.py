@@ -122,14 +122,15 @@ class SharedMemory(LateralMemory):
             for all layers.
 
         Raises:
-            ValueError: a shape does not fit.
+            ValueError: a shape does not fit, or the open segment is of a memory that is not shared.
         """
         check_input(hidden, mask, len(state), self.config.width, salience)
         if hidden.ndim != 3:
             raise ValueError(f"hidden states of shape {tuple(hidden.shape)}; a reader takes [batch, time, width]")
         reader, packed = self.reader(number), Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
-        assert opened.elsewhere is not None
+        if opened.elsewhere is None:
+            raise ValueError("the open segment is of a memory that no other layer reads; commit it with that memory")
         before, competition = opened.elsewhere.of(number), reader.competition(self.competition)
 
         seen, watched = reader.views(packed.hidden)
@@ -139,8 +140,7 @@ class SharedMemory(LateralMemory):
         weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
         y = reader.read_out(gram.read(weights, self.values(state.trace)[:, None]), watched)
 
-        sums = before.signal_sum + packed.counted(signal)[:, 0].sum(1)
-        after = replace(before.extended(seen[:, 0], packed.count[:, 0]), signal_sum=sums)
+        after = before.extended(seen[:, 0], packed.count[:, 0], signal_sum=packed.counted(signal)[:, 0].sum(1))
         opened = replace(opened, elsewhere=opened.elsewhere.with_reader(number, after))
         return packed.restore(y), replace(state, segment=opened)
 
