@@ -19,7 +19,7 @@ from callosal.memory import LateralMemory, MemoryConfig, SharedMemory, calibrate
 from callosal.ops import reference
 
 SCALARS = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-SCALARS += ("crosstalk", "detach_context", "normalised")
+SCALARS += ("crosstalk", "detach_context", "normalised", "gates")
 READERS = 2
 
 
