@@ -269,6 +269,9 @@ def test_mistakes_in_a_session_are_named() -> None:
     pieces = torch.distributed.ProcessGroup(0, 2)  # pyright: ignore[reportCallIssue]
     with pytest.raises(ValueError, match="each process would save the same memories"):
         memories.session("ada", DictStore(), sequence_group=pieces)
+    shared = attach(make(), [0, 1], CONFIG, shared=True)
+    with pytest.raises(ValueError, match="is not added up over processes"):
+        shared.session(sequence_group=pieces)
     with memories.session("ada", sequence_group=pieces), pytest.raises(ValueError, match="none has its end"):
         model.generate(tokens[:1], max_new_tokens=2)
 

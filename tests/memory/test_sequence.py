@@ -6,11 +6,12 @@ import pytest
 import torch
 from hypothesis import given
 from tests.apart import ROOT, python
-from tests.cases import Case, cases
+from tests.cases import Case, cases, normal
 from tests.laws import assert_near, assert_same_state
 from tests.memory.pieces import CASES, run
 from tests.shapes import unchecked
 
+from callosal.memory import MemoryConfig, SharedMemory
 from callosal.memory.sequence import sequence_parallel
 
 TORCHRUN = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node", "2", "-m", "tests.memory.pieces"]
@@ -81,3 +82,17 @@ def test_a_mask_of_another_piece_is_refused(case: Case) -> None:
     longer = torch.ones(case.mask.shape[0], case.mask.shape[1] + 1, dtype=torch.bool)
     with unchecked(), pytest.raises(ValueError, match="it must be of shape"):
         sequence_parallel(case.memory, case.hidden, case.state, longer, group=None)
+
+
+def test_a_memory_that_several_layers_share_is_refused_in_pieces_and_read_whole() -> None:
+    memory = SharedMemory(MemoryConfig(width=4, num_slots=3), 1).double().eval()
+    hidden, state = normal(0, 2, 5, 4), memory.blank(2)
+    pieces = torch.distributed.ProcessGroup(0, 2)  # pyright: ignore[reportCallIssue]
+    with pytest.raises(ValueError, match="is not added up over processes"):
+        sequence_parallel(memory, hidden, state, group=pieces)
+    with torch.no_grad():
+        _, opened = memory.read(0, hidden, state)
+        _, whole = sequence_parallel(memory, hidden, opened, group=None, commit=False)
+    assert whole.segment is not None
+    assert opened.segment is not None
+    assert whole.segment.elsewhere is opened.segment.elsewhere

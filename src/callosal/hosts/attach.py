@@ -158,13 +158,19 @@ class Memories(nn.Module):
 
         Raises:
             TypeError: a user is no string.
-            ValueError: a user is named twice, none is, there is a store but no user, or a store and a sequence_group.
+            ValueError: a user is named twice, none is, there is a store but no user, or there is a sequence_group and a
+                store, or one and a memory that several layers share.
         """
         names = named(users)
         if store is not None and sequence_group is not None:
             raise ValueError(
                 "a store and a sequence_group: each process would save the same memories; begin the session without a "
                 "store and save session.states on one process"
+            )
+        if sequence_group is not None and len(self.places) > len(self.layers):
+            raise ValueError(
+                "a sequence_group and a memory that several layers share: what the layers that only read have seen is "
+                "not added up over processes; attach with shared=False, or begin the session without a sequence_group"
             )
         if names is None and store is not None:
             raise ValueError("a store but no user; pass the name under which memories are kept")

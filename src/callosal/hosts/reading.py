@@ -235,7 +235,7 @@ class Reader:
             mask = _newest(mask, hidden.shape[1]).to(seen.device)
         given: dict[str, Any] = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
         if self.sequence_group is not None:
-            # It refuses a memory that several layers share, whichever of them asks.
+            # A session with memories that several layers share has no such group.
             read = partial(sequence_parallel, memory, group=self.sequence_group, commit=False, **given)
         elif reader is None:
             read = partial(memory, commit=False, **given)

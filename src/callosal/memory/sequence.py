@@ -9,6 +9,7 @@ from torch import Tensor, distributed
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.packing import Packed, check_input
 from callosal.memory.processes import added, from_each
+from callosal.memory.shared import SharedMemory
 from callosal.memory.state import MemoryState, OpenSegment
 
 
@@ -52,7 +53,8 @@ def sequence_parallel(
         The read-out of this piece, and the memory after all pieces, the same on each process.
 
     Raises:
-        ValueError: the hidden states are several segments, or a shape does not fit.
+        ValueError: the hidden states are several segments, a shape does not fit, or a group meets a memory that several
+            layers share.
 
     >>> from callosal import MemoryConfig
     >>> memory = LateralMemory(MemoryConfig(width=8, num_slots=4)).eval()
@@ -60,6 +62,11 @@ def sequence_parallel(
     >>> y.shape
     torch.Size([3, 5, 8])
     """
+    if group is not None and isinstance(memory, SharedMemory):
+        raise ValueError(
+            "pieces on several processes, of a memory that several layers share: what the layers that only read have "
+            "seen is not added up over processes; give each layer a LateralMemory of its own, or let group be None"
+        )
     if hidden.ndim != 3:
         raise ValueError(
             f"hidden states of shape {tuple(hidden.shape)}; a process takes a piece of one segment, [batch, time, "
