@@ -109,7 +109,7 @@ def test_a_call_that_fails_moves_no_buffer_even_where_it_was_replaced() -> None:
     with memories.session():
         model(tokens)
         before = {name: buffer.clone() for name, buffer in memories.named_buffers()}
-        with mock.patch.object(LateralMemory, "_move", replaces), pytest.raises(KeyError, match="stop"):
+        with mock.patch.object(LateralMemory, "move", replaces), pytest.raises(KeyError, match="stop"):
             # The first call commits the turn before; the fault comes after it.
             model.generate(tokens, max_new_tokens=3, logits_processor=[fails])
         for name, buffer in memories.named_buffers():
