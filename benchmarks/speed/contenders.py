@@ -86,8 +86,10 @@ class Delta(Contender):
 
     def __init__(self, width: int, heads: int, value_width: int) -> None:
         super().__init__()
-        sizes = {"num_heads": heads, "key_width": width // heads, "value_width": value_width}
-        self.delta = GatedDelta(GatedDeltaConfig(width=width, **sizes, chunk_size=SEGMENT))
+        config = GatedDeltaConfig(
+            width=width, num_heads=heads, key_width=width // heads, value_width=value_width, chunk_size=SEGMENT
+        )
+        self.delta = GatedDelta(config)
 
     def forward(self, hidden: Tensor) -> Tensor:
         """Take it as one segment."""
