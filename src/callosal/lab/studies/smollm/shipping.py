@@ -1,6 +1,8 @@
 """The adapter that ships, from the study's runs, and a card that states its record.
 
-python -m callosal.lab.studies.smollm.shipping runs/smollm
+    python -m callosal.lab.studies.smollm.shipping runs/smollm
+
+Which run it is of stands with the cells.
 """
 
 import argparse
