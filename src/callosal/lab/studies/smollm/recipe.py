@@ -8,7 +8,20 @@ from typing import Any
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import run_name
-from callosal.lab.studies.smollm.cells import ALONE, FIRST_ABLATIONS, FIRST_VARIANTS, LAYER, LONGER, TOGETHER, VARIANTS
+from callosal.lab.studies.smollm.cells import (
+    ABLATIONS,
+    ALONE,
+    EARLIER,
+    EARLIER_LAYER,
+    FIRST_ABLATIONS,
+    FIRST_VARIANTS,
+    LAYER,
+    LONGER,
+    SILENT,
+    TOGETHER,
+    TWICE,
+    VARIANTS,
+)
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
 from callosal.lab.tasks.profile import Wordings
@@ -68,12 +81,13 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
 
 
 def configs(seeds: Sequence[int]) -> list[SmolRun]:
-    """Return the study's runs: the main cell and its variants, then those of the first recipe, in part on one seed."""
+    """Return the study's runs: both recipes' main cells and variants, then what is changed on one seed alone."""
     runs = [cell(ALONE, seeds[0])]
     for variants in (VARIANTS, FIRST_VARIANTS):
         main, *others = variants
         runs += [cell(main, seed) for seed in seeds]
         runs += [cell(arm, seed) for seed in seeds for arm in others]
+    runs += [cell(arm, seeds[0]) for arm in (*ABLATIONS, TWICE, EARLIER)]
     runs += [cell(TOGETHER, seed) for seed in seeds]
     return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
 
@@ -93,36 +107,39 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         "learn_crosstalk": False,
     }
     book = BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0)
-    learning: dict[str, Any]
-    if arm in (*VARIANTS, TOGETHER):
-        silent = arm in VARIANTS
-        fields |= {"normalised": "retrieved", "gates": "hidden"} | VARIANTS.get(arm, {})
-        fields |= {"temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
-        learning = {
-            "book": replace(book, num_ordinary=400),
-            "lessons": Lessons(
-                noise=0.15,
-                loudness=8.0 if silent else 5.0,
-                blank=0.02 if silent else 0.05,
-                level=0.1 if silent else None,
-                spelling=8.0,
-                saying=("output_gate",),
-            ),
-            "contrasting": TrainingConfig(num_steps=600, learning_rate=1e-2, batch_size=16, log_every=20),
-            "pointing": TrainingConfig(
-                num_steps=1000 if silent else 900, learning_rate=1e-2, batch_size=16, log_every=20
-            ),
-            "training": _speaking(20 if silent else 60, 3e-3),
-        }
-    else:
+    if arm not in (*SILENT, TOGETHER):
         fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})
-        learning = {
-            "book": book,
-            "lessons": Lessons(),
-            "pointing": TrainingConfig(num_steps=1200, learning_rate=3e-2, batch_size=16, log_every=20),
-            "training": _speaking(400 if arm == LONGER else 100, 1e-3),
-        }
-    return SmolRun(arm=arm, seed=seed, memory=MemoryConfig(**fields | memory), **learning)
+        return SmolRun(
+            arm=arm,
+            seed=seed,
+            memory=MemoryConfig(**fields | memory),
+            book=book,
+            lessons=Lessons(),
+            pointing=_stage(1200, 3e-2),
+            training=_speaking(400 if arm == LONGER else 100, 1e-3),
+        )
+    fields |= {"normalised": "retrieved", "gates": "hidden", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
+    fields |= SILENT.get(arm, {})
+    if arm == TOGETHER:
+        steps, quiet, speaking = 900, {"loudness": 5.0, "blank": 0.05}, 60
+    else:
+        steps, quiet, speaking = 1000, {"loudness": 8.0, "blank": 0.02, "level": 0.1}, 20
+    times = 2 if arm == TWICE else 1
+    return SmolRun(
+        arm=arm,
+        seed=seed,
+        layer=EARLIER_LAYER if arm == EARLIER else LAYER,
+        memory=MemoryConfig(**fields | memory),
+        book=replace(book, num_ordinary=400),
+        lessons=Lessons(noise=0.15, spelling=8.0, saying=("output_gate",), **quiet),
+        contrasting=_stage(600 * times, 1e-2),
+        pointing=_stage(steps * times, 1e-2),
+        training=_speaking(speaking * times, 3e-3),
+    )
+
+
+def _stage(num_steps: int, rate: float) -> TrainingConfig:
+    return TrainingConfig(num_steps=num_steps, learning_rate=rate, batch_size=16, log_every=20)
 
 
 def _speaking(num_steps: int, rate: float) -> TrainingConfig:

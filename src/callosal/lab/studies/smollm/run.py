@@ -276,6 +276,7 @@ def _banks(memory: LateralMemory, held: Book) -> list[Value]:
     table = domain_shares(np.concatenate(shares), labels, len(kinds))
     names = tuple(kinds)
     values: list[Value] = [*bank_values(asdict(specialization(table[:2])), names[:2])]
-    both = bank_values(asdict(specialization(table[[0, 2]])), ("facts", "chatter"))
-    values += [{**row, "condition": "facts and chatter"} for row in both]
+    for others, condition in (([0, 2], "facts and chatter"), ([0, 1, 2], "facts, rules and chatter")):
+        found = bank_values(asdict(specialization(table[others])), tuple(names[other] for other in others))
+        values += [{**row, "condition": condition} for row in found]
     return values
