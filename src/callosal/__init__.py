@@ -10,10 +10,10 @@ from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:  # for editors and type checkers, which do not read the table below
     from callosal.contract import check_memory as check_memory
-    from callosal.hosts.attach import Memories as Memories
     from callosal.hosts.attach import attach as attach
     from callosal.hosts.attach import attach_pretrained as attach_pretrained
     from callosal.hosts.attach import unload as unload
+    from callosal.hosts.memories import Memories as Memories
     from callosal.hosts.session import Session as Session
     from callosal.memory import LateralMemory as LateralMemory
     from callosal.memory import MemoryConfig as MemoryConfig
@@ -33,7 +33,8 @@ __version__ = "0.1.0"
 
 _NAMES = {
     "callosal.contract": "check_memory",
-    "callosal.hosts.attach": "Memories attach attach_pretrained unload",
+    "callosal.hosts.attach": "attach attach_pretrained unload",
+    "callosal.hosts.memories": "Memories",
     "callosal.hosts.session": "Session",
     "callosal.memory": "LateralMemory MemoryConfig MemoryState load_memory merge save_memory",
     "callosal.stores": "ConflictError MemoryStore RedisStore",

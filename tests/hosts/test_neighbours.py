@@ -17,7 +17,7 @@ from tests.tolerances import SINGLE
 from torch import Tensor, nn
 
 from callosal import Memories, MemoryConfig, MemoryStore, attach, attach_pretrained, unload
-from callosal.hosts.attach import attached
+from callosal.hosts.memories import attached
 
 with warnings.catch_warnings():
     # What it says of itself when it is imported is not ours to mend.

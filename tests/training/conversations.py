@@ -9,7 +9,7 @@ from torch import Generator
 from torch.utils.data import DataLoader, IterableDataset
 
 from callosal import MemoryConfig, attach
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.training.conversations import Turn, collate_conversations
 
 # Everything that a commit in training mode moves.

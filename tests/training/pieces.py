@@ -21,7 +21,7 @@ from torch.utils.data import RandomSampler
 
 from callosal import MemoryConfig, StatefulConfig, attach, train_stateful
 from callosal.hosts import reading
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.memory.processes import all_apart, from_each
 from callosal.training import UNSCORED
 from callosal.training import conversations as module

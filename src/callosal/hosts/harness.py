@@ -8,7 +8,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.hosts.reading import States
 
 try:

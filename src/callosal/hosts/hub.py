@@ -4,7 +4,7 @@ from pathlib import Path
 from typing import Any
 
 from callosal.hosts import adapter
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 
 try:
     from huggingface_hub import ModelCard, ModelCardData, ModelHubMixin, snapshot_download

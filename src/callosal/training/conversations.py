@@ -8,7 +8,7 @@ import torch
 from torch import Tensor, distributed, nn
 from torch.nn.functional import cross_entropy, pad
 
-from callosal.hosts.attach import Memories, attached
+from callosal.hosts.memories import Memories, attached
 from callosal.hosts.session import Session
 from callosal.memory.processes import everyone, pooled
 from callosal.training import UNSCORED

@@ -9,7 +9,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.training import UNSCORED
 
 # What a turn is filled up with where there is nothing.

@@ -17,7 +17,7 @@ from torch.distributed.tensor import DTensor
 from torch.utils.data import DataLoader, RandomSampler
 
 from callosal.checks import require_counts
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.hosts.session import Session
 from callosal.memory.config import ADDED, describe
 from callosal.memory.disk.format import checksum_of_tensors

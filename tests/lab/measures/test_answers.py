@@ -12,7 +12,7 @@ from tests.lab.tiny import unmoved
 from torch import Tensor
 
 from callosal import MemoryConfig, attach
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.lab.measures import answers
 from callosal.lab.measures.answers import Answers, measure_answers, measure_recall
 from callosal.lab.tasks.persona import Conversation, PersonaConfig, sample_conversation, texts

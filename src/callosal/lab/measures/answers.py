@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.lab.measures.recording import record_shares
 from callosal.lab.measures.retention import Retention
 from callosal.lab.measures.specialization import Specialization, specialization

@@ -12,7 +12,8 @@ from filelock import FileLock
 from tokenizers import Tokenizer
 from torch.utils.data import DataLoader, Dataset
 
-from callosal.hosts.attach import Memories, attach
+from callosal.hosts.attach import attach
+from callosal.hosts.memories import Memories
 from callosal.lab.measures.answers import measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.upgrade import answer_values, coupling_values, retention_values, single_values

@@ -14,7 +14,7 @@ from rank_bm25 import BM25Okapi
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, RETRIEVED

@@ -12,7 +12,7 @@ from typing import Any
 import torch
 from torch.nn.functional import cross_entropy
 
-from callosal.hosts.attach import Memories
+from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import prompt_tokens, turn_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.tasks.locomo import LongConversation, Question
