@@ -120,10 +120,10 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         )
     fields |= {"normalised": "retrieved", "gates": "hidden", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
     fields |= SILENT.get(arm, {})
+    steps, speaking = (900, 60) if arm == TOGETHER else (1000, 20)
+    quiet: dict[str, Any] = {"loudness": 8.0, "blank": 0.02, "level": 0.1}
     if arm == TOGETHER:
-        steps, quiet, speaking = 900, {"loudness": 5.0, "blank": 0.05}, 60
-    else:
-        steps, quiet, speaking = 1000, {"loudness": 8.0, "blank": 0.02, "level": 0.1}, 20
+        quiet = {"loudness": 5.0, "blank": 0.05}
     times = 2 if arm == TWICE else 1
     return SmolRun(
         arm=arm,
