@@ -57,7 +57,7 @@ class Shares(nn.Module):
 
 
 class Embedding(nn.Module):
-    """A memory that takes its tokens' embeddings, with embeddings made of the hidden states, as all laws call it."""
+    """A memory that writes its tokens' embeddings, with embeddings made of the hidden states, as all laws call it."""
 
     def __init__(self, memory: LateralMemory) -> None:
         super().__init__()
@@ -69,8 +69,8 @@ class Embedding(nn.Module):
     def commit(self, state: MemoryState) -> MemoryState:
         return self.memory.commit(state)
 
-    def bank_share(self, hidden: Tensor, *args: Any, **how: Any) -> Tensor:
-        return self.memory.bank_share(hidden, *args, embedded=embedding_of(hidden), **how)
+    def bank_share(self, *args: Any, **how: Any) -> Tensor:
+        return self.memory.bank_share(*args, **how)
 
     def forward(self, hidden: Tensor, state: Any = None, mask: Any = None, **how: Any) -> tuple[Tensor, MemoryState]:
         return self.memory(hidden, state, mask, embedded=embedding_of(hidden), **how)
@@ -93,7 +93,7 @@ def matches_reference(
     leaves = [leaf for leaf in (*given, *memory.parameters()) if leaf.requires_grad]
     before, config, context = replace(state, trace=trace), memory.config, state.context
     y, after = memory(hidden, before, mask, embedded=embedded, **how)
-    fast = (y, after.trace, memory.bank_share(hidden, before, mask, embedded=embedded, **how))
+    fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
     names += ("crosstalk", "detach_context", "normalised", "gates")
     parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
@@ -105,16 +105,13 @@ def matches_reference(
         carried=None if context is None else (context.signal_sum, context.num_tokens),
         salience=salience,
         embedded=embedded,
-        spells=config.embedded,
         **{name: getattr(config, name) for name in names},
     )
     if context and after.context:
         for row, present in enumerate(mask if salience is None else mask & (salience > 0)):
             carried = context.signal_sum[row], context.num_tokens[row]
             if present.any():
-                tokens = [None] * int(present.sum()) if embedded is None else embedded[row][present]
-                pairs = zip(hidden[row][present], tokens, strict=True)
-                seen = torch.stack([reference.led_in(token, parameters, other) for token, other in pairs])
+                seen = torch.stack([reference.led_in(token, parameters) for token in hidden[row][present]])
                 carried = reference.carry(*carried, seen, config.carry)
             assert_near(after.context.signal_sum[row], carried[0])
             assert_near(after.context.num_tokens[row], carried[1])

@@ -10,17 +10,15 @@ from tests.tolerances import SINGLE
 from torch import nn
 
 from callosal import LateralMemory, MemoryConfig, attach
-from callosal.memory.config import Sees
 
 EMBEDDED = replace(CONFIG, observe=True, embedded=True, writers="lagged", inner_width=8)
 
 
-@pytest.mark.parametrize("sees", ["hidden", "embedded"])
 @pytest.mark.parametrize("name", ["llama", "gpt2"])
-def test_the_model_hands_on_what_it_embeds(name: str, sees: Sees) -> None:
+def test_the_model_hands_on_what_it_embeds(name: str) -> None:
     model, tokens = make(name), prompts()
     embedding = model.get_input_embeddings()(tokens)
-    memories = trained(attach(model, layers=0, config=replace(EMBEDDED, sees=sees)))
+    memories = trained(attach(model, layers=0, config=EMBEDDED))
     (layer,) = memories
     seen = []
     handle = model.get_submodule(layer).register_forward_hook(lambda *call: seen.append(call[-1]), prepend=True)
@@ -49,11 +47,7 @@ def test_without_embeddings_it_says_what_is_missing() -> None:
     memory = LateralMemory(MemoryConfig(width=4, observe=True, embedded=True))
     with pytest.raises(ValueError, match="was given none; pass embedded="):
         memory(torch.randn(1, 3, 4))
-    seeing = LateralMemory(MemoryConfig(width=4, sees="embedded"))
-    for call in (seeing, seeing.bank_share, seeing.look):
-        with pytest.raises(ValueError, match="was given none; pass embedded="):
-            call(torch.randn(1, 3, 4))
-    with pytest.raises(ValueError, match=r"get_input_embeddings.*embedded=True"):
+    with pytest.raises(ValueError, match=r"get_input_embeddings.*embedded=False"):
         attach(nn.Sequential(nn.Linear(32, 32)), layers="0", config=EMBEDDED)
 
 

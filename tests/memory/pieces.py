@@ -22,7 +22,6 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         {"observe": True, "embedded": True, "salience": "learned", "inner_width": 2, "output_gate": True},
         (3, 8),
     ),
-    "tokens": ({"observe": True, "embedded": True, "sees": "embedded", "writers": "lagged"}, (4, 2)),
     "wide gates": ({"gates": "hidden", "salience": "learned", "inner_width": 2, "output_gate": True}, (6, 4)),
     "received": ({"crosstalk": "received", "detach_context": True, "balance": 0.2, "carry": 0.5}, (4, 6)),
     "left open": ({"num_heads": 3, "num_banks": 3, "salience": "retrieved", "normalised": "retrieved"}, (4, 1)),

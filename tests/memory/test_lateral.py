@@ -14,7 +14,7 @@ from tests.shapes import unchecked
 from tests.tolerances import SINGLE
 
 from callosal.contract import laws as owed
-from callosal.memory import LateralMemory, MemoryConfig, MemoryState
+from callosal.memory import MemoryConfig, MemoryState
 from callosal.memory.packing import Packed
 from callosal.ops import address
 
@@ -68,26 +68,6 @@ def test_fast_equals_slow_twin_with_the_tokens_embeddings(write: Write, data: st
     laws.matches_reference(*case, embedded=laws.embedding_of(case.hidden))
 
 
-@pytest.mark.parametrize("write", ["bounded", "additive", "delta"])
-@given(data=st.data())
-@settings(max_examples=10)
-def test_fast_equals_slow_twin_with_tokens_seen_by_their_embeddings(write: Write, data: st.DataObject) -> None:
-    fields = data.draw(st.sampled_from([{}, {"observe": True, "embedded": True}]))
-    case = data.draw(cases(sees="embedded", write=write, **fields))
-    laws.matches_reference(*case, embedded=laws.embedding_of(case.hidden))
-
-
-def test_a_memory_that_has_not_learned_to_see_tokens_is_the_one_that_cannot() -> None:
-    torch.manual_seed(0)
-    plain = LateralMemory(MemoryConfig(width=4, num_slots=3)).double()
-    torch.manual_seed(0)
-    seeing = LateralMemory(MemoryConfig(width=4, num_slots=3, sees="embedded")).double()
-    hidden = fill(plain, (2, 5)).hidden
-    _, state = plain(hidden)
-    _, other = seeing(hidden, embedded=laws.embedding_of(hidden))
-    assert torch.equal(state.trace, other.trace)
-
-
 @pytest.mark.parametrize(
     "fault", [lambda packed, tensor: packed.hidden, lambda packed, tensor: tensor[:, None]], ids=["ignored", "unmoved"]
 )
@@ -120,8 +100,7 @@ def test_every_law_holds_of_the_tokens_embeddings(
 ) -> None:
     many = data.draw(st.sampled_from(num_segments))
     tokens = 5 if law is laws.pieces_equal_one_call else None
-    fields: dict[str, Any] = {"observe": True, "embedded": True} if data.draw(st.booleans()) else {"sees": "embedded"}
-    case = data.draw(cases(**fields, num_segments=many, num_tokens=tokens))
+    case = data.draw(cases(observe=True, embedded=True, num_segments=many, num_tokens=tokens))
     law(laws.Embedding(case.memory), *case[1:])
 
 

@@ -10,7 +10,7 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.cases import SEEDS, build_memory, configs, fill, normal
-from tests.laws import assert_near, assert_same_bits_of, assert_same_state, embedding_of
+from tests.laws import assert_near, assert_same_bits_of, assert_same_state
 from tests.shapes import unchecked
 from torch import Tensor, nn
 
@@ -56,15 +56,14 @@ def shared_cases(draw: st.DrawFn, **fixed: Any) -> tuple[SharedMemory, Tensor, A
     return memory, hidden, state, mask
 
 
-@given(st.one_of(shared_cases(), shared_cases(sees="embedded")), st.integers(0, READERS - 1), st.booleans())
+@given(shared_cases(), st.integers(0, READERS - 1), st.booleans())
 @settings(max_examples=40)
 def test_a_reader_equals_the_slow_twin_with_its_own_ways(case: Any, number: int, is_weighed: bool) -> None:
     memory, hidden, state, mask = case
     salience = torch.linspace(-1.0, 1.0, mask.numel()).clamp_min(0.0).view(mask.shape) if is_weighed else None
     config, context = memory.config, state.context
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
-    embedded = embedding_of(hidden.detach()) if config.takes_embeddings else None
-    y, after = memory.read(number, hidden, replace(state, trace=trace), mask, salience=salience, embedded=embedded)
+    y, after = memory.read(number, hidden, replace(state, trace=trace), mask, salience=salience)
     twin, _, _ = reference.segment(
         hidden,
         trace,
@@ -72,8 +71,6 @@ def test_a_reader_equals_the_slow_twin_with_its_own_ways(case: Any, number: int,
         parameters_of(memory, number),
         carried=None if context is None else (context.signal_sum, context.num_tokens),
         salience=salience,
-        embedded=embedded,
-        spells=False,
         **{name: getattr(config, name) for name in SCALARS},
     )
     assert_near(y, twin)

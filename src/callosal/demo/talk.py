@@ -179,44 +179,38 @@ class Talk:
             self._busy,
             torch.no_grad(),
             self.memories.session(user, self.store) as session,
-            self._overheard() as heard,
+            self._overheard() as hidden,
         ):
             session.lesion(*lesioned)
             with whole_turn(session) as turn:
                 ids = read()
         tokens = tuple(self.tokenizer.decode([number]) for number in ids.tolist())
-        return Turn(tokens=tokens, layers={name: self._seen(name, calls, turn) for name, calls in heard.items()})
+        return Turn(tokens=tokens, layers={name: self._seen(name, torch.cat(hidden[name], 1), turn) for name in hidden})
 
     @torch.no_grad()
-    def _seen(self, name: str, calls: Sequence[tuple[Tensor, Tensor | None]], turn: WholeTurn) -> Seen:
+    def _seen(self, name: str, hidden: Float[Tensor, "row time width"], turn: WholeTurn) -> Seen:
         memory, before = self.memories[name], turn.before[name]
         learned = memory.config.salience == "learned"
-        hidden = torch.cat([hidden for hidden, _ in calls], 1)
-        given = [embedded for _, embedded in calls if embedded is not None]
-        embedded = torch.cat(given, 1) if given else None
         return Seen(
-            shares=memory.bank_share(hidden, before, embedded=embedded)[0].cpu(),
-            salience=memory.look(hidden, embedded=embedded).weighs[0].cpu() if learned else None,
+            shares=memory.bank_share(hidden, before)[0].cpu(),
+            salience=memory.look(hidden).weighs[0].cpu() if learned else None,
             moved=tuple(change.relative for change in diff(before, turn.after[name])),
         )
 
     @contextmanager
-    def _overheard(self) -> Iterator[dict[str, list[tuple[Tensor, Tensor | None]]]]:
-        """Collect the hidden states that each memory is given, and the embeddings where it is given those."""
-        heard: dict[str, list[tuple[Tensor, Tensor | None]]] = {name: [] for name in self.memories}
+    def _overheard(self) -> Iterator[dict[str, list[Tensor]]]:
+        """Collect the hidden states that each memory is given."""
+        heard: dict[str, list[Tensor]] = {name: [] for name in self.memories}
 
         def listening(name: str) -> Any:
-            def listen(_: Any, given: tuple[Any, ...], named: dict[str, Any]) -> None:
+            def listen(_: Any, given: tuple[Any, ...]) -> None:
                 # With a lesion a memory is called twice: once to write, once to read.
-                if not heard[name] or heard[name][-1][0] is not given[0]:
-                    heard[name].append((given[0], named.get("embedded")))
+                if not heard[name] or heard[name][-1] is not given[0]:
+                    heard[name].append(given[0])
 
             return listen
 
-        hooks = [
-            memory.register_forward_pre_hook(listening(name), with_kwargs=True)
-            for name, memory in self.memories.items()
-        ]
+        hooks = [memory.register_forward_pre_hook(listening(name)) for name, memory in self.memories.items()]
         try:
             yield heard
         finally:

@@ -196,7 +196,7 @@ def input_embedding(model: nn.Module) -> nn.Module:
     if not isinstance(found, nn.Module):
         raise ValueError(  # noqa: TRY004
             f"{type(model).__name__} names no input embedding (get_input_embeddings()), which a memory with "
-            'embedded=True writes and one with sees="embedded" sees; attach one with neither'
+            "embedded=True writes; attach one with embedded=False"
         )
     return found
 

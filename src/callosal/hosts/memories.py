@@ -49,7 +49,7 @@ class Memories(nn.Module):
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self.warn_uncalibrated = False
-        wanted = any(memory.config.takes_embeddings for memory in memories.values())
+        wanted = any(memory.config.embedded for memory in memories.values())
         embedding = input_embedding(model) if wanted else None
         self._hooks = Hooks(model, self.places, self._learn, embedding)
         # In a tuple, or the model would be a part of its own part.

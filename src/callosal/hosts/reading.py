@@ -241,7 +241,7 @@ class Reader:
             read = partial(memory, commit=False, **given)
         else:
             assert isinstance(memory, SharedMemory)
-            read = partial(memory.read, reader, **given)
+            read = partial(memory.read, reader)
         with _no_autocast(seen.device.type):
             y, call.states[name] = read(seen, state, mask)
             if unread := self.unread.get(name):

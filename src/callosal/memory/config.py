@@ -15,7 +15,6 @@ Writers = Literal["all", "lagged"]
 Crosstalk = Literal["drives", "received"]
 Normalised = Literal["slots", "retrieved"]
 Gates = Literal["narrowed", "hidden"]
-Sees = Literal["hidden", "embedded"]
 
 # Fields that came after runs were recorded: at their default they leave a run's fingerprint alone.
 ADDED = {"added": True}
@@ -31,7 +30,6 @@ _CHOICES = {
     "crosstalk": Crosstalk,
     "normalised": Normalised,
     "gates": Gates,
-    "sees": Sees,
 }
 
 
@@ -86,9 +84,6 @@ class MemoryConfig:
         gates: what the gates of salience and output look at: a token's state as it was "narrowed"; or as "hidden", as
             wide as it came, calibrated, at root-mean-square one. Where a memory is much narrower than its host, that
             tells tokens apart that are one to the memory.
-        sees: what queries and the banks' axes see of a token: its "hidden" state; or, as "embedded", beside it the
-            embedding that the model gives the token, by a map that starts at zero. Behind many layers little of a token
-            is left in its hidden state, so that what was said after it is hard to find by it.
         inner_width: width of a slot and of all that is computed with it, at most ``width``; a learned map leads in, the
             output map leads out. None is the hidden states' own.
         calibrated: take the mean away from the hidden states and whiten them, by statistics measured once
@@ -123,7 +118,6 @@ class MemoryConfig:
     salience: Salience = field(default="even", metadata=ADDED)
     normalised: Normalised = field(default="slots", metadata=ADDED)
     gates: Gates = field(default="narrowed", metadata=ADDED)
-    sees: Sees = field(default="hidden", metadata=ADDED)
     inner_width: int | None = field(default=None, metadata=ADDED)
     output_gate: bool = field(default=False, metadata=ADDED)
     calibrated: bool = field(default=False, metadata=ADDED)
@@ -157,11 +151,6 @@ class MemoryConfig:
         require(self, "writers", lagged, 'it must be "all" with one head, which has no lag')
         within = self.inner_width is None or 1 <= self.inner_width <= self.width
         require(self, "inner_width", within, f"it must be None or from 1 to width ({self.width})")
-
-    @property
-    def takes_embeddings(self) -> bool:
-        """Whether a memory is to be given the model's embeddings of its input tokens."""
-        return self.embedded or self.sees == "embedded"
 
     @property
     def slot_width(self) -> int:

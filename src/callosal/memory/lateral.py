@@ -112,7 +112,6 @@ class LateralMemory(Ways):
         # The options last, so that all else starts as without them.
         narrow = config.inner_width is not None
         self.inner_map = nn.Parameter(orthogonal(width, config.width)) if narrow else None
-        self.token_map = nn.Parameter(torch.zeros(width, config.width)) if config.sees == "embedded" else None
         # As wide as what was retrieved, and unturned: W, a random rotation, comes behind it.
         self.observation = nn.Parameter(torch.eye(width)) if config.observe else None
         if config.embedded:
@@ -158,8 +157,7 @@ class LateralMemory(Ways):
             mask: True where a token exists. A masked one neither reads, writes nor counts, and its output is zero.
             salience: from 0 to 1, how much each token weighs in what is written, times what the memory itself gives it.
                 One of 0 reads, but it changes no bit of the state and no other token's output.
-            embedded: the model's embeddings of its input tokens, where the configuration says that they are written or
-                seen.
+            embedded: the model's embeddings of its input tokens, where the configuration says that they are written.
             commit: False leaves the segment open, so that more of it can follow.
 
         Returns:
@@ -170,12 +168,12 @@ class LateralMemory(Ways):
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=not commit)
-        self._check_embedded(hidden, embedded, needed=self.config.takes_embeddings)
+        self._check_embedded(hidden, embedded)
         packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
         competition = self.competition
 
-        seen, watched = self.views(packed.hidden, self._tokens(packed, embedded))
+        seen, watched = self.views(packed.hidden)
         logits = self._logits(seen, opened, packed.place)
         past, carried = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         signal, shares = competition.compete(seen, logits, opened, past, packed.place)
@@ -249,19 +247,16 @@ class LateralMemory(Ways):
         state: MemoryState | None = None,
         mask: Bool[Tensor, "batch *segment time"] | None = None,
         salience: Shaped[Tensor, "batch *segment time"] | None = None,
-        embedded: Float[Tensor, "batch *segment time width"] | None = None,
     ) -> Float[Tensor, "batch *segment time bank"]:
         """Return each bank's share of each token, without reading or writing.
 
-        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment, and
-        ``embedded`` where tokens are seen by it.
+        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment.
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=False)
-        self._check_embedded(hidden, embedded, needed=self.token_map is not None)
         packed = Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
-        seen = self.led_in(packed.hidden, self._tokens(packed, embedded))
+        seen = self.led_in(packed.hidden)
         logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
         past, _ = self.competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         return packed.restore(self.competition.compete(seen, logits, opened, past, packed.place)[1])
@@ -270,20 +265,15 @@ class LateralMemory(Ways):
         self,
         hidden: Float[Tensor, "batch *segment time width"],
         mask: Bool[Tensor, "batch *segment time"] | None = None,
-        embedded: Float[Tensor, "batch *segment time width"] | None = None,
     ) -> Look:
         """Return where each token looks, and what its gates let in and out.
 
         Without reading or writing, from the start of each segment. A masked token looks nowhere, weighs nothing and
-        gives nothing. ``embedded`` as for :meth:`bank_share`.
+        gives nothing.
         """
         self._check(hidden, self.blank(len(hidden)), mask, None, one_segment=False)
-        self._check_embedded(hidden, embedded, needed=self.token_map is not None)
         packed = Packed.pack(hidden, mask)
-        opened, (seen, watched) = (
-            self._new_segment(len(hidden)),
-            self.views(packed.hidden, self._tokens(packed, embedded)),
-        )
+        opened, (seen, watched) = self._new_segment(len(hidden)), self.views(packed.hidden)
         logits = self._logits(seen, opened, packed.place)
         past, _ = self.competition.faded(None, packed.counted(seen).sum(-2), packed.count)
         _, shares = self.competition.compete(seen, logits, opened, past, packed.place)
@@ -372,12 +362,12 @@ class LateralMemory(Ways):
                 "memory.commit(state) before the next segments"
             )
 
-    def _check_embedded(self, hidden: Tensor, embedded: Tensor | None, *, needed: bool) -> None:
-        if needed and (embedded is None or embedded.shape != hidden.shape):
+    def _check_embedded(self, hidden: Tensor, embedded: Tensor | None) -> None:
+        if self.config.embedded and (embedded is None or embedded.shape != hidden.shape):
             given = "none" if embedded is None else f"embeddings of shape {tuple(embedded.shape)}"
             raise ValueError(
-                f"a memory that writes or sees its tokens' embeddings was given {given}; pass embedded= of the hidden "
-                f"states' shape, {tuple(hidden.shape)}"
+                f"a memory that writes its tokens' embeddings was given {given}; pass embedded= of the hidden states' "
+                f"shape, {tuple(hidden.shape)}"
             )
 
     def _new_segment(self, num_rows: int) -> OpenSegment:
@@ -391,10 +381,6 @@ class LateralMemory(Ways):
             usage=new(num_rows, banks, slots),
             retrieved=None if self.slow_retrieved is None else new(num_rows),
         )
-
-    def _tokens(self, packed: Packed, embedded: Tensor | None) -> Float[Tensor, "batch seg time width"] | None:
-        """Return the embeddings as the memory sees them beside the hidden states; None where it sees none."""
-        return None if self.token_map is None or embedded is None else packed.along(embedded)
 
     def _observed(
         self, seen: Float[Tensor, "batch seg time inner"], packed: Packed, embedded: Tensor | None

@@ -79,7 +79,7 @@ def sequence_parallel(
     begun = opened.segment
     assert begun is not None
     packed = Packed.pack(hidden, mask, salience)
-    before, after, seen_of_all = _around(memory, packed, begun, embedded, group)
+    before, after, seen_of_all = _around(memory, packed, begun, group)
     retrieved = None if begun.retrieved is None else torch.zeros_like(begun.retrieved)
     blank = {name: torch.zeros_like(getattr(begun, name)) for name in ("consolidated", "usage")}
     before = replace(before, **blank, retrieved=retrieved)
@@ -100,18 +100,13 @@ def sequence_parallel(
 
 
 def _around(
-    memory: LateralMemory,
-    packed: Packed,
-    begun: OpenSegment,
-    embedded: Tensor | None,
-    group: "distributed.ProcessGroup | None",
+    memory: LateralMemory, packed: Packed, begun: OpenSegment, group: "distributed.ProcessGroup | None"
 ) -> tuple[OpenSegment, OpenSegment, Float[Tensor, "process batch part width"]]:
     """Return the segment as it stands before this process's piece and behind all: tails, contexts and counts.
 
     And what was sent around for that: the last tokens of each piece, and the sum of its contexts.
     """
-    tokens = None if memory.token_map is None or embedded is None else packed.along(embedded)
-    seen, count = memory.led_in(packed.hidden, tokens), packed.count[:, 0]
+    seen, count = memory.led_in(packed.hidden), packed.count[:, 0]
     length = begun.tail.shape[1]
     # The last tokens that count, oldest first; where there are fewer, what follows them is never looked at.
     where = (count - length).clamp_min(0.0).long()[:, None] + torch.arange(length, device=count.device)

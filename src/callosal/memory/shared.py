@@ -38,7 +38,6 @@ class ReadingLayer(Ways):
         width = config.slot_width
         start = torch.eye(width) if memory.inner_map is None else memory.inner_map.detach().clone()
         self.inner_map = nn.Parameter(start)
-        self.token_map = None if memory.token_map is None else nn.Parameter(memory.token_map.detach().clone())
         self.output = Projection(config.num_heads * width, config.width)
         nn.init.zeros_(self.output.weight)
         if config.calibrated:
@@ -107,7 +106,6 @@ class SharedMemory(LateralMemory):
         mask: Bool[Tensor, "batch time"] | None = None,
         *,
         salience: Shaped[Tensor, "batch time"] | None = None,
-        embedded: Float[Tensor, "batch time width"] | None = None,
     ) -> tuple[Float[Tensor, "batch time width"], MemoryState]:
         """Read the memory for every token behind a layer that writes nothing.
 
@@ -117,7 +115,6 @@ class SharedMemory(LateralMemory):
             state: the memory, with what any layer has seen of the segment so far.
             mask: as for the memory itself.
             salience: likewise; nothing is written here, but what a token of 0 was, no other token is told.
-            embedded: likewise, where tokens are seen by it.
 
         Returns:
             What is added to the hidden states, and the memory, which knows what the layer has seen and is otherwise
@@ -130,14 +127,13 @@ class SharedMemory(LateralMemory):
         check_input(hidden, mask, len(state), self.config.width, salience)
         if hidden.ndim != 3:
             raise ValueError(f"hidden states of shape {tuple(hidden.shape)}; a reader takes [batch, time, width]")
-        self._check_embedded(hidden, embedded, needed=self.token_map is not None)
         reader, packed = self.reader(number), Packed.pack(hidden, mask, salience)
         opened = state.segment or self._new_segment(len(state))
         if opened.elsewhere is None:
             raise ValueError("the open segment is of a memory that no other layer reads; commit it with that memory")
         before, competition = opened.elsewhere.of(number), reader.competition(self.competition)
 
-        seen, watched = reader.views(packed.hidden, self._tokens(packed, embedded))
+        seen, watched = reader.views(packed.hidden)
         logits = self._logits(seen, before, packed.place)
         past, _ = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
         signal, shares = competition.compete(seen, logits, before, past, packed.place)

@@ -51,7 +51,6 @@ class Ways(nn.Module):
     Attributes:
         config: of the memory.
         inner_map: from the hidden states to what the memory works with; None takes them as they are.
-        token_map: from the tokens' embeddings to the same; None sees none.
         hidden_mean: what is taken away from them before, where the configuration says ``calibrated``.
         hidden_whitening: what turns them then.
         output: from what the heads retrieved to what is added to the hidden states.
@@ -60,20 +59,14 @@ class Ways(nn.Module):
 
     config: MemoryConfig
     inner_map: nn.Parameter | None
-    token_map: nn.Parameter | None
     hidden_mean: nn.Parameter
     hidden_whitening: nn.Parameter
     output: Projection
     output_gate: Projection | None
 
-    def led_in(
-        self, hidden: Float[Tensor, "*batch width"], embedded: Float[Tensor, "*batch width"] | None = None
-    ) -> Float[Tensor, "*batch inner"]:
-        """Return what the memory works with: whitened hidden states, narrowed, tokens beside them, at mean square one.
-
-        Without ``embedded`` of tokens that nothing is known of.
-        """
-        return self.views(hidden, embedded)[0]
+    def led_in(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
+        """Return what the memory works with: whitened hidden states, narrowed, at mean square one."""
+        return self.views(hidden)[0]
 
     def whitened(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
         """Return hidden states less their mean and whitened, where the memory is calibrated; else as they are."""
@@ -82,14 +75,11 @@ class Ways(nn.Module):
         return (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
 
     def views(
-        self, hidden: Float[Tensor, "*batch width"], embedded: Float[Tensor, "*batch width"] | None = None
+        self, hidden: Float[Tensor, "*batch width"]
     ) -> tuple[Float[Tensor, "*batch inner"], Float[Tensor, "*batch watched"]]:
         """Return what the memory works with, and what its gates look at."""
         whole = self.whitened(hidden)
-        narrowed = whole if self.inner_map is None else whole @ self.inner_map.T
-        if self.token_map is not None and embedded is not None:
-            narrowed = narrowed + address.rms_norm(embedded) @ self.token_map.T
-        seen = address.rms_norm(narrowed)
+        seen = address.rms_norm(whole if self.inner_map is None else whole @ self.inner_map.T)
         return seen, address.rms_norm(whole) if self.config.gates == "hidden" else seen
 
     def read_out(

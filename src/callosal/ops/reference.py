@@ -278,15 +278,10 @@ def whitened(hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor]) -
     return (hidden - p["hidden_mean"]) @ p["hidden_whitening"] if "hidden_mean" in p else hidden
 
 
-def led_in(
-    hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor], embedded: Float[Tensor, "width"] | None = None
-) -> Float[Tensor, "inner"]:
-    r"""Lead in: $x = \mathrm{rms}(W_{in} (h - \mu) \Omega + W_e\, \mathrm{rms}(e))$, each where there is one. Ours."""
+def led_in(hidden: Float[Tensor, "width"], parameters: Mapping[str, Tensor]) -> Float[Tensor, "inner"]:
+    r"""Whiten, narrow and scale: $x = \mathrm{rms}(W_{in} (h - \mu) \Omega)$, each where there is one. Ours."""
     whole = whitened(hidden, parameters)
-    narrowed = parameters["inner_map"] @ whole if "inner_map" in parameters else whole
-    if "token_map" in parameters and embedded is not None:
-        narrowed = narrowed + parameters["token_map"] @ rms_norm(embedded)
-    return rms_norm(narrowed)
+    return rms_norm(parameters["inner_map"] @ whole if "inner_map" in parameters else whole)
 
 
 def segment(
@@ -303,7 +298,7 @@ def segment(
     """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first.
 
     ``carried`` is the context of earlier segments, its sum [batch, inner] and count [batch]; ``embedded`` are the
-    model's embeddings of the tokens, which are seen where there is a map for them, and written where a memory spells.
+    model's embeddings of the tokens, where these are what is written of them.
     """
     outputs, traces, shares = [], [], []
     nothing = torch.zeros_like(trace[:, 0, 0]), torch.zeros_like(hidden[:, 0, 0])
@@ -340,13 +335,12 @@ def segment_of_row(
     detach_context: bool = False,
     normalised: str = "slots",
     gates: str = "narrowed",
-    spells: bool = True,
     embedded: Float[Tensor, "time width"] | None = None,
 ) -> tuple[Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
     # 1, 2: query and address. A token of salience 0 is seen by none that come after it
-    x = _tensor(lambda t: led_in(hidden[t], p, None if embedded is None else embedded[t]), len(hidden))
+    x = _tensor(lambda t: led_in(hidden[t], p), len(hidden))
     watched = _tensor(lambda t: rms_norm(whitened(hidden[t], p)), len(hidden)) if gates == "hidden" else x
     streams = [x[[*(i for i in range(t) if salience[i] > 0), t]] for t in times]
     queries = [lagged_queries(stream, p["start"], p["filters"], p["query_map"])[-1] for stream in streams]
@@ -388,7 +382,7 @@ def segment_of_row(
     # 6: write
     writing = a[:, 1:] if writers == "lagged" else a
     touch = writing.sum(1) / writing.shape[1]
-    own = x if embedded is None or not spells else _tensor(lambda t: rms_norm(embedded[t]), len(x))
+    own = x if embedded is None else _tensor(lambda t: rms_norm(embedded[t]), len(x))
     observed = own @ p["observation"] if "observation" in p else None
     s = salience
     if "salience_gate.weight" in p:
