@@ -11,16 +11,14 @@ VARIANTS: dict[str, dict[str, Any]] = {
     f"{MAIN}, excitatory": {"sign": 1.0},
     f"{MAIN}, one bank": {"num_banks": 1, "num_slots": 256},
 }
-# What limits it: one part of the memory changed in each, and two that are not of the memory.
+# What limits it: one part of the memory changed in each, and where it stands.
 ABLATIONS: dict[str, dict[str, Any]] = {
     f"{MAIN}, twice the slots": {"num_slots": 256},
     f"{MAIN}, three banks": {"num_banks": 3, "num_slots": 85},
     f"{MAIN}, hidden states as payload": {"embedded": False},
-    f"{MAIN}, all heads write": {"writers": "all"},
 }
-TWICE = f"{MAIN}, twice the steps"
 EARLIER = f"{MAIN}, layer 20"
-# The same recipe, but that the gate alone is taught silence.
+# The same recipe, but that the gate alone is taught silence; on the second seed.
 TOGETHER = "read together"
 # The first recipe: slots are read one by one, and pointing is learned through them from the start.
 FIRST = "inhibitory"
@@ -41,7 +39,7 @@ LONGER = "longer speaking"
 SHIPS = (MAIN, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {TWICE: {}, EARLIER: {}}
+SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}}
 WITH_MEMORY = (*SILENT, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
 CELLS = (ALONE, *WITH_MEMORY)
 # Behind which layer, counted from 0.

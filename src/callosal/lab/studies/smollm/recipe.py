@@ -19,7 +19,6 @@ from callosal.lab.studies.smollm.cells import (
     LONGER,
     SILENT,
     TOGETHER,
-    TWICE,
     VARIANTS,
 )
 from callosal.lab.studies.smollm.lessons import Lessons
@@ -87,8 +86,8 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
         main, *others = variants
         runs += [cell(main, seed) for seed in seeds]
         runs += [cell(arm, seed) for seed in seeds for arm in others]
-    runs += [cell(arm, seeds[0]) for arm in (*ABLATIONS, TWICE, EARLIER)]
-    runs += [cell(TOGETHER, seed) for seed in seeds]
+    runs += [cell(arm, seeds[0]) for arm in (*ABLATIONS, EARLIER)]
+    runs += [cell(TOGETHER, seed) for seed in seeds[1:2]]
     return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
 
 
@@ -124,7 +123,6 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     quiet: dict[str, Any] = {"loudness": 8.0, "blank": 0.02, "level": 0.1}
     if arm == TOGETHER:
         quiet = {"loudness": 5.0, "blank": 0.05}
-    times = 2 if arm == TWICE else 1
     return SmolRun(
         arm=arm,
         seed=seed,
@@ -132,9 +130,9 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         memory=MemoryConfig(**fields | memory),
         book=replace(book, num_ordinary=400),
         lessons=Lessons(noise=0.15, spelling=8.0, saying=("output_gate",), **quiet),
-        contrasting=_stage(600 * times, 1e-2),
-        pointing=_stage(steps * times, 1e-2),
-        training=_speaking(speaking * times, 3e-3),
+        contrasting=_stage(600, 1e-2),
+        pointing=_stage(steps, 1e-2),
+        training=_speaking(speaking, 3e-3),
     )
 
 
