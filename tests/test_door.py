@@ -56,7 +56,7 @@ def test_the_old_names_of_unload_and_stop_gradient() -> None:
 
 # In a process of its own: this one has torch, and every extra, already.
 CORE = """
-import sys, time
+import sys
 EXTRAS = {"scipy", "matplotlib", "rich", "pandas", "jinja2", "PIL", "typer", "transformers", "accelerate",
           "huggingface_hub", "tokenizers", "gradio"}
 
@@ -66,9 +66,8 @@ class Missing:
             raise ModuleNotFoundError(f"No module named {name!r}", name=name)
 
 sys.meta_path.insert(0, Missing())
-before, start = set(sys.modules), time.perf_counter()
+before = set(sys.modules)
 import callosal
-print("import", time.perf_counter() - start)
 assert {"torch", "numpy"}.isdisjoint(sys.modules), "import callosal imports torch"
 assert {name for name in set(sys.modules) - before if name.startswith("callosal")} == {"callosal"}
 
@@ -127,5 +126,3 @@ assert EXTRAS.isdisjoint(sys.modules)
 def test_the_core_works_with_its_core_dependencies_alone() -> None:
     done = python("-c", CORE)
     assert done.returncode == 0, done.stderr
-    # A hundredth of what torch takes; ten times as long on a machine that is busy.
-    assert float(done.stdout.split()[1]) < 0.3
