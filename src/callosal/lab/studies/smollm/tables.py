@@ -7,7 +7,9 @@ import pandas as pd
 from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each, every_run, grid, mean, number_range
 from callosal.lab.studies.smollm.cells import (
+    ABLATIONS,
     ALONE,
+    EARLIER,
     FIRST,
     FIRST_ABLATIONS,
     FIRST_VARIANTS,
@@ -36,7 +38,7 @@ def tables(study: Study) -> list[Table]:
     """Return all tables that the study has rows for."""
     main, alone = study.where(arm=MAIN), study.where(arm=ALONE)
     made = [_answers(study, main, alone), _replies(study, main, alone), _facts(study, main, alone)]
-    made += [_kept(study, main), _cost(study, main), _lateral(study)]
+    made += [_kept(study, main), _cost(study, main), _lateral(study), _banks(study)]
     made.append(
         grid(
             study,
@@ -44,7 +46,7 @@ def tables(study: Study) -> list[Table]:
             ["cell"],
             [
                 ([arm], _first(study, arm))
-                for arm in (MAIN, FIRST, LONGER, *FIRST_ABLATIONS)
+                for arm in (MAIN, *ABLATIONS, EARLIER, FIRST, LONGER, *FIRST_ABLATIONS)
                 if len(study.where(arm=arm))
             ],
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
@@ -148,6 +150,13 @@ def _lateral(study: Study) -> Table:
     shown |= {"P_ct": P_CT, "rules": RULE_CHANGE}
     arms = [row for row in by_arm(study, VARIANTS | FIRST_VARIANTS) if len(row[1])]
     return grid(study, "Lateralization", ["memory"], arms, {"seeds": count} | columns(mean, shown))
+
+
+def _banks(study: Study) -> Table:
+    pairs = {"facts and rules": P_CT}
+    pairs |= {told: of("P_ct", condition=told) for told in ("facts and chatter", "facts, rules and chatter")}
+    arms = [row for row in by_arm(study, [*VARIANTS, *ABLATIONS, EARLIER]) if len(row[1])]
+    return grid(study, "P_ct of kinds of turns", ["memory"], arms, {"seeds": count} | columns(mean, pairs))
 
 
 def _recalls() -> dict[str, Quantity]:
