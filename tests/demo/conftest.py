@@ -27,11 +27,11 @@ def chat_model(tmp_path_factory: pytest.TempPathFactory) -> Path:
     return folder
 
 
-def fill_model(folder: Path, num_slots: int = 8) -> None:
+def fill_model(folder: Path) -> None:
     """Write a random model without and, in ``chat``, with a chat template, and memories with a will of their own."""
     talkative(folder)
     model = gpt2.GPT2LMHeadModel.from_pretrained(folder)
-    config = MemoryConfig(width=32, num_slots=num_slots, observe=True, salience="learned")
+    config = MemoryConfig(width=32, num_slots=8, observe=True, salience="learned")
     memories = trained(attach(model, [0, -1], config), scale=1.0)
     for name in memories:
         memory = memories[name]

@@ -1,14 +1,15 @@
-"""Takes the pictures of docs/demo.md: ``make demopictures``. The cipher's model is trained first, about a minute."""
+"""Takes the pictures of docs/demo.md: ``make demopictures``. The cipher's model is trained first, about a minute.
+
+The chat is with SmolLM2-135M-Instruct and the memory that ships.
+"""
 
 import io
 import tempfile
 from contextlib import chdir
-from pathlib import Path
 
 from PIL import Image
 from tests.apart import ROOT
 from tests.demo.browser import Browser, opened
-from tests.demo.conftest import fill_model
 
 from callosal.demo.app import launch_page, make_page
 from callosal.demo.cipher import train_student
@@ -28,15 +29,15 @@ def main() -> None:
     """Train, talk, ask, and take the pictures."""
     student = train_student(RUNS)
     with tempfile.TemporaryDirectory() as folder, chdir(folder):  # the page names its store, and no place of ours
-        model = Path("model")
-        fill_model(model, num_slots=64)
-        talk = load_talk(str(model / "chat"), str(model / "adapter"), "users")
-        talk.generation["max_new_tokens"] = 12
+        talk = load_talk("smollm2", "callosal/smollm2-facts", "users")
         address = launch_page(make_page(talk, student, RUNS), prevent_thread_lock=True, quiet=True)
         with opened(address, WIDTH) as browser:
-            browser.type("#text textarea", "hello my name is ada and I like tea")
+            browser.type("#text textarea", "My name is Karen and I live in Malmo.")
             browser.click("#send")
-            browser.wait(lambda: browser.all("#memory .cl-token"), "the tokens")
+            browser.wait(lambda: "Karen" in browser.text("#memory"), "the tokens")
+            browser.type("#text textarea", "Where do I live?")
+            browser.click("#send")
+            browser.wait(lambda: "Where" in browser.text("#memory"), "the tokens of the second turn")
             take(browser, "demo-chat.png")
             browser.tab("Cipher")
             browser.wait(lambda: "recalled at once" in browser.text("#lesson"), "the lesson")
