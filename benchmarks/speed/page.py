@@ -16,7 +16,7 @@ from callosal.lab.report.tables import Table
 
 PAGE = ROOT / "docs" / "speed.md"
 PICTURES = RECORDS / "figures"
-PARTS = ("floor", "peers", "scale", "segments", "host")
+PARTS = ("floor", "peers", "scale", "segments", "host", "precision")
 MARKS = re.compile(r"(<!-- speed: (\w+) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 
@@ -159,6 +159,24 @@ def host(record: Record) -> str:
     )
 
 
+def precision(record: Record) -> str:
+    """What products in bfloat16 save, and what they cost."""
+    shapes = list(dict.fromkeys((row["width"], row["slots"]) for row in record["rows"]))
+    rows = []
+    for shape in shapes:
+        found = [row for row in record["rows"] if (row["width"], row["slots"]) == shape]
+        rows.append([*map(str, shape), *(times(row["ratio"]) for row in found)])
+    text = table(["width", "slots", "forward", "training", "token by token"], rows, 2)
+    distances = [
+        [f"{row['segments']:,}", *(f"{row[name]:.1e}" for name in ("float32", "bfloat16"))]
+        for row in record["distances"]
+    ]
+    heads = ["segments", "distance in float32", "with products in bfloat16"]
+    return f"{text}\nDistance of the memory from float64's, at ({record['width']}, {record['slots']}):\n\n" + table(
+        heads, distances, 0
+    )
+
+
 def store(record: Record) -> str:
     """Loads and saves a second."""
     rows = [
@@ -193,6 +211,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "scale": of("scale", scale),
     "segments": of("segments", segments),
     "host": of("host", host),
+    "precision": of("precision", precision),
     "store": of("store", store),
 }
 

@@ -25,7 +25,12 @@ Rows = list[dict[str, Any]]
 
 
 def in_turn(
-    sides: Mapping[str, Callable[[], object]], *, seconds: float, least: int = 5, most: int = 41
+    sides: Mapping[str, Callable[[], object]],
+    *,
+    seconds: float,
+    least: int = 5,
+    most: int = 41,
+    clock: Callable[[], float] = time.perf_counter,
 ) -> dict[str, list[float]]:
     """Time every side once a round, so that what else the machine does touches all of them alike.
 
@@ -34,6 +39,7 @@ def in_turn(
         seconds: rounds are added until so long has been measured, from ``least`` to ``most`` of them.
         least: fewest rounds.
         most: most rounds.
+        clock: what a sample is timed by; ``time.process_time`` where other processes run beside it.
 
     Returns:
         For every side its seconds a call, round by round. Quick sides are called many times a sample.
@@ -41,7 +47,7 @@ def in_turn(
     calls = {}
     for name, side in sides.items():
         side()  # once to warm up
-        calls[name] = max(1, round(LEAST_SAMPLE / max(_seconds(side, 1), 1e-7)))
+        calls[name] = max(1, round(LEAST_SAMPLE / max(_seconds(side, 1, clock), 1e-7)))
     samples: dict[str, list[float]] = {name: [] for name in sides}
     names, begun = list(sides), time.perf_counter()
     gc.collect()
@@ -53,7 +59,7 @@ def in_turn(
             # Another one begins each round, so that none always follows the same.
             turn = number % len(names)
             for name in names[turn:] + names[:turn]:
-                samples[name].append(_seconds(sides[name], calls[name]) / calls[name])
+                samples[name].append(_seconds(sides[name], calls[name], clock) / calls[name])
     finally:
         gc.enable()
     return samples
@@ -153,8 +159,8 @@ def _lines(path: str) -> list[str]:
     return Path(path).read_text().splitlines() if Path(path).exists() else []
 
 
-def _seconds(side: Callable[[], object], calls: int) -> float:
-    begun = time.perf_counter()
+def _seconds(side: Callable[[], object], calls: int, clock: Callable[[], float]) -> float:
+    begun = clock()
     for _ in range(calls):
         side()
-    return time.perf_counter() - begun
+    return clock() - begun

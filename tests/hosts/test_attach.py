@@ -12,12 +12,12 @@ import torch
 from safetensors.torch import load_file
 from tests.hosts.hosts import ALL, CONFIG, make, prompts, remembering, trained
 from tests.laws import assert_near
-from tests.tolerances import SINGLE
+from tests.tolerances import HALF, SINGLE
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 from transformers.models.bart import BartConfig, BartForConditionalGeneration
 
-from callosal import MemoryConfig, attach, unload
+from callosal import MemoryConfig, MemoryStore, attach, unload
 from callosal.hosts.hooks import OutsideSessionWarning
 
 
@@ -198,6 +198,31 @@ def test_a_bfloat16_model_keeps_a_float32_memory() -> None:
         for state in session.states.values():
             assert state.trace.dtype == torch.float32
             assert state.trace.isfinite().all()
+
+
+@pytest.mark.parametrize("host", [torch.float32, torch.bfloat16], ids=str)
+def test_a_memory_may_multiply_in_half_precision_and_keeps_and_saves_single(host: torch.dtype, tmp_path: Path) -> None:
+    model, memories = remembering()
+    model.to(host)
+    for name in memories:
+        memories[name].compute_dtype = torch.bfloat16
+    tokens, store, traces = prompts(1), MemoryStore(tmp_path), []
+    with torch.no_grad():
+        with memories.session("ada", store) as session:
+            reply = model.generate(tokens, max_new_tokens=4, do_sample=False)
+            session.turn()
+            traces.append({name: state.trace for name, state in session.states.items()})
+        # The same text in one call; the last token of a reply is never fed to the model.
+        with memories.session("bob", store) as session:
+            model(reply[:, :-1])
+            session.turn()
+            traces.append({name: state.trace for name, state in session.states.items()})
+    for name, trace in traces[0].items():
+        assert trace.dtype == torch.float32
+        assert_near(traces[1][name], trace, HALF)
+    saved = store.load_layers("ada", dict(memories.items()))
+    assert all(torch.equal(state.trace, traces[0][name]) for name, state in saved.items())
+    assert all(state.trace.dtype == torch.float32 for state in saved.values())
 
 
 def test_a_copy_of_the_model_has_memories_of_its_own() -> None:

@@ -371,8 +371,8 @@ def _no_autocast(device: str) -> AbstractContextManager[Any]:
 def _beside(memory: LateralMemory, state: MemoryState) -> MemoryState:
     """Return the state as its memory needs it: the model may be moved or cast, or inference mode end, in a session."""
     here, trace = memory.addresses, state.trace
-    if (here.device, here.dtype) != (trace.device, trace.dtype):
-        return state.to(here)
+    if (here.device, memory.state_dtype) != (trace.device, trace.dtype):
+        return state.to(here.device, memory.state_dtype)
     if torch.compiler.is_compiling() or torch.is_inference_mode_enabled():
         return state
     newest = trace if state.segment is None else state.segment.usage

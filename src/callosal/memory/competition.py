@@ -109,7 +109,7 @@ class Competition:
         """
         if self.config.drive == "slots":
             assert logits is not None
-            signal = address.slot_drive(logits)
+            signal = address.slot_drive(logits.to(self.slow_mean.dtype))
             drive = signal - self.centre
         else:
             signal, axes = seen, self._axes(self.scale)
@@ -132,9 +132,7 @@ class Competition:
         if self.config.carry == 0.0:
             return None
         new = self.slow_mean.new_zeros
-        # Counts fit into no half precision.
-        counts = torch.promote_types(self.slow_mean.dtype, torch.float32)
-        return CarriedContext(signal_sum=new(num_rows, self.config.slot_width), num_tokens=new(num_rows, dtype=counts))
+        return CarriedContext(signal_sum=new(num_rows, self.config.slot_width), num_tokens=new(num_rows))
 
     def faded(
         self, start: CarriedContext | None, sums: Float[Tensor, "batch seg signal"], counts: Float[Tensor, "batch seg"]

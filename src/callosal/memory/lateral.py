@@ -1,6 +1,7 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
+from functools import partial
 from itertools import repeat
 from typing import NamedTuple
 
@@ -13,9 +14,9 @@ from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
 from callosal.memory.processes import gathered
-from callosal.memory.state import MemoryState, OpenSegment, SeenSegment
+from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, SeenSegment
 from callosal.memory.ways import Projection, Ways, gated, open_gate, orthogonal
-from callosal.ops import address, context, gram
+from callosal.ops import address, context, gram, precision
 from callosal.ops import salience as gating
 
 # What of the competition is always a buffer and moves with commits in training mode.
@@ -55,6 +56,10 @@ class LateralMemory(Ways):
     Attributes:
         process_group: whose rows move the buffers in training mode, with those of this process; None, the default, for
             these alone. All processes of it must commit alike: as often, as many rows.
+        compute_dtype: what tokens and products over them are computed in, such as ``torch.bfloat16``; None, the
+            default, is autocast's, where the memory is called inside it, or else the parameters'. The state and the
+            buffers are in float32 or wider all the same, whatever the memory is cast to
+            (:mod:`callosal.ops.precision` has the rule).
 
     Raises:
         TypeError: ``config`` is something else.
@@ -76,6 +81,7 @@ class LateralMemory(Ways):
     won_share: Tensor | None
     slow_retrieved: Tensor | None
     process_group: "distributed.ProcessGroup | None" = None
+    compute_dtype: torch.dtype | None = None
 
     def __init__(self, config: MemoryConfig) -> None:
         if not isinstance(config, MemoryConfig):
@@ -131,11 +137,23 @@ class LateralMemory(Ways):
         slow = {name: getattr(self, name) for name in _SLOW}
         # Whoever lets all parameters of a model learn means those that may.
         coupling = self.coupling if self.config.learn_crosstalk else self.coupling.detach()
-        return Competition(config=self.config, coupling=coupling, axes=self.axes, **slow)
+        parts = {"coupling": precision.widened(coupling), "axes": precision.widened(self.axes)}
+        return Competition(config=self.config, **parts, **slow)
+
+    @property
+    def state_dtype(self) -> torch.dtype:
+        """What a state is kept in: float32, or the parameters' precision where that is wider."""
+        return precision.whole(self.prototypes.dtype)
+
+    def seen(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
+        """Return what the memory works with of hidden states, as it keeps it in an open segment."""
+        dtype = self._computed_in()
+        with precision.explicit(hidden.device.type):
+            return self.led_in(hidden, dtype).to(self.state_dtype)
 
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
-        trace = self.prototypes.new_zeros(batch_size, *self.prototypes.shape)
+        trace = self.prototypes.new_zeros(batch_size, *self.prototypes.shape, dtype=self.state_dtype)
         return MemoryState(trace=trace, context=self.competition.blank_context(batch_size))
 
     def forward(
@@ -169,16 +187,19 @@ class LateralMemory(Ways):
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=not commit)
         self._check_embedded(hidden, embedded)
-        packed = Packed.pack(hidden, mask, salience)
-        opened = state.segment or self._new_segment(len(state))
-        competition = self.competition
+        packed, dtype, device = Packed.pack(hidden, mask, salience), self._computed_in(), hidden.device.type
+        with precision.explicit(device):
+            y, state = self._passed(packed, state, embedded, dtype, commit=commit)
+            y = packed.restore(y).to(hidden.dtype)
+        return y, self.commit(state) if commit else state
 
-        seen, watched = self.views(packed.hidden)
-        logits = self._logits(seen, opened, packed.place)
-        past, carried = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
-        signal, shares = competition.compete(seen, logits, opened, past, packed.place)
-        signal = packed.counted(signal)
-        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
+    def _passed(
+        self, packed: Packed, state: MemoryState, embedded: Tensor | None, dtype: torch.dtype, *, commit: bool
+    ) -> tuple[Float[Tensor, "batch seg time out"], MemoryState]:
+        """Read for packed tokens; write what a whole segment retrieved, or else leave it open."""
+        opened, kept = state.segment or self._new_segment(len(state)), self.state_dtype
+        views = self.views(packed.hidden, dtype)
+        (seen, watched), (weights, signal, past, carried) = views, self._addressed(views[0], packed, opened, state)
         written_to = weights[..., 1:, :, :] if self.config.writers == "lagged" else weights
         touch = written_to.mean(-3)
         if packed.present is not None:
@@ -188,18 +209,18 @@ class LateralMemory(Ways):
         if own is not None:
             weighs = own if weighs is None else weighs * own
 
-        whole, rule, inertia = state.segment is None and commit, self.config.write, self.log_inertia.exp()
+        whole, rule, inertia = state.segment is None and commit, self.config.write, self._inertia
         trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], None, None
         looks = repeat(None) if self.slow_retrieved is None else weights.unbind(1)
         sending = writing.sending(self.config, touch, observed, weighs, self.maps, whole=whole)
         for part, look in zip(sending.segments(), looks, strict=False):
-            held.append(self.values(trace))
+            held.append(self.values(trace).to(dtype))
             if look is not None:
                 reads.append(gram.read(look, held[-1]))
-                prominence, size = gating.prominence(reads[-1], self._usual_size)
-                part = part.weighed(prominence[:, None])  # noqa: PLW2901
+                prominence, size = gating.prominence(reads[-1].to(kept), self._usual_size)
+                part = part.weighed(prominence[:, None].to(dtype))  # noqa: PLW2901
                 sizes.append(size)
-            consolidated, usage = gram.sent(part, held[-1], trace if rule == "delta" else None), part.usage
+            consolidated, usage = gram.sent(part, held[-1], trace if rule == "delta" else None).to(kept), part.usage
             if whole:
                 trace = writing.written(rule, trace, consolidated, usage, inertia)
         retrieved = None
@@ -207,39 +228,40 @@ class LateralMemory(Ways):
             y = self.read_out(torch.stack(reads, dim=1), watched)
             retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
-            y = self.read_out(gram.read(weights, torch.stack(held, dim=1) if held else trace[:, None][:, :0]), watched)
+            values = torch.stack(held, dim=1) if held else trace[:, None][:, :0].to(dtype)
+            y = self.read_out(gram.read(weights, values), watched)
 
         if whole:
             if self.training:
                 last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
                 newest = seen.take_along_dim(last, dim=-2).squeeze(-2) if seen.shape[-2] else seen.sum(-2)
-                self._adapt(signal.sum(-2), packed.count, past, newest, retrieved)
-            return packed.restore(y), MemoryState(trace=trace, context=carried, version=state.version)
+                self._adapt(signal.sum(-2), packed.count, past, newest.to(kept), retrieved)
+            return y, MemoryState(trace=trace, context=carried, version=state.version)
         opened = opened.extended(
-            seen[:, 0],
+            seen[:, 0].to(kept),
             packed.count[:, 0],
             signal_sum=signal[:, 0].sum(1),
             consolidated=consolidated,
             usage=usage,
             retrieved=None if retrieved is None else retrieved[:, 0],
         )
-        state = MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
-        return packed.restore(y), self.commit(state) if commit else state
+        return y, MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
 
     def commit(self, state: MemoryState) -> MemoryState:
         """Write the open segment into the trace. Without one, or with an empty one, nothing changes."""
         segment = state.segment
         if segment is None:
             return state
-        sums, counts = segment.signal_sum[:, None], segment.num_tokens[:, None]
-        past, carried = self.competition.faded(state.context, sums, counts)
-        if self.training:
-            retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
-            self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
-        rule, inertia = self.config.write, self.log_inertia.exp()
-        update = writing.transformed(rule, segment.consolidated, self.maps)
-        trace = writing.written(rule, state.trace, update, segment.usage, inertia)
-        return MemoryState(trace=trace, context=carried, version=state.version)
+        sums, counts, dtype = segment.signal_sum[:, None], segment.num_tokens[:, None], self._computed_in()
+        with precision.explicit(sums.device.type):
+            past, carried = self.competition.faded(state.context, sums, counts)
+            if self.training:
+                retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
+                self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
+            update = writing.transformed(self.config.write, segment.consolidated.to(dtype), self.maps.to(dtype))
+            update = update.to(state.trace.dtype)
+            trace = writing.written(self.config.write, state.trace, update, segment.usage, self._inertia)
+            return MemoryState(trace=trace, context=carried, version=state.version)
 
     def bank_share(
         self,
@@ -254,12 +276,14 @@ class LateralMemory(Ways):
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=False)
-        packed = Packed.pack(hidden, mask, salience)
+        packed, dtype, competition = Packed.pack(hidden, mask, salience), self._computed_in(), self.competition
         opened = state.segment or self._new_segment(len(state))
-        seen = self.led_in(packed.hidden)
-        logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
-        past, _ = self.competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
-        return packed.restore(self.competition.compete(seen, logits, opened, past, packed.place)[1])
+        with precision.explicit(hidden.device.type):
+            seen = self.led_in(packed.hidden, dtype)
+            logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
+            seen = seen.to(self.state_dtype)
+            past, _ = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
+            return packed.restore(competition.compete(seen, logits, opened, past, packed.place)[1])
 
     def look(
         self,
@@ -271,17 +295,16 @@ class LateralMemory(Ways):
         Without reading or writing, from the start of each segment. A masked token looks nowhere, weighs nothing and
         gives nothing.
         """
-        self._check(hidden, self.blank(len(hidden)), mask, None, one_segment=False)
-        packed = Packed.pack(hidden, mask)
-        opened, (seen, watched) = self._new_segment(len(hidden)), self.views(packed.hidden)
-        logits = self._logits(seen, opened, packed.place)
-        past, _ = self.competition.faded(None, packed.counted(seen).sum(-2), packed.count)
-        _, shares = self.competition.compete(seen, logits, opened, past, packed.place)
-        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
-        parts = [weights.flatten(-3)]
-        for gate in (self.salience_gate, self.output_gate):
-            openness = gated(gate, watched)
-            parts.append((torch.ones_like(seen[..., 0]) if openness is None else openness)[..., None])
+        blank = self.blank(len(hidden))
+        self._check(hidden, blank, mask, None, one_segment=False)
+        packed, dtype = Packed.pack(hidden, mask), self._computed_in()
+        with precision.explicit(hidden.device.type):
+            seen, watched = self.views(packed.hidden, dtype)
+            weights = self._addressed(seen, packed, self._new_segment(len(hidden)), blank)[0]
+            parts = [weights.flatten(-3)]
+            for gate in (self.salience_gate, self.output_gate):
+                openness = gated(gate, watched)
+                parts.append((torch.ones_like(seen[..., 0]) if openness is None else openness)[..., None])
         flat = packed.restore(torch.cat(parts, dim=-1))
         return Look(flat[..., :-2].unflatten(-1, weights.shape[-3:]), flat[..., -2], flat[..., -1])
 
@@ -372,9 +395,9 @@ class LateralMemory(Ways):
 
     def _new_segment(self, num_rows: int) -> OpenSegment:
         banks, slots, width = self.prototypes.shape
-        new = self.prototypes.new_zeros
+        new = partial(self.prototypes.new_zeros, dtype=self.state_dtype)
         return OpenSegment(
-            tail=self.start.expand(num_rows, -1, -1),
+            tail=self.start.to(self.state_dtype).expand(num_rows, -1, -1),
             signal_sum=new(num_rows, len(self.slow_mean)),
             num_tokens=new(num_rows),
             consolidated=new(num_rows, banks, slots, width),
@@ -390,8 +413,28 @@ class LateralMemory(Ways):
             return None
         if self.config.embedded:
             assert embedded is not None
-            seen = address.rms_norm(packed.along(embedded))
-        return seen @ self.observation
+            seen = address.rms_norm(packed.along(embedded).to(seen.dtype))
+        return seen @ self.observation.to(seen.dtype)
+
+    def _addressed(
+        self,
+        seen: Float[Tensor, "batch seg time inner"],
+        packed: Packed,
+        opened: SeenSegment,
+        state: MemoryState,
+        competition: Competition | None = None,
+    ) -> tuple[Tensor, Tensor, Past | None, CarriedContext | None]:
+        """Return each token's attention over all banks' slots, and what homeostasis averages, zero where none counts.
+
+        And the context that each segment starts from, and what is carried on. The competition is this memory's own,
+        unless one is given.
+        """
+        competition, exact = competition or self.competition, seen.to(self.state_dtype)
+        logits = self._logits(seen, opened, packed.place)
+        past, carried = competition.faded(state.context, packed.counted(exact).sum(-2), packed.count)
+        signal, shares = competition.compete(exact, logits, opened, past, packed.place)
+        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None].to(logits.dtype)
+        return weights, packed.counted(signal), past, carried
 
     def _logits(
         self,
@@ -400,8 +443,16 @@ class LateralMemory(Ways):
         place: Int[Tensor, "batch seg time"] | None,
     ) -> Float[Tensor, "batch seg time head bank slot"]:
         tail = opened.tail[:, None].expand(-1, seen.shape[1], -1, -1)
-        queries = address.lagged_queries(seen, tail, self.filters, self.query_map, place)
-        return address.slot_logits(queries, self.addresses, self.log_temperature.exp())
+        tail, filters, query_map = (part.to(seen.dtype) for part in (tail, self.filters, self.query_map))
+        queries = address.lagged_queries(seen, tail, filters, query_map, place)
+        return address.slot_logits(queries, self.addresses, precision.widened(self.log_temperature).exp())
+
+    def _computed_in(self) -> torch.dtype:
+        return precision.computed_in(self.prototypes.dtype, self.compute_dtype, self.prototypes.device.type)
+
+    @property
+    def _inertia(self) -> Float[Tensor, ""]:
+        return precision.widened(self.log_inertia).exp()
 
     @property
     def _usual_size(self) -> Float[Tensor, ""]:

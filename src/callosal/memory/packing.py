@@ -10,6 +10,8 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
+from callosal.ops.precision import whole
+
 
 @dataclass(frozen=True, kw_only=True)
 class Packed:
@@ -49,7 +51,7 @@ class Packed:
         present = torch.ones_like(hidden[..., 0], dtype=torch.bool) if mask is None else mask
         counts, place = present, None
         if salience is not None:
-            salience = salience.to(hidden.dtype).masked_fill(~present, 0.0)
+            salience = salience.to(whole(hidden.dtype)).masked_fill(~present, 0.0)
             counts = salience > 0.0
             place = counts.cumsum(-1) - counts.long()
         order = torch.argsort(2 - present.int() - counts.int(), dim=-1, stable=True)
@@ -84,7 +86,7 @@ class Packed:
     @property
     def count(self) -> Float[Tensor, "batch seg"]:
         """Number of tokens that count; in float32 at least, since bfloat16 cannot count past 256."""
-        dtype = torch.promote_types(self.hidden.dtype, torch.float32)
+        dtype = whole(self.hidden.dtype)
         if self.counts is None:
             return self.hidden.new_full(self.hidden.shape[:2], self.hidden.shape[2], dtype=dtype)
         return self.counts.sum(-1).to(dtype)

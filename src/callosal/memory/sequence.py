@@ -106,7 +106,7 @@ def _around(
 
     And what was sent around for that: the last tokens of each piece, and the sum of its contexts.
     """
-    seen, count = memory.led_in(packed.hidden), packed.count[:, 0]
+    seen, count = memory.seen(packed.hidden), packed.count[:, 0]
     length = begun.tail.shape[1]
     # The last tokens that count, oldest first; where there are fewer, what follows them is never looked at.
     where = (count - length).clamp_min(0.0).long()[:, None] + torch.arange(length, device=count.device)

@@ -12,7 +12,7 @@ from callosal.memory.lateral import LateralMemory
 from callosal.memory.packing import Packed, check_input
 from callosal.memory.state import MemoryState, OpenSegment, SeenSegment
 from callosal.memory.ways import Projection, Ways, open_gate
-from callosal.ops import gram
+from callosal.ops import gram, precision
 
 # What a reader sees is centred and scaled by its own running means.
 _SLOW = ("slow_mean", "slow_norm", "slow_weight")
@@ -127,22 +127,20 @@ class SharedMemory(LateralMemory):
         check_input(hidden, mask, len(state), self.config.width, salience)
         if hidden.ndim != 3:
             raise ValueError(f"hidden states of shape {tuple(hidden.shape)}; a reader takes [batch, time, width]")
-        reader, packed = self.reader(number), Packed.pack(hidden, mask, salience)
+        reader, packed, dtype = self.reader(number), Packed.pack(hidden, mask, salience), self._computed_in()
         opened = state.segment or self._new_segment(len(state))
         if opened.elsewhere is None:
             raise ValueError("the open segment is of a memory that no other layer reads; commit it with that memory")
         before, competition = opened.elsewhere.of(number), reader.competition(self.competition)
 
-        seen, watched = reader.views(packed.hidden)
-        logits = self._logits(seen, before, packed.place)
-        past, _ = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
-        signal, shares = competition.compete(seen, logits, before, past, packed.place)
-        weights = torch.softmax(logits, dim=-1) * shares[..., None, :, None]
-        y = reader.read_out(gram.read(weights, self.values(state.trace)[:, None]), watched)
+        with precision.explicit(hidden.device.type):
+            seen, watched = reader.views(packed.hidden, dtype)
+            weights, signal, _, _ = self._addressed(seen, packed, before, state, competition)
+            y = reader.read_out(gram.read(weights, self.values(state.trace)[:, None].to(dtype)), watched)
 
-        after = before.extended(seen[:, 0], packed.count[:, 0], signal_sum=packed.counted(signal)[:, 0].sum(1))
+        after = before.extended(seen[:, 0].to(self.state_dtype), packed.count[:, 0], signal_sum=signal[:, 0].sum(1))
         opened = replace(opened, elsewhere=opened.elsewhere.with_reader(number, after))
-        return packed.restore(y), replace(state, segment=opened)
+        return packed.restore(y).to(hidden.dtype), replace(state, segment=opened)
 
     def commit(self, state: MemoryState) -> MemoryState:
         """Write the open segment into the trace: what was retrieved behind the layer that is written."""

@@ -1,6 +1,8 @@
 """The way into a memory, from the hidden states of a layer, and the way out, to what is added to them."""
 
 import math
+from collections.abc import Callable
+from typing import Self
 
 import torch
 from einops import rearrange
@@ -8,7 +10,7 @@ from jaxtyping import Float
 from torch import Tensor, nn
 
 from callosal.memory.config import MemoryConfig
-from callosal.ops import address
+from callosal.ops import address, precision
 from callosal.ops import salience as gating
 
 # A gate starts at this for every token: open, and with a slope.
@@ -38,7 +40,8 @@ class Projection(nn.Module):
 
     def forward(self, x: Float[Tensor, "*batch inputs"]) -> Float[Tensor, "*batch outputs"]:
         """Return x W^T, plus the bias."""
-        return nn.functional.linear(x, self.weight, self.bias)
+        bias = None if self.bias is None else self.bias.to(x.dtype)
+        return nn.functional.linear(x, self.weight.to(x.dtype), bias)
 
     def extra_repr(self) -> str:
         """Say how wide it is."""
@@ -64,23 +67,33 @@ class Ways(nn.Module):
     output: Projection
     output_gate: Projection | None
 
-    def led_in(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch inner"]:
+    def led_in(
+        self, hidden: Float[Tensor, "*batch width"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "*batch inner"]:
         """Return what the memory works with: whitened hidden states, narrowed, at mean square one."""
-        return self.views(hidden)[0]
+        return self.views(hidden, dtype)[0]
 
-    def whitened(self, hidden: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
-        """Return hidden states less their mean and whitened, where the memory is calibrated; else as they are."""
+    def whitened(
+        self, hidden: Float[Tensor, "*batch width"], dtype: torch.dtype | None = None
+    ) -> Float[Tensor, "*batch width"]:
+        """Return hidden states less their mean and whitened, where the memory is calibrated; else as they are.
+
+        In ``dtype``, as all products over tokens; None is that of the parameters.
+        """
+        dtype = dtype or self.output.weight.dtype
         if not self.config.calibrated:
-            return hidden
-        return (hidden - self.hidden_mean.detach()) @ self.hidden_whitening.detach()
+            return hidden.to(dtype)
+        # The mean is what tokens have in common and can be far larger than what tells them apart: rounded after it.
+        mean = precision.widened(self.hidden_mean.detach())
+        return (hidden.to(mean) - mean).to(dtype) @ self.hidden_whitening.detach().to(dtype)
 
     def views(
-        self, hidden: Float[Tensor, "*batch width"]
+        self, hidden: Float[Tensor, "*batch width"], dtype: torch.dtype | None = None
     ) -> tuple[Float[Tensor, "*batch inner"], Float[Tensor, "*batch watched"]]:
-        """Return what the memory works with, and what its gates look at."""
-        whole = self.whitened(hidden)
-        seen = address.rms_norm(whole if self.inner_map is None else whole @ self.inner_map.T)
-        return seen, address.rms_norm(whole) if self.config.gates == "hidden" else seen
+        """Return what the memory works with, and what its gates look at; ``dtype`` as in :meth:`whitened`."""
+        wide = self.whitened(hidden, dtype)
+        seen = address.rms_norm(wide if self.inner_map is None else wide @ self.inner_map.T.to(wide.dtype))
+        return seen, address.rms_norm(wide) if self.config.gates == "hidden" else seen
 
     def read_out(
         self, retrieved: Float[Tensor, "batch seg time head width"], watched: Float[Tensor, "batch seg time watched"]
@@ -90,7 +103,17 @@ class Ways(nn.Module):
         heads = address.rms_norm(retrieved) if by_head else retrieved
         joined = rearrange(heads, "batch seg time head width -> batch seg time (head width)")
         y, given = self.output(joined if by_head else address.rms_norm(joined)), gated(self.output_gate, watched)
-        return y if given is None else y * given[..., None]
+        return y if given is None else y * given[..., None].to(y.dtype)
+
+    def _apply(self, fn: Callable[[Tensor], Tensor], recurse: bool = True) -> Self:
+        """Move and cast (``to``, ``half``, ...), but keep the buffers whole: they are running means."""
+        before = dict(self._buffers)
+        super()._apply(fn, recurse)
+        for name, old in before.items():
+            new = self._buffers[name]
+            if old is not None and new is not None and new.dtype != precision.whole(new.dtype):
+                self._buffers[name] = old.to(new.device, precision.whole(new.dtype))
+        return self
 
     def move(self, name: str, value: Tensor) -> None:
         """Give a buffer its new value: in place, but in compiled code by putting another in its place.
@@ -113,7 +136,10 @@ def open_gate(width: int) -> Projection:
 
 def gated(gate: Projection | None, watched: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"] | None:
     """Return how far a gate opens for each token, in [0, 1]; None where there is no gate."""
-    return None if gate is None else gating.gate(watched, gate.weight[0], gate.bias[0])
+    if gate is None:
+        return None
+    weight, bias = precision.widened(gate.weight[0]), precision.widened(gate.bias[0])
+    return gating.gate(watched.to(weight.dtype), weight, bias)
 
 
 def orthogonal(num_rows: int, num_columns: int) -> Tensor:

@@ -29,7 +29,10 @@ def sending(
     """
     # In memory too, so that every segment's products find their matrices side by side.
     touch = rearrange(touch, "batch seg time bank slot -> seg batch bank time slot").contiguous()
-    observed, salience = (None if one is None else one.transpose(0, 1)[:, :, None] for one in (observed, salience))
+    observed, salience = (
+        None if one is None else one.to(touch.dtype).transpose(0, 1)[:, :, None] for one in (observed, salience)
+    )
+    maps = maps.to(touch.dtype)
     delta, normalised = config.write == "delta", config.normalised == "retrieved"
     given, transformed, orders = observed is not None, whole or delta, gram.ORDERS
     if delta:

@@ -5,13 +5,17 @@ from einops import einsum
 from jaxtyping import Float, Int
 from torch import Tensor
 
+from callosal.ops.precision import whole, widened
+
 # Below any norm that a trained query reaches; it only keeps the gradient finite at a zero query.
 _NORM_FLOOR = 1e-6
 
 
 def unit_norm(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
     """Scale every vector to length one; a zero vector stays zero and its gradient stays finite."""
-    return vectors * torch.rsqrt(vectors.square().sum(-1, keepdim=True) + _NORM_FLOOR)
+    size = vectors.square().sum(-1, keepdim=True, dtype=whole(vectors.dtype))
+    # A factor that is rounded would turn all of a query's logits up or down.
+    return (vectors * torch.rsqrt(size + _NORM_FLOOR)).to(vectors.dtype)
 
 
 def rms_norm(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch width"]:
@@ -81,7 +85,8 @@ def slot_logits(
     The addresses are parameters, not memory: what was written does not move where tokens look, so all segments of an
     episode can be addressed in one batched call.
     """
-    return einsum(queries, temperature * unit_norm(addresses), "... head width, bank slot width -> ... head bank slot")
+    keys = (temperature * unit_norm(widened(addresses))).to(queries.dtype)
+    return einsum(queries, keys, "... head width, bank slot width -> ... head bank slot")
 
 
 def slot_drive(logits: Float[Tensor, "*batch head bank slot"]) -> Float[Tensor, "*batch bank"]:

@@ -5,6 +5,8 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from callosal.ops.precision import whole, widened
+
 
 def causal_mean(
     hidden: Float[Tensor, "*batch time width"],
@@ -20,7 +22,7 @@ def causal_mean(
     of ``hidden`` stand before each token, where that is not its index.
     """
     # Neither a count nor a long sum fits into half precision.
-    dtype = torch.promote_types(hidden.dtype, torch.float32)
+    dtype = whole(hidden.dtype)
     steps = torch.arange(1, hidden.shape[-2] + 1, dtype=dtype, device=hidden.device)
     so_far = hidden.cumsum(-2, dtype=dtype)
     if place is not None:
@@ -59,7 +61,7 @@ def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> F
     """
     width = len(scatter)
     # No inverse exists in half precision.
-    exact = scatter.to(torch.promote_types(scatter.dtype, torch.float32))
+    exact = widened(scatter)
     relative = exact / (exact.trace() / width).clamp_min(1e-12)
     identity = torch.eye(width, dtype=exact.dtype, device=exact.device)
     return torch.linalg.inv(identity + contrast * relative).to(scatter.dtype)

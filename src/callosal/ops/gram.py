@@ -9,6 +9,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 from callosal.ops import address
+from callosal.ops.precision import whole
 
 Order = Literal["gram", "slots", "tokens"]
 ORDERS: tuple[Order, ...] = get_args(Order)
@@ -102,7 +103,7 @@ class Sending(NamedTuple):
         """Let each token weigh so much; not behind a Gram matrix, which has summed over tokens."""
         assert self.back is not None
         back = self.back * salience[..., None, :]
-        return self._replace(back=back, usage=back.sum(-1))
+        return self._replace(back=back, usage=_totals(back))
 
 
 def sending(
@@ -116,7 +117,7 @@ def sending(
 ) -> Sending:
     """Return what does not depend on what the slots hold, of any number of segments; see :func:`consolidate`."""
     back = _weighed(weights, salience).mT
-    usage, early, late = back.sum(-1), *((None, maps) if order == "slots" else (maps, None))
+    usage, early, late = _totals(back), *((None, maps) if order == "slots" else (maps, None))
     if order == "gram":
         assert not normalised, "what is retrieved is normalised token by token"
         observed = None if observed is None else send(weights, observed, salience)
@@ -141,7 +142,7 @@ def sent(
     if sending.early is not None:
         payload = transform(payload, sending.early)
     if trace is not None:
-        payload = payload - sending.forth @ trace
+        payload = payload - sending.forth @ trace.to(payload.dtype)
     if (back := sending.back) is not None:
         # Of one token, as in generation, there is nothing to sum over: a product of matrices takes three times as long.
         payload = back * payload if back.shape[-1] == 1 else back @ payload
@@ -253,6 +254,10 @@ def delta_write(
         inertia: kappa > 0, in tokens.
     """
     return trace + correction / (usage[..., None] + inertia)
+
+
+def _totals(back: Float[Tensor, "*batch slot time"]) -> Float[Tensor, "*batch slot"]:
+    return back.sum(-1, dtype=whole(back.dtype))
 
 
 def _weighed(

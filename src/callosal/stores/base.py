@@ -119,7 +119,10 @@ class Store(ABC):
         for layer, memory in memories.items():
             state, version = memory.blank(1), 0
             if layer in stored:
-                state, version = stored[layer].state.to(memory.prototypes.device), stored[layer].version
+                state, version = (
+                    stored[layer].state.to(memory.prototypes.device, memory.state_dtype),
+                    stored[layer].version,
+                )
             states[layer] = _with_version(state, version)
         return states
 
@@ -403,7 +406,7 @@ def _agreed(
                 f"the memory of user {short(user)}{of_layer} was saved by other weights since, and memories of two "
                 "models cannot be merged; load it again with the weights it has now"
             )
-        return replace(one, state=merge(there.state, one.state))
+        return replace(one, state=merge(there.state.to(one.state.trace), one.state))
     if there is None:
         what = (
             "was forgotten since this state was loaded, or the state is another user's; nobody comes back unasked: "

@@ -30,6 +30,7 @@ from callosal.memory.disk.format import (
 )
 from callosal.memory.lateral import LateralMemory
 from callosal.memory.state import CarriedContext, MemoryState
+from callosal.ops import precision
 
 # What a memory may hold, and how many axes each has.
 _AXES = {"trace": 4, "context.signal_sum": 2, "context.num_tokens": 1}
@@ -114,7 +115,7 @@ def load_memory(path: str | Path, memory: LateralMemory, *, strict: bool = True)
 
     with opened(path) as (file, size):
         (stored,) = read_layers(file, size, path, judge).values()
-    return stored.state.to(memory.prototypes.device)
+    return stored.state.to(memory.prototypes.device, memory.state_dtype)
 
 
 def read_memory(path: str | Path) -> StoredMemory:
@@ -198,10 +199,10 @@ def describe_state(
             f"a trace of shape {tuple(state.trace.shape)} meets a memory of {banks} banks, {slots} slots and width "
             f"{width}; save it with the memory that it comes from"
         )
-    if state.trace.dtype != memory.prototypes.dtype:
+    if state.trace.dtype != memory.state_dtype:
         raise MemoryFileError(
-            f"a trace of {state.trace.dtype} meets a memory of {memory.prototypes.dtype}; cast one: "
-            f"state.to({memory.prototypes.dtype})"
+            f"a trace of {state.trace.dtype} meets a memory whose state is {memory.state_dtype}; cast one: "
+            f"state.to({memory.state_dtype})"
         )
     # To the memory, a context that is not there and a blank one are the same.
     context = state.context or memory.competition.blank_context(len(state))
@@ -280,10 +281,11 @@ def require_fit(outline: Outline, layer: str, memory: LateralMemory, place: obje
             f"{place} holds {dict(header.shapes)}, which does not fit a memory of {banks_slots_width} (bank, slot, "
             f"width) {'with' if carries else 'without'} a carried context, though it says so: it is not whole"
         )
-    if dtype != memory.prototypes.dtype:
+    # What earlier versions wrote of memories in half precision is half itself, and loses nothing.
+    if precision.whole(dtype) != memory.state_dtype:
         raise MemoryFileError(
-            f"{place} holds {dtype} and the memory is {memory.prototypes.dtype}; load it into memory.to({dtype}) and "
-            "cast the state"
+            f"{place} holds {dtype} and the memory's state is {memory.state_dtype}; load it into memory.to({dtype}) "
+            "and cast the state"
         )
     if strict and header.parameters_hash != hash_parameters(memory):
         raise MemoryFileError(
