@@ -10,6 +10,7 @@ from jaxtyping import Bool, Float, Int, Shaped
 from torch import Tensor, distributed, nn
 
 from callosal.memory import writing
+from callosal.memory.blocks import in_blocks, rows_at_once
 from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
@@ -187,6 +188,21 @@ class LateralMemory(Ways):
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=not commit)
         self._check_embedded(hidden, embedded)
+        rows = self._rows_at_once(hidden)
+        if rows < len(hidden):
+            return in_blocks(self._called, rows, hidden, state, mask, salience, embedded, commit=commit)
+        return self._called(hidden, state, mask, salience, embedded, commit=commit)
+
+    def _called(
+        self,
+        hidden: Tensor,
+        state: MemoryState,
+        mask: Tensor | None,
+        salience: Tensor | None,
+        embedded: Tensor | None,
+        *,
+        commit: bool,
+    ) -> tuple[Tensor, MemoryState]:
         packed, dtype, device = Packed.pack(hidden, mask, salience), self._computed_in(), hidden.device.type
         with precision.explicit(device):
             y, state = self._passed(packed, state, embedded, dtype, commit=commit)
@@ -446,6 +462,15 @@ class LateralMemory(Ways):
         tail, filters, query_map = (part.to(seen.dtype) for part in (tail, self.filters, self.query_map))
         queries = address.lagged_queries(seen, tail, filters, query_map, place)
         return address.slot_logits(queries, self.addresses, precision.widened(self.log_temperature).exp())
+
+    def _rows_at_once(self, hidden: Tensor) -> int:
+        # In training mode all rows move the buffers together, and a backward pass keeps the tensors of all in any case.
+        if self.training or torch.compiler.is_compiling() or hidden.device.type != "cpu":
+            return len(hidden)
+        (banks, slots, width), segments = self.prototypes.shape, hidden.shape[1:-2].numel()
+        by_head = segments * hidden.shape[-2] * self.config.num_heads * max(width, banks * slots)
+        largest = max(by_head, segments * banks * slots * width)
+        return rows_at_once(len(hidden), largest * self.prototypes.element_size())
 
     def _computed_in(self) -> torch.dtype:
         return precision.computed_in(self.prototypes.dtype, self.compute_dtype, self.prototypes.device.type)

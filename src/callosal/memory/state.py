@@ -45,6 +45,14 @@ class RowState:
             raise IndexError(f"rows {rows} of a memory state with {len(self)} rows: {error}") from error
         return self._map(lambda tensor: tensor[index.reshape(-1)])
 
+    def split(self, num_rows: int) -> list[Self]:
+        """Return states of so many rows each, the last of what is left; nothing is copied."""
+
+        def part(start: int) -> Self:
+            return self._map(lambda tensor: tensor[start : start + num_rows])
+
+        return [part(start) for start in range(0, len(self), num_rows)]
+
     @classmethod
     def stack(cls, states: Sequence[Self]) -> Self:
         """Put the rows of several states under each other, as ``state[rows]`` takes them apart.

@@ -1,0 +1,73 @@
+"""A large batch some rows at a time is the batch at once."""
+
+from dataclasses import replace
+from typing import Any
+
+import pytest
+import torch
+from hypothesis import given, settings
+from hypothesis import strategies as st
+from tests.cases import Case, cases
+from tests.laws import assert_near, assert_same_bits_of, assert_same_state
+from tests.tolerances import SINGLE
+from torch import Tensor
+
+from callosal.memory import LateralMemory, MemoryConfig, MemoryState, blocks
+
+
+def test_small_batches_stay_whole_and_blocks_of_large_ones_are_small() -> None:
+    a_row = 128 * 1024
+    for rows in (1, 64, 255):
+        assert blocks.rows_at_once(rows, a_row) == rows
+    assert blocks.rows_at_once(256, a_row) == blocks.BLOCK // a_row
+    # A row that is too large by itself is taken by itself.
+    assert blocks.rows_at_once(2, blocks.TOO_LARGE) == 1
+    assert blocks.rows_at_once(0, a_row) == 0
+
+
+@given(case=cases(num_segments=2), num_rows=st.integers(1, 2))
+@settings(max_examples=15)
+def test_some_rows_at_a_time_are_all_rows_at_once(case: Case, num_rows: int) -> None:
+    memory, hidden, state, mask = case
+    state = replace(state, version=torch.arange(len(state)))
+    salience = torch.where(mask, 0.5, 0.0).to(hidden)
+    embedded = hidden if memory.config.embedded else None
+    for several in (True, False):
+        how = {"commit": several}
+        given_to = [x if several else x[:, 0] for x in (hidden, mask, salience)]
+        one = memory._called(given_to[0], state, *given_to[1:], embedded, **how)
+        given_to.insert(1, state)
+        y, after = blocks.in_blocks(memory._called, num_rows, *given_to, embedded, **how)
+        assert_near(y, one[0])
+        assert_same_state(after, one[1])
+
+
+@torch.no_grad()
+def test_a_call_is_cut_only_where_nothing_is_learned_from_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+    memory, calls = LateralMemory(MemoryConfig(width=4, num_slots=3)).eval(), []
+    hidden, called = torch.randn(3, 2, 5, 4), memory._called
+    expected_y, expected = memory(hidden)
+
+    def counted(hidden: Tensor, *rest: Any, **how: Any) -> tuple[Tensor, MemoryState]:
+        calls.append(len(hidden))
+        return called(hidden, *rest, **how)
+
+    monkeypatch.setattr(memory, "_called", counted)
+    # A row's largest tensor is of 2 segments, 5 tokens, 2 heads and 6 slots: 480 bytes.
+    monkeypatch.setattr(blocks, "TOO_LARGE", 3 * 480)
+    monkeypatch.setattr(blocks, "BLOCK", 2 * 480)
+    y, state = memory(hidden)
+    assert calls == [2, 1]
+    assert_near(y, expected_y, SINGLE)
+    assert_same_state(state, expected, SINGLE)
+    memory(hidden[:2])
+    memory.train()(hidden)
+    assert calls == [2, 1, 2, 3]
+
+
+def test_a_split_state_is_stacked_again() -> None:
+    memory = LateralMemory(MemoryConfig(width=4, num_slots=3, carry=0.5))
+    state = replace(memory(torch.randn(3, 5, 4), commit=False)[1], version=torch.arange(3))
+    parts = state.split(2)
+    assert [len(part) for part in parts] == [2, 1]
+    assert_same_bits_of(MemoryState.stack(parts), state)
