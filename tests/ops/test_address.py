@@ -6,7 +6,7 @@ from hypothesis import strategies as st
 from tests.cases import SEEDS, normal
 from tests.laws import assert_near, assert_same_bits, assert_twin
 
-from callosal.ops import address
+from callosal.ops import address, reference
 
 SIZES = st.integers(1, 5)
 
@@ -16,6 +16,17 @@ def test_norms_equal_their_twins(seed: int, width: int) -> None:
     vectors = normal(seed, 3, width)
     for norm in (address.unit_norm, address.rms_norm):
         assert_twin(norm, vectors)
+
+
+@given(seed=SEEDS, width=SIZES)
+def test_a_vector_times_its_scale_is_its_norm_s_twin(seed: int, width: int) -> None:
+    vectors = normal(seed, 3, width)
+    slow = torch.stack([reference.rms_norm(vector) for vector in vectors])
+    assert_near(vectors * address.rms_scale(vectors)[:, None], slow)
+    zero = torch.zeros(1, width, requires_grad=True)
+    (zero * address.rms_scale(zero)[:, None]).sum().backward()
+    assert zero.grad is not None
+    assert zero.grad.isfinite().all()
 
 
 def test_a_zero_vector_stays_zero_with_a_finite_gradient() -> None:

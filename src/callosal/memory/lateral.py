@@ -1,6 +1,7 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
+from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple
@@ -216,36 +217,41 @@ class LateralMemory(Ways):
         opened, kept = state.segment or self._new_segment(len(state)), self.state_dtype
         views = self.views(packed.hidden, dtype)
         (seen, watched), (weights, signal, past, carried) = views, self._addressed(views[0], packed, opened, state)
-        written_to = weights[..., 1:, :, :] if self.config.writers == "lagged" else weights
-        touch = written_to.mean(-3)
-        if packed.present is not None:
-            touch = touch * packed.present[..., None, None]
-        observed = self._observed(seen, packed, embedded)
-        weighs, own = packed.salience, gated(self.salience_gate, watched)
-        if own is not None:
-            weighs = own if weighs is None else weighs * own
-
         whole, rule, inertia = state.segment is None and commit, self.config.write, self._inertia
-        trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], None, None
+        trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], opened.consolidated, opened.usage
+        sending = self._sending(weights, self._observed(seen, packed, embedded), watched, packed, whole=whole)
+        # Of few tokens, as in generation, it is less to scale where they look than what all slots hold.
+        scales, scaled = [], rule == "bounded" and self._scales_slots and weights.shape[1] == 1
+        few = scaled and weights.shape[2:4].numel() < trace.shape[-1]
         looks = repeat(None) if self.slow_retrieved is None else weights.unbind(1)
-        sending = writing.sending(self.config, touch, observed, weighs, self.maps, whole=whole)
         for part, look in zip(sending.segments(), looks, strict=False):
-            held.append(self.values(trace).to(dtype))
+            held.append((self.prototypes + trace if few else self.values(trace)).to(dtype))
+            if few:
+                scales.append(address.rms_scale(held[-1]))
+                part = part._replace(forth=part.forth * scales[-1][..., None, :])  # noqa: PLW2901
+                look = None if look is None else look * scales[-1][:, None, None]  # noqa: PLW2901
             if look is not None:
                 reads.append(gram.read(look, held[-1]))
                 prominence, size = gating.prominence(reads[-1].to(kept), self._usual_size)
                 part = part.weighed(prominence[:, None].to(dtype))  # noqa: PLW2901
                 sizes.append(size)
-            consolidated, usage = gram.sent(part, held[-1], trace if rule == "delta" else None).to(kept), part.usage
+            before = trace if rule == "delta" else None
             if whole:
-                trace = writing.written(rule, trace, consolidated, usage, inertia)
+                update = gram.sent(part, held[-1], before).to(kept)
+                trace = writing.written(rule, trace, update, part.usage, inertia)
+            else:
+                consolidated, usage = gram.sent(part, held[-1], before, consolidated), usage + part.usage
         retrieved = None
         if reads:
             y = self.read_out(torch.stack(reads, dim=1), watched)
             retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
-            values = torch.stack(held, dim=1) if held else trace[:, None][:, :0].to(dtype)
-            y = self.read_out(gram.read(weights, values), watched)
+            # One segment's, as in generation, are not copied.
+            of_each = torch.stack(held, dim=1) if len(held) > 1 else (held or [trace])[0].to(dtype)[:, None]
+            of_each = of_each[:, : len(held)]
+            if scales:
+                weights = weights * torch.stack(scales, dim=1)[:, :, None, None]
+            y = self.read_out(gram.read(weights, of_each), watched)
 
         if whole:
             if self.training:
@@ -257,10 +263,9 @@ class LateralMemory(Ways):
             seen[:, 0].to(kept),
             packed.count[:, 0],
             signal_sum=signal[:, 0].sum(1),
-            consolidated=consolidated,
-            usage=usage,
             retrieved=None if retrieved is None else retrieved[:, 0],
         )
+        opened = replace(opened, consolidated=consolidated, usage=usage)
         return y, MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
 
     def commit(self, state: MemoryState) -> MemoryState:
@@ -330,9 +335,12 @@ class LateralMemory(Ways):
         The additive rule keeps their size, as the paper's abstract writes the update; so do values of which what is
         retrieved is normalised.
         """
-        values, config = self.prototypes + trace, self.config
-        keep = config.write == "additive" or config.normalised == "retrieved"
-        return values if keep else address.rms_norm(values)
+        values = self.prototypes + trace
+        return address.rms_norm(values) if self._scales_slots else values
+
+    @property
+    def _scales_slots(self) -> bool:
+        return self.config.write != "additive" and self.config.normalised != "retrieved"
 
     @property
     def state_floats(self) -> int:
@@ -420,6 +428,25 @@ class LateralMemory(Ways):
             usage=new(num_rows, banks, slots),
             retrieved=None if self.slow_retrieved is None else new(num_rows),
         )
+
+    def _sending(
+        self,
+        weights: Float[Tensor, "batch seg time head bank slot"],
+        observed: Float[Tensor, "batch seg time inner"] | None,
+        watched: Float[Tensor, "batch seg time watched"],
+        packed: Packed,
+        *,
+        whole: bool,
+    ) -> gram.Sending:
+        """Return what tokens send to the slots, but for what these hold, from where all heads look."""
+        written_to = weights[..., 1:, :, :] if self.config.writers == "lagged" else weights
+        touch = written_to.mean(-3)
+        if packed.present is not None:
+            touch = touch * packed.present[..., None, None]
+        weighs, own = packed.salience, gated(self.salience_gate, watched)
+        if own is not None:
+            weighs = own if weighs is None else weighs * own
+        return writing.sending(self.config, touch, observed, weighs, self.maps, whole=whole)
 
     def _observed(
         self, seen: Float[Tensor, "batch seg time inner"], packed: Packed, embedded: Tensor | None

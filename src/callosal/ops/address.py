@@ -23,6 +23,12 @@ def rms_norm(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch wi
     return torch.nn.functional.rms_norm(vectors, vectors.shape[-1:], eps=1e-6)
 
 
+def rms_scale(vectors: Float[Tensor, "*batch width"]) -> Float[Tensor, "*batch"]:
+    """Return what :func:`rms_norm` multiplies every vector with, without a copy of them."""
+    size = torch.linalg.vector_norm(vectors, dim=-1, dtype=whole(vectors.dtype))
+    return torch.rsqrt(size.square() / vectors.shape[-1] + 1e-6).to(vectors.dtype)
+
+
 def lagged_queries(
     hidden: Float[Tensor, "*batch time width"],
     tail: Float[Tensor, "*batch tail width"],

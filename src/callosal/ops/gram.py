@@ -4,6 +4,7 @@ from collections.abc import Iterator, Sequence
 from itertools import repeat
 from typing import Literal, NamedTuple, get_args
 
+import torch
 from einops import einsum
 from jaxtyping import Float
 from torch import Tensor
@@ -129,10 +130,12 @@ def sent(
     sending: Sending,
     values: Float[Tensor, "*batch slot width"],
     trace: Float[Tensor, "*batch slot width"] | None = None,
+    onto: Float[Tensor, "*batch slot out"] | None = None,
 ) -> Float[Tensor, "*batch slot out"]:
     """Multiply through; less what tokens read of a ``trace`` for the delta rule, whose W comes early.
 
-    It runs once a segment, so without einsum, whose overhead is several times a small product.
+    What pieces before have sent, ``onto``, is added in its own precision. It runs once a segment, so without einsum,
+    whose overhead is several times a small product.
     """
     payload = sending.forth @ values
     if sending.normalised:
@@ -143,10 +146,15 @@ def sent(
         payload = transform(payload, sending.early)
     if trace is not None:
         payload = payload - sending.forth @ trace.to(payload.dtype)
-    if (back := sending.back) is not None:
+    back = sending.back
+    if back is not None and back.shape[-1] == 1 and onto is not None and sending.late is None:
+        # Of many users these numbers are many megabytes: multiplied and added in one pass.
+        return torch.addcmul(onto, back.to(onto.dtype), payload.to(onto.dtype))
+    if back is not None:
         # Of one token, as in generation, there is nothing to sum over: a product of matrices takes three times as long.
         payload = back * payload if back.shape[-1] == 1 else back @ payload
-    return payload if sending.late is None else transform(payload, sending.late)
+    payload = payload if sending.late is None else transform(payload, sending.late)
+    return payload if onto is None else onto + payload
 
 
 def consolidate(

@@ -201,7 +201,7 @@ def describe_state(
         )
     if state.trace.dtype != memory.state_dtype:
         raise MemoryFileError(
-            f"a trace of {state.trace.dtype} meets a memory whose state is {memory.state_dtype}; cast one: "
+            f"a trace of {state.trace.dtype} meets a memory of {memory.state_dtype} traces; cast one: "
             f"state.to({memory.state_dtype})"
         )
     # To the memory, a context that is not there and a blank one are the same.
@@ -284,8 +284,8 @@ def require_fit(outline: Outline, layer: str, memory: LateralMemory, place: obje
     # What earlier versions wrote of memories in half precision is half itself, and loses nothing.
     if precision.whole(dtype) != memory.state_dtype:
         raise MemoryFileError(
-            f"{place} holds {dtype} and the memory's state is {memory.state_dtype}; load it into memory.to({dtype}) "
-            "and cast the state"
+            f"{place} holds {dtype} and the memory is {memory.state_dtype}; load it into memory.to({dtype}) and cast "
+            "the state"
         )
     if strict and header.parameters_hash != hash_parameters(memory):
         raise MemoryFileError(
