@@ -1,0 +1,42 @@
+"""The cells of the field's benchmarks by name: which task, in how many calls, by which model. Imports no torch."""
+
+MQAR, INDUCTION, COPYING = "MQAR", "induction heads", "selective copying"
+TASKS = (MQAR, INDUCTION, COPYING)
+# Other sizes that trained models are asked at: zoology's numbers of pairs at this length, longer sequences, more noise.
+FURTHER = {MQAR: (8, 16), INDUCTION: (256, 1024), COPYING: (60,)}
+UNITS = {MQAR: "pairs", INDUCTION: "tokens", COPYING: "noise tokens"}
+CALLS = {1: "one call", 2: "two calls"}
+
+ATTENTION = "attention"
+PAPER = "inhibitory"
+# With the options that an open vocabulary needs: what tokens are is written where what stood before them points.
+OURS = "inhibitory, observing"
+ONE_BANK = "one bank, observing"
+BOTH = "attention + inhibitory, observing"
+GATED, DELTA = "Gated DeltaNet", "DeltaNet"
+MODELS = (ATTENTION, OURS, BOTH, ONE_BANK, PAPER, GATED, DELTA)
+# Of every task, which models see it in one call and which in two. One call of a memory of ours reads what was there
+# before the call, so one of them is enough to show it.
+SEEN: dict[str, dict[int, tuple[str, ...]]] = {
+    MQAR: {1: (ATTENTION, OURS, BOTH, GATED, DELTA), 2: MODELS},
+    INDUCTION: {1: (ATTENTION, GATED), 2: (ATTENTION, OURS, PAPER, GATED)},
+    COPYING: {1: (ATTENTION, GATED), 2: (ATTENTION, OURS, GATED)},
+}
+
+
+def cell_name(task: str, calls: int, model: str) -> str:
+    """Return the name of a cell.
+
+    >>> cell_name("MQAR", 2, "attention")
+    'MQAR, two calls: attention'
+    """
+    return f"{task}, {CALLS[calls]}: {model}"
+
+
+def at_size(size: int) -> str:
+    """Return the condition under which a trained model is asked at another size of its task."""
+    return f"at {size}"
+
+
+# In the order of every table.
+CELLS = tuple(cell_name(t, calls, model) for t in TASKS for calls in CALLS for model in SEEN[t][calls])

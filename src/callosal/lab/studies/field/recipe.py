@@ -1,0 +1,87 @@
+"""The runs of the field's recall benchmarks: multi-query associative recall, induction heads, selective copying."""
+
+from collections.abc import Sequence
+from typing import Any
+
+from callosal.lab.models.baselines import FullHistoryConfig, GatedDeltaConfig
+from callosal.lab.studies.field.cells import (
+    ATTENTION,
+    BOTH,
+    COPYING,
+    DELTA,
+    FURTHER,
+    GATED,
+    INDUCTION,
+    MQAR,
+    ONE_BANK,
+    OURS,
+    PAPER,
+    SEEN,
+    TASKS,
+    cell_name,
+)
+from callosal.lab.studies.field.run import FieldRun, run
+from callosal.lab.tasks.induction_heads import InductionHeads
+from callosal.lab.tasks.mqar import Mqar
+from callosal.lab.tasks.selective_copying import SelectiveCopying
+from callosal.memory import MemoryConfig
+from callosal.training.loop import TrainingConfig
+
+__all__ = ["FieldRun", "configs", "run", "run_at"]
+
+# The smallest that zoology trains.
+WIDTH = 64
+_ATTENTION = FullHistoryConfig(width=WIDTH, num_heads=1, num_lags=3)
+_OPEN: dict[str, Any] = {"observe": True, "writers": "lagged"}
+# All memories hold about 4,096 floats, the filters' last inputs counted.
+_DELTA: dict[str, Any] = {"width": WIDTH, "key_width": 48, "value_width": 78, "num_lags": 3, "chunk_size": 32}
+_OURS = MemoryConfig(width=WIDTH, num_slots=32, **_OPEN)
+MIXERS: dict[str, dict[str, Any]] = {
+    ATTENTION: {"attention": _ATTENTION},
+    OURS: {"memory": _OURS},
+    BOTH: {"attention": _ATTENTION, "memory": _OURS},
+    ONE_BANK: {"memory": MemoryConfig(width=WIDTH, num_banks=1, num_slots=64, **_OPEN)},
+    PAPER: {"memory": MemoryConfig(width=WIDTH, num_slots=32)},
+    GATED: {"memory": GatedDeltaConfig(**_DELTA)},
+    DELTA: {"memory": GatedDeltaConfig(**_DELTA, decays=False)},
+}
+
+_MQAR = Mqar()
+_INDUCTION = InductionHeads(length=64)
+_COPYING = SelectiveCopying(num_noise=24, num_data=4)
+DRAWN: dict[str, Any] = {MQAR: _MQAR, INDUCTION: _INDUCTION, COPYING: _COPYING}
+NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 250, COPYING: 250}
+BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 32, COPYING: 32}
+# The best of the recorded grid (results/field_rates), for each task.
+LEARNING_RATES: dict[str, dict[str, float]] = {task: dict.fromkeys(MIXERS, 1e-2) for task in TASKS}
+
+
+def configs(seeds: Sequence[int]) -> list[FieldRun]:
+    """Return every cell, seed by seed, so that a study that is not finished is even."""
+    return [
+        run_at("field", task, calls, model, seed, LEARNING_RATES[task][model])
+        for seed in seeds
+        for task in TASKS
+        for calls, models in SEEN[task].items()
+        for model in models
+    ]
+
+
+def run_at(
+    study: str, task: str, calls: int, model: str, seed: int, rate: float, cell: str = "", **changes: Any
+) -> FieldRun:
+    """Return a model's run on a task at a learning rate."""
+    steps = NUM_STEPS[task]
+    return FieldRun(
+        recipe=study,
+        arm=cell or cell_name(task, calls, model),
+        seed=seed,
+        task=DRAWN[task],
+        calls=calls,
+        width=WIDTH,
+        **MIXERS[model],
+        training=TrainingConfig(
+            num_steps=steps, checkpoint_every=steps, log_every=25, batch_size=BATCH_SIZE[task], learning_rate=rate
+        ),
+        **({"further": FURTHER[task], "labels": {"task": task, "calls": calls, "model": model}} | changes),
+    )
