@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
 
-import torch
 from jaxtyping import Float, Int
 from torch import Tensor, nn
 
@@ -55,10 +54,14 @@ class SequenceModel(nn.Module):
         self.config = config
         self.within_call = tuple(within_call)
         self.embedding = nn.Embedding(config.num_tokens, config.width)
-        # Of length one, so that a token's own logit starts at the root of the width and no loss starts far off.
-        nn.init.normal_(self.embedding.weight, std=config.width**-0.5)
         self.mixers = nn.ModuleList(mixers)
         self.final_norm = nn.RMSNorm(config.width)
+
+    @property
+    def state_floats(self) -> int:
+        """Number of floats that a row carries from call to call."""
+        mixers: Any = self.mixers
+        return sum(mixer.state_floats for place, mixer in enumerate(mixers) if place not in self.within_call)
 
     def blank(self, batch_size: int) -> list[Any]:
         """Return a blank state for every mixer."""
@@ -86,5 +89,11 @@ class SequenceModel(nn.Module):
         return hidden, left
 
     def logits(self, hidden: Float[Tensor, "*place width"]) -> Float[Tensor, "*place token"]:
-        """Predict at some places; asked for those that are scored alone, since a vocabulary is much wider than they."""
-        return torch.nn.functional.linear(self.final_norm(hidden), self.embedding.weight)
+        """Predict at some places; asked for those that are scored alone, since a vocabulary is much wider than they.
+
+        Logits are divided by the root of the width, so that none starts far off though each coordinate of an embedding
+        starts with a deviation of one: with small embeddings in its place, a few hundred steps of Adam at the rates
+        that are tried would move all tokens together by more than what tells them apart.
+        """
+        scale = self.config.width**-0.5
+        return nn.functional.linear(self.final_norm(hidden), scale * self.embedding.weight)

@@ -50,6 +50,8 @@ _MQAR = Mqar()
 _INDUCTION = InductionHeads(length=64)
 _COPYING = SelectiveCopying(num_noise=24, num_data=4)
 DRAWN: dict[str, Any] = {MQAR: _MQAR, INDUCTION: _INDUCTION, COPYING: _COPYING}
+# As many as the paper of each has; a layer of ours, of attention or of a matrix has filters before it.
+NUM_LAYERS: dict[str, int] = {MQAR: 1, INDUCTION: 1, COPYING: 2}
 NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 250, COPYING: 250}
 BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 32, COPYING: 32}
 # The best of the recorded grid (results/field_rates), for each task.
@@ -80,6 +82,7 @@ def run_at(
         calls=calls,
         width=WIDTH,
         **MIXERS[model],
+        num_layers=NUM_LAYERS[task],
         training=TrainingConfig(
             num_steps=steps, checkpoint_every=steps, log_every=25, batch_size=BATCH_SIZE[task], learning_rate=rate
         ),

@@ -40,6 +40,7 @@ class FieldRun:
         width: of the model.
         attention: attention over a call, whose keys and values are dropped at its end; None is none.
         memory: behind it, or alone; None is none.
+        num_layers: so many times the two above.
         training: how the model learns.
         num_evaluated: held-out sequences.
         further: other sizes of the task that the trained model is asked at as well.
@@ -55,6 +56,7 @@ class FieldRun:
     width: int = 64
     attention: FullHistoryConfig | None = None
     memory: MemoryConfig | GatedDeltaConfig | None = None
+    num_layers: int = 1
     training: TrainingConfig
     num_evaluated: int = 1024
     further: tuple[int, ...] = ()
@@ -64,7 +66,7 @@ class FieldRun:
     def __post_init__(self) -> None:
         require(self, "seed", self.seed >= 0, "it must be at least 0")
         require(self, "calls", self.calls in (1, 2), "it must be 1 or 2")
-        require_counts(self, "width", "num_evaluated")
+        require_counts(self, "width", "num_layers", "num_evaluated")
         mixes = self.attention is not None or self.memory is not None
         require(self, "memory", mixes, "without attention it must be a memory: nothing else mixes tokens")
 
@@ -78,15 +80,18 @@ def build_model(config: FieldRun) -> SequenceModel:
     """Initialise the run's model. The embedding starts alike in every cell of a seed."""
     mixers: list[nn.Module] = []
     with seeded(config.seed, "memory"):
-        if config.attention is not None:
-            mixers.append(FullHistory(config.attention))
-        if isinstance(config.memory, MemoryConfig):
-            mixers.append(LateralMemory(config.memory))
-        elif config.memory is not None:
-            mixers.append(GatedDelta(config.memory))
+        for _ in range(config.num_layers):
+            if config.attention is not None:
+                mixers.append(FullHistory(config.attention))
+            if isinstance(config.memory, MemoryConfig):
+                mixers.append(LateralMemory(config.memory))
+            elif config.memory is not None:
+                mixers.append(GatedDelta(config.memory))
+    # Attention sees a call and no more.
+    within_call = [place for place, mixer in enumerate(mixers) if isinstance(mixer, FullHistory)]
     sizes = SequenceConfig(num_tokens=config.task.vocabulary, width=config.width)
     with seeded(config.seed, "trunk"):
-        return SequenceModel(sizes, mixers, within_call=() if config.attention is None else (0,))
+        return SequenceModel(sizes, mixers, within_call)
 
 
 def answers(model: SequenceModel, sequences: Sequences, num_calls: int) -> tuple[torch.Tensor, torch.Tensor]:
@@ -153,13 +158,7 @@ def run(config: FieldRun, folder: Path, report: Report = lambda name, share, tex
     for size in config.further:
         accuracy = evaluate(model, config.task.sized(size), config)["accuracy"]
         values.append({"measure": "accuracy", "condition": at_size(size), "value": accuracy})
-    # Of what goes from call to call, which attention's keys and values do not.
-    memory: Any = None if config.memory is None else model.mixers[-1]
-    values += single_values(
-        chance=config.task.chance,
-        state_floats=0 if memory is None else memory.state_floats,
-        train_seconds=trained - begun,
-    )
+    values += single_values(chance=config.task.chance, state_floats=model.state_floats, train_seconds=trained - begun)
     return record_of(
         config,
         values,

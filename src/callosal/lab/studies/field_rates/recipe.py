@@ -1,0 +1,37 @@
+"""The runs of the grid that the learning rates of the field's benchmarks are chosen from."""
+
+from collections.abc import Sequence
+
+from callosal.lab.studies.field.cells import ATTENTION, SEEN, TASKS, cell_name
+from callosal.lab.studies.field.recipe import FieldRun, run, run_at
+
+__all__ = ["configs", "run"]
+
+# Those of zoology's sweep over the newer mixers: four from 1e-3 to 10^-1.5, evenly in their logarithm.
+RATES = (1e-3, 3.2e-3, 1e-2, 3.2e-2)
+
+
+def configs(seeds: Sequence[int]) -> list[FieldRun]:
+    """Return every model at every learning rate, on the calls that it can solve: two, and of attention one."""
+    return [
+        _run(task, 1 if model == ATTENTION else 2, model, seed, rate)
+        for seed in seeds
+        for task in TASKS
+        for model in SEEN[task][2]
+        for rate in RATES
+    ]
+
+
+def _run(task: str, calls: int, model: str, seed: int, rate: float) -> FieldRun:
+    name = cell_name(task, calls, model)
+    return run_at(
+        "field_rates",
+        task,
+        calls,
+        model,
+        seed,
+        rate,
+        cell=f"{name}, at {rate:g}",
+        further=(),
+        labels={"task": task, "calls": calls, "model": model, "memory": name},
+    )
