@@ -13,11 +13,11 @@ from callosal.lab.studies.field.cells import (
     GATED,
     INDUCTION,
     MQAR,
-    ONE_BANK,
     OURS,
     PAPER,
     SEEN,
     TASKS,
+    TWO_BANKS,
     cell_name,
 )
 from callosal.lab.studies.field.run import FieldRun, run
@@ -32,16 +32,18 @@ __all__ = ["FieldRun", "configs", "run", "run_at"]
 # The smallest that zoology trains.
 WIDTH = 64
 _ATTENTION = FullHistoryConfig(width=WIDTH, num_heads=1, num_lags=3)
-_OPEN: dict[str, Any] = {"observe": True, "writers": "lagged"}
 # All memories hold about 4,096 floats, the filters' last inputs counted.
 _DELTA: dict[str, Any] = {"width": WIDTH, "key_width": 48, "value_width": 78, "num_lags": 3, "chunk_size": 32}
-_OURS = MemoryConfig(width=WIDTH, num_slots=32, **_OPEN)
+# Everything is told once, so a slot has to be easy to move.
+_ONE: dict[str, Any] = {"width": WIDTH, "num_banks": 1, "num_slots": 64, "inertia": 0.3}
+_OPEN: dict[str, Any] = {"observe": True, "writers": "lagged"}
+_OURS = MemoryConfig(**_ONE, **_OPEN)
 MIXERS: dict[str, dict[str, Any]] = {
     ATTENTION: {"attention": _ATTENTION},
     OURS: {"memory": _OURS},
+    TWO_BANKS: {"memory": MemoryConfig(**(_ONE | {"num_banks": 2, "num_slots": 32}), **_OPEN)},
+    PAPER: {"memory": MemoryConfig(**_ONE)},
     BOTH: {"attention": _ATTENTION, "memory": _OURS},
-    ONE_BANK: {"memory": MemoryConfig(width=WIDTH, num_banks=1, num_slots=64, **_OPEN)},
-    PAPER: {"memory": MemoryConfig(width=WIDTH, num_slots=32)},
     GATED: {"memory": GatedDeltaConfig(**_DELTA)},
     DELTA: {"memory": GatedDeltaConfig(**_DELTA, decays=False)},
 }
@@ -52,18 +54,18 @@ _COPYING = SelectiveCopying(num_noise=24, num_data=4)
 DRAWN: dict[str, Any] = {MQAR: _MQAR, INDUCTION: _INDUCTION, COPYING: _COPYING}
 # As many as the paper of each has; a layer of ours, of attention or of a matrix has filters before it.
 NUM_LAYERS: dict[str, int] = {MQAR: 1, INDUCTION: 1, COPYING: 2}
-NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 250, COPYING: 250}
+NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 200, COPYING: 400}
 BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 32, COPYING: 32}
 # The best of the recorded grid (results/field_rates), for each task.
 LEARNING_RATES: dict[str, dict[str, float]] = {task: dict.fromkeys(MIXERS, 1e-2) for task in TASKS}
 
 
 def configs(seeds: Sequence[int]) -> list[FieldRun]:
-    """Return every cell, seed by seed, so that a study that is not finished is even."""
+    """Return every cell, task by task and there seed by seed, so that a task that is not finished is even."""
     return [
         run_at("field", task, calls, model, seed, LEARNING_RATES[task][model])
-        for seed in seeds
         for task in TASKS
+        for seed in seeds
         for calls, models in SEEN[task].items()
         for model in models
     ]

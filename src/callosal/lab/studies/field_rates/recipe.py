@@ -15,8 +15,8 @@ def configs(seeds: Sequence[int]) -> list[FieldRun]:
     """Return every model at every learning rate, on the calls that it can solve: two, and of attention one."""
     return [
         _run(task, 1 if model == ATTENTION else 2, model, seed, rate)
-        for seed in seeds
         for task in TASKS
+        for seed in seeds
         for model in SEEN[task][2]
         for rate in RATES
     ]
