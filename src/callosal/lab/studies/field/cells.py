@@ -5,6 +5,8 @@ TASKS = (MQAR, INDUCTION, COPYING)
 # Other sizes that trained models are asked at: zoology's numbers of pairs at this length, longer sequences, more noise.
 FURTHER = {MQAR: (8, 16), INDUCTION: (256, 1024), COPYING: (60,)}
 UNITS = {MQAR: "pairs", INDUCTION: "tokens", COPYING: "noise tokens"}
+# What the two calls hold.
+TOLD_AND_ASKED = ("told", "asked")
 CALLS = {1: "one call", 2: "two calls"}
 
 ATTENTION = "attention"

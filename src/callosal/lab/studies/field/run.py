@@ -11,11 +11,11 @@ from torch import nn
 from callosal.checks import require, require_counts
 from callosal.lab.models.baselines import FullHistory, FullHistoryConfig, GatedDelta, GatedDeltaConfig
 from callosal.lab.models.sequence import SequenceConfig, SequenceModel
-from callosal.lab.report.records import RunRecord
+from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.upgrade import single_values
 from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
 from callosal.lab.runs import fingerprint, run_name
-from callosal.lab.studies.field.cells import at_size
+from callosal.lab.studies.field.cells import TOLD_AND_ASKED, at_size
 from callosal.lab.tasks.sequences import Sequences, SequenceTask
 from callosal.memory import LateralMemory, MemoryConfig
 from callosal.memory.config import LABEL
@@ -137,6 +137,20 @@ def evaluate(model: SequenceModel, task: SequenceTask, config: FieldRun) -> dict
     return {"loss": torch.cat(losses).mean().item(), "accuracy": torch.cat(hits).double().mean().item()}
 
 
+@torch.no_grad()
+def bank_shares(model: SequenceModel, config: FieldRun) -> list[Value]:
+    """Return each bank's mean share of the tokens of each call; nothing where the first mixer has no two banks."""
+    memory = model.mixers[0]
+    if config.calls != 2 or not isinstance(memory, LateralMemory) or memory.config.num_banks == 1:
+        return []
+    drawn = config.task.sample(EVALUATED_AT_ONCE, generator_for(HELD_OUT_SEED, config.recipe))
+    return [
+        {"measure": "share", "domain": call, "bank": bank, "value": share}
+        for call, (tokens, _) in zip(TOLD_AND_ASKED, drawn.calls(2), strict=True)
+        for bank, share in enumerate(memory.bank_share(model.embedding(tokens)).mean((0, 1)).tolist())
+    ]
+
+
 def run(config: FieldRun, folder: Path, report: Report = lambda name, share, text: None) -> RunRecord:
     """Train and ask one; arguments and errors are those of :func:`callosal.lab.runner.run`."""
     begun = time.monotonic()
@@ -154,10 +168,11 @@ def run(config: FieldRun, folder: Path, report: Report = lambda name, share, tex
     )
     trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
-    values = list(single_values(**evaluate(model, config.task, config)))
+    values: list[Value] = list(single_values(**evaluate(model, config.task, config)))
     for size in config.further:
         accuracy = evaluate(model, config.task.sized(size), config)["accuracy"]
         values.append({"measure": "accuracy", "condition": at_size(size), "value": accuracy})
+    values += bank_shares(model, config)
     values += single_values(chance=config.task.chance, state_floats=model.state_floats, train_seconds=trained - begun)
     return record_of(
         config,

@@ -14,7 +14,7 @@ from callosal.lab.report.tables import (
     number_range,
     percentage,
 )
-from callosal.lab.studies.field.cells import CALLS, FURTHER, SEEN, TASKS, UNITS, at_size, cell_name
+from callosal.lab.studies.field.cells import CALLS, FURTHER, SEEN, TASKS, TOLD_AND_ASKED, UNITS, at_size, cell_name
 from callosal.lab.studies.rivals.tables import state_size
 
 RIGHT, LOSS = of("accuracy"), of("loss")
@@ -47,8 +47,9 @@ def facts(study: Study) -> dict[str, str]:
 
 
 def tables(study: Study) -> list[Table]:
-    """Return a table for each task that has runs, then every seed."""
-    return [*(_task(study, task) for task in TASKS if len(study.where(task=task))), _seeds(study)]
+    """Return a table for each task that has runs, which banks were told and asked, then every seed."""
+    made = [*(_task(study, task) for task in TASKS if len(study.where(task=task))), _banks(study), _seeds(study)]
+    return [table for table in made if table.rows]
 
 
 def _task(study: Study, task: str) -> Table:
@@ -73,6 +74,14 @@ def _task(study: Study, task: str) -> Table:
         )
     headers = ["model", *CALLS.values(), *(f"two calls, {size:,} {UNITS[task]}" for size in sizes)]
     return Table(title=_title(task), headers=[*headers, "state floats", "parameters", "rate"], rows=rows)
+
+
+def _banks(study: Study) -> Table:
+    """Give the left bank's share of what is told and of what is asked, where there are two."""
+    told, asked = (of("share", call, bank=0) for call in TOLD_AND_ASKED)
+    runs = study.having(told)
+    columns_ = columns(each, {"of what is told": told, "of what is asked": asked, "right": RIGHT})
+    return grid(study, "The left bank's share", ["cell", "seed"], every_run(study, runs), columns_, num_labels=1)
 
 
 def _title(task: str) -> str:
