@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from itertools import pairwise
-from typing import Protocol, Self
+from typing import Protocol, Self, runtime_checkable
 
 from jaxtyping import Int
 from torch import Generator, Tensor
@@ -34,6 +34,7 @@ class Sequences:
         return [(self.tokens[:, start:end], self.targets[:, start:end]) for start, end in pairwise(ends)]
 
 
+@runtime_checkable
 class SequenceTask(Protocol):
     """What draws sequences: a frozen configuration."""
 

@@ -3,7 +3,7 @@
 MQAR, INDUCTION, COPYING = "MQAR", "induction heads", "selective copying"
 TASKS = (MQAR, INDUCTION, COPYING)
 # Other sizes that trained models are asked at: zoology's numbers of pairs at this length, longer sequences, more noise.
-FURTHER = {MQAR: (8, 16), INDUCTION: (256, 1024), COPYING: (60,)}
+FURTHER = {MQAR: (8, 16), INDUCTION: (64, 1024), COPYING: (60,)}
 UNITS = {MQAR: "pairs", INDUCTION: "tokens", COPYING: "noise tokens"}
 # What the two calls hold.
 TOLD_AND_ASKED = ("told", "asked")

@@ -49,13 +49,15 @@ MIXERS: dict[str, dict[str, Any]] = {
 }
 
 _MQAR = Mqar()
-_INDUCTION = InductionHeads(length=64)
+_INDUCTION = InductionHeads()
 _COPYING = SelectiveCopying(num_noise=24, num_data=4)
 DRAWN: dict[str, Any] = {MQAR: _MQAR, INDUCTION: _INDUCTION, COPYING: _COPYING}
 # As many as the paper of each has; a layer of ours, of attention or of a matrix has filters before it.
 NUM_LAYERS: dict[str, int] = {MQAR: 1, INDUCTION: 1, COPYING: 2}
-NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 200, COPYING: 400}
-BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 32, COPYING: 32}
+NUM_STEPS: dict[str, int] = {MQAR: 250, INDUCTION: 150, COPYING: 400}
+BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 8, COPYING: 32}
+# Each asks for all of its pairs or data, or for one token.
+NUM_EVALUATED: dict[str, int] = {MQAR: 512, INDUCTION: 256, COPYING: 512}
 # The best of the recorded grid (results/field_rates), for each task.
 LEARNING_RATES: dict[str, dict[str, float]] = {task: dict.fromkeys(MIXERS, 1e-2) for task in TASKS}
 
@@ -85,6 +87,7 @@ def run_at(
         width=WIDTH,
         **MIXERS[model],
         num_layers=NUM_LAYERS[task],
+        num_evaluated=NUM_EVALUATED[task],
         training=TrainingConfig(
             num_steps=steps, checkpoint_every=steps, log_every=25, batch_size=BATCH_SIZE[task], learning_rate=rate
         ),
