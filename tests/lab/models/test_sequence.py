@@ -25,8 +25,8 @@ def delta() -> GatedDelta:
     return GatedDelta(GatedDeltaConfig(width=WIDTH, key_width=4, value_width=5, num_lags=3))
 
 
-def lateral() -> LateralMemory:
-    return LateralMemory(MemoryConfig(width=WIDTH, num_slots=4, observe=True, writers="lagged"))
+def lateral(num_banks: int = 2) -> LateralMemory:
+    return LateralMemory(MemoryConfig(width=WIDTH, num_banks=num_banks, num_slots=4, observe=True, writers="lagged"))
 
 
 def words(*shape: int, seed: int = 0) -> Tensor:
@@ -61,8 +61,11 @@ def test_a_state_carries_what_was_told_and_attention_within_a_call_does_not() ->
 
 
 def test_a_memory_of_ours_alone_reads_nothing_of_its_own_call() -> None:
-    """Why it answers nothing in one call: a token reads what was there before the call, and sees three tokens."""
-    model = build(lateral())
+    """Why it answers nothing in one call: a token reads what was there before the call, and sees three tokens.
+
+    Of one bank: which of several takes a token depends on the mean of the call so far.
+    """
+    model = build(lateral(num_banks=1))
     first, second = words(2, 9), words(2, 9, seed=1)
     second[:, -3:] = first[:, -3:]
     torch.testing.assert_close(logits(model, first)[:, -1], logits(model, second)[:, -1], rtol=0.0, atol=1e-12)
