@@ -9,7 +9,7 @@ from callosal.lab.studies import catalog
 from callosal.lab.studies.field.cells import ATTENTION, CELLS, SEEN, TASKS, cell_name
 from callosal.lab.studies.field.recipe import LEARNING_RATES, run_at
 from callosal.lab.studies.field.run import FieldRun, answers, build_model, evaluate
-from callosal.lab.studies.field_rates.recipe import RATES
+from callosal.lab.studies.field_rates.recipe import rates_of
 from callosal.lab.studies.field_rates.tables import LOSS
 from callosal.lab.studies.rates.tables import best_rates
 from callosal.training.seeding import generator_for
@@ -33,7 +33,10 @@ def test_cells_and_rates_are_those_that_are_named() -> None:
     assert {config.labels["memory"] for config in tried} == {
         cell_name(task, 1 if model == ATTENTION else 2, model) for task in TASKS for model in SEEN[task][2]
     }
-    assert len(tried) == len({config.labels["memory"] for config in tried}) * len(RATES)
+    for task in TASKS:
+        for model in SEEN[task][2]:
+            found = [config for config in tried if (config.labels["task"], config.labels["model"]) == (task, model)]
+            assert tuple(config.training.learning_rate for config in found) == rates_of(task, model)
     # The grid's runs are the study's, at other rates.
     by_arm = {config.arm: config for config in catalog.configs("field", [0])}
     for config in tried:
