@@ -6,7 +6,7 @@ import pytest
 from tests.lab import recorded
 
 from callosal.lab.studies import catalog
-from callosal.lab.studies.field.cells import ATTENTION, CELLS, SEEN, TASKS, cell_name
+from callosal.lab.studies.field.cells import ATTENTION, CELLS, INDUCTION, SEEN, TASKS, cell_name
 from callosal.lab.studies.field.recipe import LEARNING_RATES, run_at
 from callosal.lab.studies.field.run import FieldRun, answers, build_model, evaluate
 from callosal.lab.studies.field_rates.recipe import rates_of
@@ -41,8 +41,11 @@ def test_cells_and_rates_are_those_that_are_named() -> None:
     by_arm = {config.arm: config for config in catalog.configs("field", [0])}
     for config in tried:
         studied = by_arm[config.labels["memory"]]
-        assert replace(config.training, learning_rate=studied.training.learning_rate) == studied.training
-        assert (config.task, config.memory, config.attention) == (studied.task, studied.memory, studied.attention)
+        assert (config.memory, config.attention) == (studied.memory, studied.attention)
+        # Induction heads were tried on shorter sequences.
+        if config.labels["task"] != INDUCTION:
+            assert replace(config.training, learning_rate=studied.training.learning_rate) == studied.training
+            assert config.task == studied.task
 
 
 def test_seeds_are_of_no_other_study_and_the_grid_s_is_its_own() -> None:
