@@ -4,7 +4,7 @@ import numpy as np
 from matplotlib.figure import Figure
 
 from callosal.lab.report.layout import figure
-from callosal.lab.report.marks import BLUE, GREY, ORANGE, Dots
+from callosal.lab.report.marks import BLUE, GREY, ORANGE, Mark, Points
 from callosal.lab.report.plots import Axis, Panel, draw, percent
 from callosal.lab.report.study import Study
 from callosal.lab.report.tables import percentage
@@ -23,9 +23,9 @@ def summary(study: Study) -> str:
 
 @figure("One call, and two")
 def calls(study: Study) -> Figure | None:
-    """Right answers on held-out sequences, a dot for each seed, the bar is their mean. Left: told and asked in one
+    """Right answers on held-out sequences, a point for each seed. Left: told and asked in one
     call. Right: the same sequences cut in two, so that only a state carries what was told. Orange are rivals, grey is
-    attention over the call, blue are memories of ours. No dot: not run.
+    attention over the call, blue are memories of ours. No point: not run.
     """
     panels: list[list[Panel | None]] = []
     heights = []
@@ -33,14 +33,9 @@ def calls(study: Study) -> Figure | None:
         models = models_of(task)
         line: list[Panel | None] = []
         for number, name in CALLS.items():
-            marks = [
-                Dots(
-                    place=place,
-                    values=study.values(RIGHT, study.where(arm=cell_name(task, number, model))),
-                    colour=COLOURS.get(model, BLUE),
-                )
-                for place, model in enumerate(models)
-            ]
+            cells = {place: cell_name(task, number, model) for place, model in enumerate(models)}
+            # Points of which there are none have no place either, and would spoil the layout.
+            marks: list[Mark] = [_seeds(study, cell, n) for n, cell in cells.items() if len(study.where(arm=cell))]
             rows = Axis(
                 ticks=range(len(models)), names=[""] * len(models) if line else models, limits=(len(models) - 0.4, -0.6)
             )
@@ -48,6 +43,14 @@ def calls(study: Study) -> Figure | None:
         panels.append(line)
         heights.append(0.34 * len(models) + 0.7)
     return draw(panels, (10.0, sum(heights) + 0.6), ratios=([1.0] * len(CALLS), heights)) if panels else None
+
+
+def _seeds(study: Study, cell: str, place: int) -> Points:
+    """Return a point for each seed of a cell, one below the other."""
+    values = study.values(RIGHT, study.where(arm=cell))
+    middle = (len(values) - 1) / 2
+    colour = COLOURS.get(cell.partition(": ")[2], BLUE)
+    return Points(x=values, y=[place + 0.2 * (n - middle) for n in range(len(values))], colour=colour)
 
 
 FIGURES = (calls,)

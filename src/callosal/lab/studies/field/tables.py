@@ -39,7 +39,9 @@ def facts(study: Study) -> dict[str, str]:
         if not runs:
             continue
         config = runs[0].config
-        sizes = ", ".join(f"{name.replace('_', ' ')} {value:g}" for name, value in config["task"].items())
+        sizes = ", ".join(
+            f"{name.replace('_', ' ')} {value:g}" for name, value in config["task"].items() if value is not False
+        )
         steps = number_range(run.config["training"]["num_steps"] for run in runs)
         said[task] = f"{sizes}; {steps} steps of {config['training']['batch_size']} fresh sequences"
         said[f"{task}, chance"] = percentage(runs[0].get("chance") or 0.0, ".2g")
