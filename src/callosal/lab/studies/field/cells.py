@@ -2,6 +2,8 @@
 
 MQAR, INDUCTION, COPYING = "MQAR", "induction heads", "selective copying"
 TASKS = (MQAR, INDUCTION, COPYING)
+# Copying has the grid of rates and no further seeds yet (LOG.md).
+STUDIED = (MQAR, INDUCTION)
 # Other sizes that trained models are asked at: zoology's numbers of pairs at this length, longer sequences, more noise.
 FURTHER = {MQAR: (8, 16), INDUCTION: (64, 1024), COPYING: (60,)}
 UNITS = {MQAR: "pairs", INDUCTION: "tokens", COPYING: "noise tokens"}
@@ -41,4 +43,4 @@ def at_size(size: int) -> str:
 
 
 # In the order of every table.
-CELLS = tuple(cell_name(t, calls, model) for t in TASKS for calls in CALLS for model in SEEN[t][calls])
+CELLS = tuple(cell_name(t, calls, model) for t in STUDIED for calls in CALLS for model in SEEN[t][calls])

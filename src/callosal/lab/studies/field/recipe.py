@@ -16,7 +16,7 @@ from callosal.lab.studies.field.cells import (
     OURS,
     PAPER,
     SEEN,
-    TASKS,
+    STUDIED,
     TWO_BANKS,
     cell_name,
 )
@@ -73,8 +73,8 @@ def configs(seeds: Sequence[int]) -> list[FieldRun]:
         [(INDUCTION, calls, model) for calls, models in SEEN[INDUCTION].items() for model in models],
     ]
     named = [cell for part in parts for cell in part]
-    every = [(task, calls, model) for task in TASKS for calls, models in SEEN[task].items() for model in models]
-    parts += [[cell for cell in every if cell not in named and cell[0] == task] for task in TASKS]
+    every = [(task, calls, model) for task in STUDIED for calls, models in SEEN[task].items() for model in models]
+    parts += [[cell for cell in every if cell not in named and cell[0] == task] for task in STUDIED]
     return [
         run_at("field", task, calls, model, seed, LEARNING_RATES[task][model])
         for part in parts
