@@ -172,9 +172,9 @@ def precision(record: Record) -> str:
         for row in record["distances"]
     ]
     heads = ["segments", "distance in float32", "with products in bfloat16"]
-    return f"{text}\nDistance of the memory from float64's, at ({record['width']}, {record['slots']}):\n\n" + table(
-        heads, distances, 0
-    )
+    where = f"({record['width']}, {record['slots']})"
+    told = f"\nDistance of the memory from float64's, as a share of its norm, at {where}:\n\n"
+    return text + told + table(heads, distances, 0)
 
 
 def store(record: Record) -> str:
