@@ -177,7 +177,7 @@ AROUND: dict[str, tuple[Callable[[Call], Any], set[str]]] = {
     "detaches by itself": (state("committed", lambda _, after: after.detach()), {AT_ONCE, REFERENCE, THROUGH}),
 }
 
-WRITE, MEAN = (gram, "bounded_write"), (context, "causal_mean")
+WRITE, MEAN = (gram, "step"), (context, "causal_mean")
 
 # What part of the library, what is called in its place (given the original first), and what turns red.
 INSIDE: dict[str, tuple[tuple[Any, str], Callable[..., Any], set[str]]] = {

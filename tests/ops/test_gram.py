@@ -182,6 +182,27 @@ def test_an_unused_slot_keeps_every_bit(dtype: torch.dtype, seed: int, unused: l
     assert_same_bits(written[unused], trace[unused])
 
 
+@given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, order=st.sampled_from(gram.ORDERS), unused=st.booleans())
+def test_steps_taken_on_the_way_make_the_same_write(
+    seed: int, num_tokens: int, num_slots: int, order: gram.Order, unused: bool
+) -> None:
+    weights, values = attention(seed, num_tokens, num_slots)[None], normal(seed, 1, num_slots, 3)
+    if unused:
+        weights[..., 0] = 0.0
+    observed, salience = normal(seed + 1, 1, num_tokens, 3), normal(seed, 1, num_tokens).sigmoid()
+    maps, trace, inertia = normal(seed + 2, 1, 3, 3), normal(seed + 3, 1, num_slots, 3), torch.tensor(1.3, dtype=DOUBLE)
+    sending = gram.sending(weights, observed, salience, maps, order)
+    written = gram.bounded_write(trace, gram.sent(sending, values), sending.usage, inertia)
+    stepped = gram.sent(sending.stepped(inertia), values)
+    assert_near(gram.step(trace, stepped, sending.usage, inertia), written)
+    if unused:
+        assert_same_bits(gram.step(trace, stepped, sending.usage, inertia)[:, 0], trace[:, 0])
+    # The delta rule's correction likewise.
+    correction = gram.sent(gram.sending(weights, observed, salience, maps, "tokens"), values, trace)
+    early = gram.sent(gram.sending(weights, observed, salience, maps, "tokens").stepped(inertia), values, trace)
+    assert_near(trace + early, gram.delta_write(trace, correction, sending.usage, inertia))
+
+
 @given(seed=SEEDS, num_tokens=SIZES, num_slots=SIZES, inertia=st.floats(1e-3, 10.0), strength=st.floats(0.0, 1.0))
 def test_a_write_never_leaves_the_ball(
     seed: int, num_tokens: int, num_slots: int, inertia: float, strength: float

@@ -23,6 +23,7 @@ import torch
 from filelock import FileLock, Timeout
 from rich.console import Console
 
+from callosal.lab.allocation import keep_freed_memory
 from callosal.lab.measures.evaluation import Evaluation, evaluate
 from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_own_words, measure_retention
@@ -191,6 +192,7 @@ def _end_with_parent() -> None:
 
 def _start_worker() -> None:
     """Let an interrupt or a lost parent end a worker at once; what it did is in its checkpoint."""
+    keep_freed_memory()
     signal.signal(signal.SIGINT, signal.SIG_DFL)
     if hasattr(signal, "pthread_sigmask"):
         signal.pthread_sigmask(signal.SIG_UNBLOCK, {signal.SIGINT})

@@ -223,6 +223,11 @@ class LateralMemory(Ways):
         # Of few tokens, as in generation, it is less to scale where they look than what all slots hold.
         scales, scaled = [], rule == "bounded" and self._scales_slots and weights.shape[1] == 1
         few = scaled and weights.shape[2:4].numel() < trace.shape[-1]
+        stepping, early = whole and rule != "additive", self.slow_retrieved is None
+        write = writing.stepped if stepping else writing.written
+        if stepping and early:
+            # Where usage is known before what is retrieved, the steps of all segments at once.
+            sending = sending.stepped(inertia)
         looks = repeat(None) if self.slow_retrieved is None else weights.unbind(1)
         for part, look in zip(sending.segments(), looks, strict=False):
             held.append((self.prototypes + trace if few else self.values(trace)).to(dtype))
@@ -237,8 +242,9 @@ class LateralMemory(Ways):
                 sizes.append(size)
             before = trace if rule == "delta" else None
             if whole:
+                part = part.stepped(inertia) if stepping and not early else part  # noqa: PLW2901
                 update = gram.sent(part, held[-1], before).to(kept)
-                trace = writing.written(rule, trace, update, part.usage, inertia)
+                trace = write(rule, trace, update, part.usage, inertia)
             else:
                 consolidated, usage = gram.sent(part, held[-1], before, consolidated), usage + part.usage
         retrieved = None

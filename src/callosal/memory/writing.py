@@ -65,3 +65,14 @@ def written(
         return gram.additive_write(trace, update)
     write = gram.delta_write if rule == "delta" else gram.bounded_write
     return write(trace, update, usage, inertia)
+
+
+def stepped(
+    rule: WriteRule,
+    trace: Float[Tensor, "batch bank slot width"],
+    sent: Float[Tensor, "batch bank slot width"],
+    usage: Float[Tensor, "batch bank slot"],
+    inertia: Float[Tensor, ""],
+) -> Float[Tensor, "batch bank slot width"]:
+    """Return the memory as :func:`written` does, of what was sent with each slot's step taken (no additive rule)."""
+    return gram.step(trace, sent, usage, inertia) if rule == "bounded" else gram.additive_write(trace, sent)

@@ -106,6 +106,17 @@ class Sending(NamedTuple):
         back = self.back * salience[..., None, :]
         return self._replace(back=back, usage=_totals(back))
 
+    def stepped(self, inertia: Float[Tensor, ""]) -> "Sending":
+        r"""Take the steps that the slots move by, $1 / (n + \kappa)$, on the way to them; see :func:`step`."""
+        steps = (1.0 / (self.usage + inertia))[..., None]
+
+        def taken(rows: Tensor | None) -> Tensor | None:
+            return None if rows is None else (rows * steps).to(rows.dtype)
+
+        if self.back is not None:
+            return self._replace(back=taken(self.back))
+        return self._replace(forth=self.forth * steps.to(self.forth.dtype), observed=taken(self.observed))
+
 
 def sending(
     weights: Float[Tensor, "*batch time slot"],
@@ -231,8 +242,23 @@ def bounded_write(
         usage: column sums n of A, each token times its salience, at least 0.
         inertia: kappa > 0, in tokens: how many touches it takes to move a slot half-way.
     """
-    touched = usage[..., None]
-    return trace + (update - touched * trace) / (touched + inertia)
+    return step(trace, update / (usage + inertia)[..., None], usage, inertia)
+
+
+def step(
+    trace: Float[Tensor, "*batch slot width"],
+    stepped: Float[Tensor, "*batch slot width"],
+    usage: Float[Tensor, "*batch slot"],
+    inertia: Float[Tensor, ""],
+) -> Float[Tensor, "*batch slot width"]:
+    r"""Move each slot as :func:`bounded_write` does, given what was sent with the steps taken already.
+
+    $$M \leftarrow \frac{\kappa}{n + \kappa} M + S, \qquad S = \mathrm{diag}\big(\tfrac{1}{n + \kappa}\big)\, C W$$
+
+    Ours. The steps are taken where tokens send, whose rows are shorter than a slot is wide, so what is left is one pass
+    over the memory. A slot with n = 0 keeps every bit here too.
+    """
+    return torch.addcmul(stepped, trace, (inertia / (usage + inertia))[..., None])
 
 
 def additive_write(

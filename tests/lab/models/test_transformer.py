@@ -9,7 +9,7 @@ import pytest
 import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
-from tests.laws import assert_near, assert_same_bits
+from tests.laws import assert_near, assert_same_bits, assert_same_bits_of
 from torch import Tensor
 
 from callosal.lab.models.transformer import Transformer, TransformerConfig
@@ -93,6 +93,16 @@ def test_rows_do_not_leak_and_states_are_not_changed(seed: int, places: tuple[in
     assert_same_bits(after[1], before[1])
     for place, state in states.items():
         assert_same_bits(state.trace, kept[place].trace)
+
+
+@given(seed=SEEDS, places=st.one_of(PLACES, st.just(NO_MEMORY)))
+def test_what_is_remembered_is_what_a_prediction_leaves(seed: int, places: tuple[int, ...]) -> None:
+    model, tokens = build(places, seed=seed), draw_tokens(seed)
+    for start in (model.blank(2), model(tokens, model.blank(2))[1]):
+        expected, found = model(tokens, start)[1], model.remember(tokens, start)
+        assert list(found) == list(places)
+        for place in places:
+            assert_same_bits_of(found[place], expected[place])
 
 
 def test_with_and_without_memory_the_trunk_is_the_same() -> None:

@@ -56,7 +56,7 @@ def measure_retention(
     episodes = sample_episodes(replace(config, num_distractors=most), num_episodes, generator, "evaluation")
     first = config.num_told_segments
     further = episodes.tokens[:, first : first + most]
-    _, states = model(episodes.tokens[:, :first], model.blank(num_episodes))
+    states = model.remember(episodes.tokens[:, :first], model.blank(num_episodes))
     asked = _questions(episodes, config)
     found = [_ask(model, then, *asked) for then in _followed(model, states, further, distractors, on_progress)]
     return _retention(distractors, found)
@@ -94,7 +94,7 @@ def measure_own_words(
     )
     wanted = rearrange(wanted, "(row further) ... -> row further ...", row=num_episodes)
 
-    _, states = model(episodes.tokens[:, : config.num_told_segments], model.blank(num_episodes))
+    states = model.remember(episodes.tokens[:, : config.num_told_segments], model.blank(num_episodes))
     asked = _questions(episodes, config)
     found: dict[str, list[tuple[float, float]]] = {name: [] for name in OWN_WORDS}
     for name, kept in between.items():
@@ -122,7 +122,7 @@ def _followed(
     for mark in marks:
         while done < mark:
             stop = min(done + CHUNK, mark)
-            _, states = model(further[:, done:stop], states)
+            states = model.remember(further[:, done:stop], states)
             done = stop
             on_progress(done, max(marks))
         yield states

@@ -125,6 +125,23 @@ class Transformer(nn.Module):
             ValueError: a segment is longer than ``max_time``, the tokens lack an axis, or the states are not those of
                 this model's memories.
         """
+        hidden, states = self._through(tokens, states, self.config.num_blocks)
+        logits = self.unembedding(self.final_norm(hidden))
+        return rearrange(logits, "(batch segment) time token -> batch segment time token", batch=len(tokens)), states
+
+    def remember(self, tokens: Int[Tensor, "batch segment time"], states: States) -> States:
+        """Return the states after these segments, bit for bit those of :meth:`forward`, and predict nothing.
+
+        What stands behind the last memory is not computed: of two blocks with a memory behind the first, half.
+
+        Raises:
+            ValueError: as there.
+        """
+        last = max((int(place) for place in self.memories), default=-1)
+        return self._through(tokens, states, last + 1)[1]
+
+    def _through(self, tokens: Tensor, states: States, num_blocks: int) -> tuple[Tensor, States]:
+        """Return the hidden states behind so many blocks, with all segments as rows, and the memories' states."""
         if tokens.ndim != 3:
             raise ValueError(
                 f"tokens of shape {tuple(tokens.shape)}; a transformer takes [batch, segment, time], "
@@ -146,12 +163,11 @@ class Transformer(nn.Module):
         steps = torch.arange(num_steps, device=tokens.device)
         hidden = self.embedding(rows) + self.positions(steps)
         states = dict(states)
-        for place, block in enumerate(self.blocks):
+        for place, block in enumerate(list(self.blocks)[:num_blocks]):
             hidden = block(hidden)
             memory = self.memory_at(place)
             if memory is not None:
                 split = rearrange(hidden, "(batch seg) time width -> batch seg time width", batch=num_rows)
                 recalled, states[place] = memory(split, states[place])
                 hidden = hidden + rearrange(recalled, "batch seg time width -> (batch seg) time width")
-        logits = self.unembedding(self.final_norm(hidden))
-        return rearrange(logits, "(batch segment) time token -> batch segment time token", batch=num_rows), states
+        return hidden, states
