@@ -34,10 +34,10 @@ def test_some_rows_at_a_time_are_all_rows_at_once(case: Case, num_rows: int) -> 
     embedded = hidden if memory.config.embedded else None
     for several in (True, False):
         how = {"commit": several}
-        given_to = [x if several else x[:, 0] for x in (hidden, mask, salience)]
-        one = memory._called(given_to[0], state, *given_to[1:], embedded, **how)
-        given_to.insert(1, state)
-        y, after = blocks.in_blocks(memory._called, num_rows, *given_to, embedded, **how)
+        x, there, weighs = (one if several else one[:, 0] for one in (hidden, mask, salience))
+        also = embedded if several or embedded is None else embedded[:, 0]
+        one = memory._called(x, state, there, weighs, also, **how)
+        y, after = blocks.in_blocks(memory._called, num_rows, x, state, there, weighs, also, **how)
         assert_near(y, one[0])
         assert_same_state(after, one[1])
 
