@@ -2,6 +2,7 @@
 
 from dataclasses import replace
 from typing import Any
+from unittest import mock
 
 import pytest
 import torch
@@ -12,7 +13,7 @@ from tests.laws import assert_near, assert_same_bits_of, assert_same_state
 from tests.tolerances import SINGLE
 from torch import Tensor
 
-from callosal.memory import LateralMemory, MemoryConfig, MemoryState, blocks
+from callosal.memory import LateralMemory, MemoryConfig, MemoryState, blocks, lateral
 
 
 def test_small_batches_stay_whole_and_blocks_of_large_ones_are_small() -> None:
@@ -40,6 +41,25 @@ def test_some_rows_at_a_time_are_all_rows_at_once(case: Case, num_rows: int) -> 
         y, after = blocks.in_blocks(memory._called, num_rows, x, state, there, weighs, also, **how)
         assert_near(y, one[0])
         assert_same_state(after, one[1])
+
+
+@given(case=cases(write="bounded", normalised="slots"), commit=st.booleans())
+@settings(max_examples=15)
+def test_where_tokens_look_is_scaled_for_many_users_and_reads_and_writes_the_same(case: Case, commit: bool) -> None:
+    memory, hidden, state, mask = case
+    embedded = hidden[:, :1] if memory.config.embedded else None
+    leaves, found = [leaf for leaf in memory.parameters() if leaf.requires_grad], []
+    for floats in (0, 2**30):
+        with mock.patch.object(lateral, "SCALED_FROM", floats):
+            y, opened = memory(hidden[:, :1], state, mask[:, :1], embedded=embedded, commit=commit)
+            after = memory.commit(opened)
+            total = y.square().sum() + after.trace.square().sum()
+            found.append((y, after, torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)))
+    (y, after, gradients), (expected_y, expected, others) = found
+    assert_near(y, expected_y)
+    assert_same_state(after, expected)
+    for one, other in zip(gradients, others, strict=True):
+        assert_near(one, other)
 
 
 @torch.no_grad()

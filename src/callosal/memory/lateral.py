@@ -1,7 +1,6 @@
 """The lateralized memory layer: banks of slots that compete for what they see and keep it."""
 
 import math
-from dataclasses import replace
 from functools import partial
 from itertools import repeat
 from typing import NamedTuple
@@ -21,6 +20,8 @@ from callosal.memory.ways import Projection, Ways, gated, open_gate, orthogonal
 from callosal.ops import address, context, gram, precision
 from callosal.ops import salience as gating
 
+# Floats of a state from which on it pays to go over it less, at the price of some further small operations.
+SCALED_FROM = 2**18
 # What of the competition is always a buffer and moves with commits in training mode.
 _SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability", "won_context", "won_share")
 
@@ -220,9 +221,9 @@ class LateralMemory(Ways):
         whole, rule, inertia = state.segment is None and commit, self.config.write, self._inertia
         trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], opened.consolidated, opened.usage
         sending = self._sending(weights, self._observed(seen, packed, embedded), watched, packed, whole=whole)
-        # Of few tokens, as in generation, it is less to scale where they look than what all slots hold.
+        # Of few tokens, as in generation, it is less to scale where they look than what all slots of many users hold.
         scales, scaled = [], rule == "bounded" and self._scales_slots and weights.shape[1] == 1
-        few = scaled and weights.shape[2:4].numel() < trace.shape[-1]
+        few = scaled and weights.shape[2:4].numel() < trace.shape[-1] and trace.numel() >= SCALED_FROM
         stepping, early = whole and rule != "additive", self.slow_retrieved is None
         write = writing.stepped if stepping else writing.written
         if stepping and early:
@@ -268,10 +269,10 @@ class LateralMemory(Ways):
         opened = opened.extended(
             seen[:, 0].to(kept),
             packed.count[:, 0],
+            {"consolidated": consolidated, "usage": usage},
             signal_sum=signal[:, 0].sum(1),
             retrieved=None if retrieved is None else retrieved[:, 0],
         )
-        opened = replace(opened, consolidated=consolidated, usage=usage)
         return y, MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
 
     def commit(self, state: MemoryState) -> MemoryState:
@@ -498,7 +499,7 @@ class LateralMemory(Ways):
 
     def _rows_at_once(self, hidden: Tensor) -> int:
         # In training mode all rows move the buffers together, and a backward pass keeps the tensors of all in any case.
-        if self.training or torch.compiler.is_compiling() or hidden.device.type != "cpu":
+        if len(hidden) == 1 or self.training or torch.compiler.is_compiling() or hidden.device.type != "cpu":
             return len(hidden)
         (banks, slots, width), segments = self.prototypes.shape, hidden.shape[1:-2].numel()
         by_head = segments * hidden.shape[-2] * self.config.num_heads * max(width, banks * slots)

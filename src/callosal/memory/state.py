@@ -1,7 +1,8 @@
 """What a memory remembers, as a value: nothing of it is kept on the module."""
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field, fields, replace
+from types import MappingProxyType
 from typing import Any, Self
 
 import torch
@@ -122,13 +123,20 @@ class SeenSegment(RowState):
     num_tokens: Float[Tensor, "batch *reader"]
 
     def extended(
-        self, seen: Float[Tensor, "batch time width"], count: Float[Tensor, "batch"], **sums: Tensor | None
+        self,
+        seen: Float[Tensor, "batch time width"],
+        count: Float[Tensor, "batch"],
+        put: Mapping[str, Tensor] = MappingProxyType({}),
+        **sums: Tensor | None,
     ) -> Self:
-        """Return the segment with more of it: hidden states, how many of these count, and what is added to the sums."""
+        """Return the segment with more of it: hidden states, how many of these count, and what is added to the sums.
+
+        What is ``put`` was added already.
+        """
         history = torch.cat([self.tail, seen], dim=1)
         tail = address.next_tail(history, count.long(), self.tail.shape[1])
         total = {name: getattr(self, name) + one for name, one in sums.items() if one is not None}
-        return replace(self, tail=tail, num_tokens=self.num_tokens + count, **total)
+        return replace(self, tail=tail, num_tokens=self.num_tokens + count, **total, **put)
 
     def of(self, reader: int) -> "SeenSegment":
         """Return what one of several readers has seen."""
