@@ -19,27 +19,16 @@ _FIRST: dict[str, dict[str, Any]] = {
     "narrow-gate": {"inner_width": 16, "output_gate": True},
     "narrow-gate-hidden": {"inner_width": 16, "output_gate": True, "gates": "hidden"},
 }
-# No field of a memory: one that several layers read.
-SHARED_LAYERS = "shared-layers"
 OPTIONS = _FIRST | {
     "observe-lagged-learned": {"observe": True, "writers": "lagged", "salience": "learned"},
     "observe-lagged-retrieved": {"observe": True, "writers": "lagged", "salience": "retrieved"},
-    SHARED_LAYERS: {},
 }
 # The small benchmark: a cipher, and arithmetic in other tokens.
 APART = tuple(_FIRST)
 # The same where both are written in the same tokens, so that what comes in between is said in the cipher's own words.
 SHARED = (PAPER, "observe", "observe-lagged", "observe-lagged-learned", "observe-lagged-retrieved")
 # Users of a small language model, who state facts, chat and ask later.
-USERS = (
-    PAPER,
-    "observe",
-    "learned-salience",
-    "observe-lagged-learned",
-    "frozen-coupling",
-    "observe-normalised",
-    SHARED_LAYERS,
-)
+USERS = (PAPER, "observe", "learned-salience", "observe-lagged-learned", "frozen-coupling")
 
 
 def shared_cell(option: str) -> str:
