@@ -9,7 +9,7 @@ from callosal.lab.report.marks import BLUE, GREEN, GREY, INK, ORANGE, PINK, RED,
 from callosal.lab.report.plots import Panel, counts, draw, percent
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import percentage
-from callosal.lab.studies.options.cells import APART, PAPER, SHARED, SHARED_LAYERS, USERS, shared_cell, users_cell
+from callosal.lab.studies.options.cells import APART, PAPER, SHARED, USERS, shared_cell, users_cell
 
 # One meaning a colour in each panel: what shares one is never drawn in the same.
 COLOURS = {
@@ -28,7 +28,6 @@ COLOURS = {
     "observe-normalised": "#1b7a5a",
     "narrow-gate": "#b5b5b5",
     "narrow-gate-hidden": "#5a2d0c",
-    SHARED_LAYERS: ORANGE,
 }
 
 

@@ -8,9 +8,8 @@ from callosal.lab import runner
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.options.cells import APART, OPTIONS, SHARED, SHARED_LAYERS, USERS, shared_cell, users_cell
+from callosal.lab.studies.options.cells import APART, OPTIONS, SHARED, USERS, shared_cell, users_cell
 from callosal.lab.studies.persona import recipe as persona
-from callosal.lab.studies.persona.cells import LAYER
 from callosal.lab.studies.persona.recipe import PersonaRun
 from callosal.lab.studies.rivals.recipe import NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -59,12 +58,8 @@ def _cipher(cell: str, option: str, seed: int, episodes: EpisodeConfig) -> RunCo
 
 
 def _users(option: str, seed: int) -> PersonaRun:
-    is_shared = option == SHARED_LAYERS
     return replace(
         persona.cell(users_cell(option), seed, **OPTIONS[option]),
-        # Written behind the layer that every other cell stands behind, and read behind the one before too.
-        layers=(LAYER - 1, LAYER) if is_shared else (LAYER,),
-        shared=is_shared,
         recipe=RECIPE,
         evaluation_conversations=128,
         marks=(0, 100),

@@ -40,7 +40,6 @@ class PersonaRun:
         marks: increasing numbers of turns between the sessions, after which recall is measured.
         chatter_marks: the same where the turns are chatter; empty is as ``marks``.
         recalled_conversations: users of these measurements.
-        shared: the layers share one memory, which the last of them writes.
         changed: what was set by hand; such a run is no evidence.
     """
 
@@ -58,7 +57,6 @@ class PersonaRun:
     marks: tuple[int, ...] = (0, 2, 10, 30, 100)
     chatter_marks: tuple[int, ...] = field(default=(), metadata=ADDED)
     recalled_conversations: int = field(default=64, metadata=ADDED)
-    shared: bool = field(default=False, metadata=ADDED)
     changed: tuple[str, ...] = ()
 
     @property

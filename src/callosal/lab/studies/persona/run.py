@@ -68,7 +68,7 @@ def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, t
     host.requires_grad_(False)
     base_parameters = sum(p.numel() for p in host.parameters())
     with seeded(config.seed, "memory"):
-        memories = attach(host, layers=config.layers, config=config.memory, shared=config.shared)
+        memories = attach(host, layers=config.layers, config=config.memory)
     started = time.monotonic()
     curve = train_stateful(
         memories,
