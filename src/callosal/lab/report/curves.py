@@ -1,5 +1,6 @@
-"""Lines of many runs, seeds side by side: what was logged in training, and recall after further segments."""
+"""Many runs, seeds side by side: lines of what was logged in training and of recall, and recall by size of state."""
 
+import math
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
@@ -7,12 +8,15 @@ import numpy as np
 import pandas as pd
 from jaxtyping import Float
 
-from callosal.lab.report.marks import ARM_COLOURS, INK, Line
+from callosal.lab.report.marks import ARM_COLOURS, INK, Line, Points
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import SIGN_LABELS, percentage
+from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 
 # A logarithmic axis has no zero: losses below this are drawn at it.
 LEAST_LOSS = 1e-6
+# States whose logarithms differ by less are drawn side by side, each by this factor beside its neighbour.
+ALIKE, BESIDE = 0.3, 1.09
 
 
 def has_curve(study: Study, arm: str, key: str) -> bool:
@@ -90,6 +94,39 @@ def recall_lines(
                 )
             )
     return lines
+
+
+def recall_by_size(
+    study: Study, runs: Mapping[str, pd.DataFrame], after: int, colours: Mapping[str, str], markers: Mapping[str, str]
+) -> dict[str, Points]:
+    """Return for each name a point for every seed: recall after so many segments, over the floats of state by then.
+
+    Those of nearly equal size stand side by side, to either side in turn. Who holds nothing, or was not asked, is left
+    out.
+    """
+    marks: dict[str, Points] = {}
+    sizes: list[float] = []
+    for name, own in runs.items():
+        asked = study.having(of("recall", after=after), own)
+        floats = _state_after(study, asked, after)
+        if not floats:
+            continue
+        crowd = sum(abs(math.log(floats / other)) < ALIKE for other in sizes)
+        sizes.append(floats)
+        place = floats * BESIDE ** ((crowd + 1) // 2 * (-1) ** crowd)
+        found = study.values(of("recall", after=after), asked)
+        marks[name] = Points(x=[place] * len(found), y=found, colour=colours[name], marker=markers[name])
+    return marks
+
+
+def _state_after(study: Study, runs: pd.DataFrame, after: int) -> float:
+    """Return what a row's state holds after so many segments; what grows holds a key and a value of every token."""
+    found = study.values(of("state_floats"), runs)
+    if not found or math.isfinite(found[0]):
+        return found[0] if found else 0.0
+    config = study.records_of(runs)[0].config
+    told = config["episodes"]["num_rounds"] * len(BENCHMARK_DOMAINS)
+    return (told + after) * config["transformer"]["max_time"] * 2.0 * config["transformer"]["width"]
 
 
 def recall_sentence(study: Study, arms: Sequence[str], chance: float) -> str:

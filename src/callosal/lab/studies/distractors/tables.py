@@ -1,4 +1,4 @@
-"""The tables of the distractors' study: what is kept, and how much more by ours."""
+"""The tables of the distractors' study: what is kept, how much more by ours, and what the training bought."""
 
 import math
 
@@ -21,7 +21,7 @@ from callosal.lab.report.tables import (
     retention_table,
 )
 from callosal.lab.studies.benchmark.attribution import STEPS, paired
-from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, OURS, cell_name
+from callosal.lab.studies.distractors.cells import BETWEEN, OURS, TOLD, cell_name, names
 from callosal.lab.studies.rivals.tables import DIGITS, mean_of, state_size
 
 MARKS = (0, 100, 300, 1000)
@@ -39,12 +39,12 @@ def facts(study: Study) -> dict[str, str]:
 
 def trained(study: Study) -> list[int]:
     """Return with how many segments in between anything was trained."""
-    return [b for b in BETWEEN if any(len(study.where(arm=cell_name(name, b))) for name in CONTENDERS)]
+    return [between for between in BETWEEN if having_runs(study, between)]
 
 
-def having_runs(study: Study) -> list[str]:
-    """Return the contenders that have runs."""
-    return [name for name in CONTENDERS if any(len(study.where(arm=cell_name(name, b))) for b in BETWEEN)]
+def having_runs(study: Study, between: int) -> list[str]:
+    """Return who has runs that were trained with so many segments in between."""
+    return [name for name in names(between) if len(study.where(arm=cell_name(name, between)))]
 
 
 def ranked(study: Study, between: int) -> list[str]:
@@ -60,12 +60,13 @@ def ranked(study: Study, between: int) -> list[str]:
         loss = mean_of(study, LOSS, runs)
         return (-known[max(known)], -known.get(HELD[0], 0.0), loss if loss is not None else math.inf)
 
-    return sorted((name for name in CONTENDERS if len(study.where(arm=cell_name(name, between)))), key=place)
+    return sorted(having_runs(study, between), key=place)
 
 
 def tables(study: Study) -> list[Table]:
     """Return what is kept by what was in between in training, beside ours, then sizes and every seed."""
-    made = [*(_kept(study, between) for between in trained(study)), _against_ours(study), _sizes(study)]
+    kept = [_kept(study, between) for between in trained(study)]
+    made = [*kept, _against_ours(study), _bought(study), _sizes(study)]
     made += [
         grid(
             study,
@@ -81,20 +82,14 @@ def tables(study: Study) -> list[Table]:
     return [table for table in made if table.rows]
 
 
-def _rows(study: Study, between: int, names: list[str] | None = None) -> list[Row]:
-    return [
-        ([name], study.where(arm=cell_name(name, between)))
-        for name in (ranked(study, between) if names is None else names)
-    ]
-
-
 def _kept(study: Study, between: int) -> Table:
     recall = recall_columns(study, mean, "recall after {:,}", [m for m in MARKS if m in study.marks()])
+    rows: list[Row] = [([name], study.where(arm=cell_name(name, between))) for name in ranked(study, between)]
     return grid(
         study,
         f"Trained with {between} in between",
         ["memory"],
-        _rows(study, between),
+        rows,
         {"seeds": count} | recall | {"cipher loss": mean(LOSS), "state floats": state_size},
     )
 
@@ -102,12 +97,23 @@ def _kept(study: Study, between: int) -> Table:
 def _against_ours(study: Study) -> Table:
     """Hold every memory against ours, paired by seed."""
     where = [(between, mark) for between in trained(study) for mark in HELD]
-    rows = []
-    for name in (name for name in having_runs(study) if name != OURS):
-        cells = [_difference(study, of("recall", after=mark), (OURS, b), (name, b)) for b, mark in where]
-        rows.append([name, *cells])
+    rows = [
+        [name, *(_difference(study, of("recall", after=mark), (OURS, b), (name, b)) for b, mark in where)]
+        for name in having_runs(study, TOLD)
+        if name != OURS
+    ]
     headers = ["memory", *(f"{between} between, after {mark:,}" for between, mark in where)]
     return Table(title="How much more the inhibitory memory recalls", headers=headers, rows=rows)
+
+
+def _bought(study: Study) -> Table:
+    """Say what training with something in between buys beside training with nothing, paired by seed."""
+    rows = [
+        [name, *(_difference(study, of("recall", after=mark), (name, TOLD), (name, 0)) for mark in HELD)]
+        for name in having_runs(study, 0)
+    ]
+    headers = ["memory", *(f"recall after {mark:,}" for mark in HELD)]
+    return Table(title=f"What training with {TOLD} in between buys", headers=headers, rows=rows)
 
 
 def _difference(study: Study, quantity: Quantity, first: tuple[str, int], second: tuple[str, int]) -> str:
@@ -119,18 +125,17 @@ def _sizes(study: Study) -> Table:
     """Give what each memory costs, and the rates it was trained at."""
     where = trained(study)
     rows: list[list[str]] = []
-    for name in having_runs(study):
+    for name in having_runs(study, TOLD):
         runs = {between: study.where(arm=cell_name(name, between)) for between in where}
-        sized = next(own for own in runs.values() if len(own))
         rows.append(
             [
                 name,
-                num_parameters(study, sized),
-                state_size(study, sized),
-                *(f"{own['learning_rate'].iloc[0]:g}" if len(own) else NOTHING for own in runs.values()),
-                *(mean(of("loss", "rule"))(study, own) for own in runs.values()),
+                num_parameters(study, runs[TOLD]),
+                state_size(study, runs[TOLD]),
+                f"{runs[TOLD]['learning_rate'].iloc[0]:g}",
+                *(mean(of("loss", "rule"))(study, own) if len(own) else NOTHING for own in runs.values()),
             ]
         )
-    headers = ["memory", "parameters", "state floats", *(f"rate, {between} between" for between in where)]
+    headers = ["memory", "parameters", "state floats", "learning rate"]
     headers += [f"arithm. loss, {between} between" for between in where]
     return Table(title="Sizes, learning rates and arithmetic", headers=headers, rows=rows)
