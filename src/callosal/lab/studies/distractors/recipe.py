@@ -25,8 +25,8 @@ MEMORIES: dict[str, Any] = RIVALS | {
     "inhibitory, 16 slots": small_memory(num_slots=16),
 }
 
-# At which each kept most after 100 segments in the recorded grid (results/distractor_rates). Another size has the rate of
-# what it differs from.
+# At which each kept most after 100 segments in the recorded grid (results/distractor_rates); another size has the rate
+# of what it differs from.
 LEARNING_RATES: dict[str, float] = dict.fromkeys((*CONTENDERS, *RESIZED), 1.6e-2)
 # Trained with nothing in between, or of another size: the first few seeds.
 FEW = 3
