@@ -9,14 +9,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from matplotlib.figure import Figure
+from tests.lab import recorded
 from tests.lab.synthetic import run, runs, study
 
 from callosal.lab.measures.intervals import AMOUNT
 from callosal.lab.report import plots
-from callosal.lab.report.curves import curve, eigenvalues, has_curve
+from callosal.lab.report.curves import curve, eigenvalues, has_curve, recall_by_size
 from callosal.lab.report.marks import ARM_COLOURS, ARM_MARKERS, Bars, Dots, Heat, Line, Mark, Points
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, draw, style, to_png
 from callosal.lab.report.records import ARMS
+from callosal.lab.report.study import of
 from callosal.lab.studies.benchmark import recipe
 
 NAN = float("nan")
@@ -131,3 +133,19 @@ def test_arms_have_one_look_each_and_the_recipes_names() -> None:
     for looks in (ARM_COLOURS, ARM_MARKERS):
         assert tuple(looks) == ARMS
         assert len(set(looks.values())) == len(ARMS)
+
+
+def test_recall_by_size_stands_over_what_a_state_holds_by_then_neighbours_side_by_side() -> None:
+    made = recorded.report("rivals").study
+    shown = {arm: made.where(arm=arm) for arm in ("inhibitory", "uncoupled", "one bank", "full history", "no memory")}
+    look = dict.fromkeys(shown, "#000000"), dict.fromkeys(shown, "o")
+    early, late = (recall_by_size(made, shown, after, *look, beside=1.5) for after in (30, 1000))
+    # Without a memory nothing is held.
+    assert list(early) == [arm for arm in shown if arm != "no memory"]
+    for found, after in ((early, 30), (late, 1000)):
+        places = [found[arm].x[0] / 2048 for arm in ("inhibitory", "uncoupled", "one bank")]
+        assert places == pytest.approx([1.0, 1 / 1.5, 1.5])
+        # A key and a value, each 32 wide, of 16 tokens of every segment: the cipher and the arithmetic, twice each.
+        assert found["full history"].x == [(4 + after) * 16 * 2 * 32] * 5
+        assert found["one bank"].y == made.values(of("recall", after=after), shown["one bank"])
+    assert recall_by_size(made, shown, 7, *look) == {}

@@ -15,8 +15,8 @@ from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 
 # A logarithmic axis has no zero: losses below this are drawn at it.
 LEAST_LOSS = 1e-6
-# States whose logarithms differ by less are drawn side by side, each by this factor beside its neighbour.
-ALIKE, BESIDE = 0.3, 1.09
+# States whose logarithms differ by less are drawn side by side.
+ALIKE = 0.3
 
 
 def has_curve(study: Study, arm: str, key: str) -> bool:
@@ -97,12 +97,18 @@ def recall_lines(
 
 
 def recall_by_size(
-    study: Study, runs: Mapping[str, pd.DataFrame], after: int, colours: Mapping[str, str], markers: Mapping[str, str]
+    study: Study,
+    runs: Mapping[str, pd.DataFrame],
+    after: int,
+    colours: Mapping[str, str],
+    markers: Mapping[str, str],
+    *,
+    beside: float = 1.09,
 ) -> dict[str, Points]:
     """Return for each name a point for every seed: recall after so many segments, over the floats of state by then.
 
-    Those of nearly equal size stand side by side, to either side in turn. Who holds nothing, or was not asked, is left
-    out.
+    Those of nearly equal size stand side by side, to either side in turn, ``beside`` times as far to the right as their
+    neighbour. Who holds nothing, or was not asked, is left out.
     """
     marks: dict[str, Points] = {}
     sizes: list[float] = []
@@ -113,7 +119,7 @@ def recall_by_size(
             continue
         crowd = sum(abs(math.log(floats / other)) < ALIKE for other in sizes)
         sizes.append(floats)
-        place = floats * BESIDE ** ((crowd + 1) // 2 * (-1) ** crowd)
+        place = floats * beside ** ((crowd + 1) // 2 * (-1) ** crowd)
         found = study.values(of("recall", after=after), asked)
         marks[name] = Points(x=[place] * len(found), y=found, colour=colours[name], marker=markers[name])
     return marks

@@ -26,6 +26,8 @@ Share = bool | Literal["none", "all", "row", "col"]
 # A label's height as a part of the axes, and how far beyond them labels may stand.
 LABEL_GAP, FLOOR, CEILING = 0.066, 0.0, 1.03
 DOTS_PER_INCH = 150
+# Of a legend, side by side.
+MOST_KEYS = 8
 
 _SETTINGS: dict[RcKeyType, Any] = {
     "font.family": "sans-serif",
@@ -261,7 +263,9 @@ def draw(
         figure.colorbar(images[0], ax=grid.ravel().tolist(), fraction=0.04, pad=0.02).set_label(bars[0].bar)
     if legend:
         handles = [_handle(key) for key in legend]
-        figure.legend(handles=handles, loc=place, ncols=min(len(handles), 8), frameon=False, fontsize=10)
+        # Rows as even as they can be, so that the last is not alone.
+        num_columns = -(-len(handles) // -(-len(handles) // MOST_KEYS))
+        figure.legend(handles=handles, loc=place, ncols=num_columns, frameon=False, fontsize=10)
     return figure
 
 

@@ -2,11 +2,12 @@
 
 import math
 from collections.abc import Mapping
+from dataclasses import replace
 
 import numpy as np
 from matplotlib.figure import Figure
 
-from callosal.lab.report.curves import recall_lines, recall_sentence
+from callosal.lab.report.curves import recall_by_size, recall_lines, recall_sentence
 from callosal.lab.report.layout import figure
 from callosal.lab.report.marks import ARM_COLOURS, BANK_COLOURS, BLUE, Bars, Dots, Mark
 from callosal.lab.report.plots import Axis, Key, Panel, Reference, counts, draw, percent
@@ -14,7 +15,7 @@ from callosal.lab.report.study import Quantity, Study, of
 from callosal.lab.report.upgrade import BENCHMARK_DOMAINS
 from callosal.lab.studies.benchmark.figures import chance_line, num_letters
 from callosal.lab.studies.rivals.measures import ANSWERS, BANKS, CIPHER
-from callosal.lab.studies.rivals.tables import BASELINE, LONG, compared, mean_of
+from callosal.lab.studies.rivals.tables import BASELINE, LONG, MARKS, compared, mean_of
 
 OURS = "inhibitory"
 # The panels of the retention figure. What stands alone in neither is drawn with the rivals.
@@ -30,7 +31,9 @@ COLOURS = {
     "memory network": "#882255",
     "titans-pytorch": "#44aa99",
 }
-MARKERS = {arm: "o" if arm == OURS else "s^Dv<PX>"[n % 8] for n, arm in enumerate(COLOURS)}
+MARKERS = {arm: "o" if arm == OURS else "s^Dv<PX>"[n % 8] for n, arm in enumerate(COLOURS)} | {"titans-pytorch": "*"}
+# What stands between states of nearly equal size, on an axis as long as full history needs.
+BESIDE = 1.18
 
 
 def summary(study: Study) -> str:
@@ -62,6 +65,31 @@ def retention(study: Study) -> Figure | None:
         if arms
     ]
     return draw([panels], (12.6, 5.2), share=(False, True))
+
+
+@figure("What is kept, by the size of the state")
+def sizes(study: Study) -> Figure | None:
+    """Recall after 30 further segments and after 1,000 by the floats that a row's state holds by then; a point for
+    each seed. Those of nearly equal size stand side by side. Full history holds a key and a value of every token, so it
+    moves to the right; without a memory nothing is held, and it is left out.
+    """
+    runs = {arm: study.where(arm=arm) for arm in COLOURS if arm in compared(study)}
+    ticks = (2000, 10_000, 100_000, 1_000_000)
+    names = ("2,000", "10,000", "100,000", "1,000,000")
+    panels, drawn = [], dict[str, Key]()
+    for after in MARKS[1:]:
+        found = recall_by_size(study, runs, after, COLOURS, MARKERS, beside=BESIDE)
+        drawn |= {arm: Key(name=arm, colour=COLOURS[arm], marker=MARKERS[arm]) for arm in found}
+        panels.append(
+            Panel(
+                marks=list(found.values()),
+                title=f"after {after:,} further segments",
+                x=Axis(label="floats of state", scale="log", ticks=ticks, names=names, limits=(1000, 2_500_000)),
+                y=percent("letters recalled"),
+                references=[replace(chance_line(study), on_right=True)],
+            )
+        )
+    return draw([panels], (11.0, 4.8), legend=list(drawn.values()), share=(False, True)) if drawn else None
 
 
 @figure("What it costs")
@@ -165,4 +193,4 @@ def _pairs(
     )
 
 
-FIGURES = (retention, costs, dissociation)
+FIGURES = (retention, sizes, costs, dissociation)
