@@ -27,7 +27,7 @@ MEMORIES: dict[str, Any] = RIVALS | {
 
 # At which each kept most after 100 segments in the recorded grid (results/distractor_rates); another size has the rate
 # of what it differs from.
-LEARNING_RATES: dict[str, float] = dict.fromkeys((*CONTENDERS, *RESIZED), 1.6e-2)
+LEARNING_RATES: dict[str, float] = dict.fromkeys((*CONTENDERS, *RESIZED), 1.6e-2) | {"uncoupled": 8e-3}
 # Trained with nothing in between, or of another size: the first few seeds.
 FEW = 3
 
