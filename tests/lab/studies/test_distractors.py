@@ -11,7 +11,7 @@ from callosal.lab.report.study import make_study, of
 from callosal.lab.runs import build_model
 from callosal.lab.studies import catalog
 from callosal.lab.studies.distractor_rates.recipe import TRIED
-from callosal.lab.studies.distractors.cells import CELLS, CONTENDERS, OURS, RESIZED, cell_name
+from callosal.lab.studies.distractors.cells import CELLS, CONTENDERS, OURS, cell_name
 from callosal.lab.studies.distractors.recipe import LEARNING_RATES, MEMORIES
 from callosal.lab.studies.distractors.tables import ranked
 from callosal.lab.studies.rates.tables import best_rates
@@ -21,13 +21,13 @@ from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 def test_contenders_are_of_about_one_size_and_one_state() -> None:
     models = {config.labels["memory"]: build_model(config) for config in catalog.configs("distractors", [0])}
     assert {config.arm for config in catalog.configs("distractors", [0])} == set(CELLS)
-    assert set(models) == {*CONTENDERS, *RESIZED}
+    assert set(models) == set(CONTENDERS)
     counts = {name: sum(p.numel() for p in model.parameters() if p.requires_grad) for name, model in models.items()}
     assert list(counts.values()) == pytest.approx([counts[OURS]] * len(counts), rel=0.06)
     floats = {name: getattr(model.memory_at(0), "state_floats", 0) for name, model in models.items()}
-    larger = {"Gated DeltaNet": 4672, **dict(zip(RESIZED, (1024, 4672), strict=True))}
-    for name, size in floats.items():
-        assert size == pytest.approx(larger.get(name, floats[OURS]), rel=0.01), name
+    # All but one are of equal state.
+    assert floats.pop("Gated DeltaNet") == 4672
+    assert list(floats.values()) == pytest.approx([floats[OURS]] * len(floats), rel=0.01)
 
 
 @pytest.mark.parametrize("name", [name for name in MEMORIES if name not in RIVALS])
@@ -60,10 +60,6 @@ def test_every_memory_has_the_rate_of_the_recorded_grid_at_which_it_kept_most() 
             if (run.get("accuracy", domain="episodic") or 0.0) >= 0.95
         }
         assert min(places, key=lambda rate: places[rate]) == LEARNING_RATES[name]
-    assert {name: LEARNING_RATES[name] for name in RESIZED} == {
-        RESIZED[0]: LEARNING_RATES[OURS],
-        RESIZED[1]: LEARNING_RATES["DeltaNet"],
-    }
 
 
 def test_memories_are_ranked_by_the_last_recall_then_by_that_after_a_hundred() -> None:

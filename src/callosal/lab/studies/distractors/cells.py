@@ -4,8 +4,6 @@ OURS = "inhibitory"
 # This memory otherwise coupled, in one bank, or with another rule to write by.
 VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 CONTENDERS = (*VARIANTS, "DeltaNet", "Gated DeltaNet, equal state", "Gated DeltaNet")
-# Contenders whose state is of another size, and nothing else: half of ours, and of the larger Gated DeltaNet's.
-RESIZED = ("inhibitory, 16 slots", "DeltaNet, larger")
 # Segments of arithmetic between statement and question, in training; the one that the study is about comes first.
 TOLD = 8
 BETWEEN = (TOLD, 0)
@@ -20,10 +18,5 @@ def cell_name(name: str, between: int) -> str:
     return f"{name}, {between} between"
 
 
-def names(between: int) -> tuple[str, ...]:
-    """Return who is trained with so many segments in between; other sizes with the first number alone."""
-    return CONTENDERS + (RESIZED if between == TOLD else ())
-
-
 # In the order of every table.
-CELLS = tuple(cell_name(name, between) for between in BETWEEN for name in names(between))
+CELLS = tuple(cell_name(name, between) for between in BETWEEN for name in CONTENDERS)

@@ -7,25 +7,23 @@ from matplotlib.figure import Figure
 
 from callosal.lab.report.curves import recall_by_size, recall_lines
 from callosal.lab.report.layout import figure
-from callosal.lab.report.marks import GREY, PINK, RED, Mark, Points
+from callosal.lab.report.marks import GREY, PINK, RED, Points
 from callosal.lab.report.plots import Axis, Key, Panel, counts, draw, percent
 from callosal.lab.report.study import Study, of
 from callosal.lab.report.tables import percentage
 from callosal.lab.studies.benchmark.figures import chance_line
-from callosal.lab.studies.distractors.cells import OURS, RESIZED, TOLD, VARIANTS, cell_name
+from callosal.lab.studies.distractors.cells import OURS, TOLD, VARIANTS, cell_name
 from callosal.lab.studies.distractors.tables import HELD, having_runs, ranked, trained
 from callosal.lab.studies.rivals.figures import COLOURS as RIVALS_COLOURS
 from callosal.lab.studies.rivals.figures import MARKERS as RIVALS_MARKERS
 
-# Ours and its variants look as they do beside the rivals; another size looks like what it differs from.
+# Ours and its variants look as they do beside the rivals.
 COLOURS = {name: RIVALS_COLOURS[name] for name in VARIANTS}
 COLOURS |= {"DeltaNet": PINK, "Gated DeltaNet, equal state": RED, "Gated DeltaNet": "#882255"}
-COLOURS |= {RESIZED[0]: COLOURS[OURS], RESIZED[1]: PINK}
 MARKERS = {name: RIVALS_MARKERS[name] for name in VARIANTS}
 MARKERS |= {"DeltaNet": "P", "Gated DeltaNet, equal state": "^", "Gated DeltaNet": "v"}
-MARKERS |= {RESIZED[0]: "o", RESIZED[1]: "P"}
-# Alike but for their size, the smaller first.
-FAMILIES = ((RESIZED[0], OURS), ("DeltaNet", RESIZED[1]), ("Gated DeltaNet, equal state", "Gated DeltaNet"))
+# The smaller first.
+GATED = ("Gated DeltaNet, equal state", "Gated DeltaNet")
 
 
 def summary(study: Study) -> str:
@@ -49,7 +47,7 @@ def retention(study: Study) -> Figure | None:
     for wanted in (lambda name: name in VARIANTS, lambda name: name not in VARIANTS or name == OURS):
         panels = []
         for between in sorted(trained(study)):
-            shown = [name for name in ranked(study, between) if wanted(name) and name not in RESIZED]
+            shown = [name for name in ranked(study, between) if wanted(name)]
             runs = {name: study.where(arm=cell_name(name, between)) for name in shown}
             panels.append(
                 Panel(
@@ -68,8 +66,7 @@ def retention(study: Study) -> Figure | None:
 @figure("What is kept, by the size of the state")
 def sizes(study: Study) -> Figure | None:
     """Recall after 100 segments (above) and after 1,000 (below) by the floats that a row's state holds; a point for
-    each seed. Those of nearly equal size stand side by side. Grey lines join the means of memories that differ in size
-    alone.
+    each seed. Those of nearly equal size stand side by side. A grey line joins the means of the two Gated DeltaNets.
     """
     ticks, drawn, rows = (1000, 2000, 4000), dict[str, Key](), []
     for after in HELD:
@@ -81,21 +78,15 @@ def sizes(study: Study) -> Figure | None:
                 if name in having_runs(study, between)
             }
             found = recall_by_size(study, runs, after, COLOURS, MARKERS)
-            joined: list[Mark] = [
-                Points(
-                    x=[found[name].x[0] for name in family],
-                    y=[float(np.mean(found[name].y)) for name in family],
-                    colour=GREY,
-                    marker="",
-                )
-                for family in FAMILIES
-                if set(family) <= set(found)
-            ]
+            pair = [found[name] for name in GATED if name in found]
+            joined = Points(
+                x=[marks.x[0] for marks in pair], y=[float(np.mean(marks.y)) for marks in pair], colour=GREY, marker=""
+            )
             drawn |= {name: Key(name=name, colour=COLOURS[name], marker=MARKERS[name]) for name in found}
             names = [f"{tick:,}" for tick in ticks]
             panels.append(
                 Panel(
-                    marks=[*joined, *found.values()],
+                    marks=[joined, *found.values()],
                     title=f"trained with {between or 'nothing'} in between",
                     x=Axis(label="floats of state", scale="log", ticks=ticks, names=names, limits=(850, 6000)),
                     y=percent(f"recalled after {after:,}"),
@@ -103,8 +94,7 @@ def sizes(study: Study) -> Figure | None:
                 )
             )
         rows.append(panels)
-    keys = [key for name, key in drawn.items() if name not in RESIZED]
-    return draw(rows, (11.0, 8.0), legend=keys, share=(True, True)) if drawn else None
+    return draw(rows, (11.8, 8.0), legend=list(drawn.values()), share=(True, True)) if drawn else None
 
 
 FIGURES = (retention, sizes)

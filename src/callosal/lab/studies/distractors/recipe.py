@@ -1,13 +1,12 @@
 """The runs of memories that are trained with segments between statement and question, so that they learn to keep."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 from typing import Any
 
 from callosal.lab.models import baselines
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
-from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.distractors.cells import CONTENDERS, RESIZED, TOLD, cell_name
+from callosal.lab.runs import RunConfig, small
+from callosal.lab.studies.distractors.cells import CONTENDERS, TOLD, cell_name
 from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -20,15 +19,11 @@ MEMORIES: dict[str, Any] = RIVALS | {
     "Gated DeltaNet": GATED,
     "Gated DeltaNet, equal state": baselines.GatedDeltaConfig(**SMALLER),
     "DeltaNet": baselines.GatedDeltaConfig(**SMALLER, decays=False),
-    # As long and as wide as the larger Gated DeltaNet; and half the slots of ours.
-    "DeltaNet, larger": replace(GATED, decays=False),
-    "inhibitory, 16 slots": small_memory(num_slots=16),
 }
 
-# At which each kept most after 100 segments in the recorded grid (results/distractor_rates); another size has the rate
-# of what it differs from.
-LEARNING_RATES: dict[str, float] = dict.fromkeys((*CONTENDERS, *RESIZED), 1.6e-2) | {"uncoupled": 8e-3}
-# Trained with nothing in between, or of another size: the first few seeds.
+# At which each kept most after 100 segments in the recorded grid (results/distractor_rates).
+LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 1.6e-2) | {"uncoupled": 8e-3}
+# Trained with nothing in between: the first few seeds.
 FEW = 3
 
 
@@ -36,8 +31,7 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
     first, rest = seeds[:FEW], seeds[FEW:]
     runs = [_run(name, TOLD, seed) for some in (first, rest) for seed in some for name in CONTENDERS]
-    runs += [_run(name, 0, seed) for seed in first for name in CONTENDERS]
-    return [*runs, *(_run(name, TOLD, seed) for seed in first for name in RESIZED)]
+    return [*runs, *(_run(name, 0, seed) for seed in first for name in CONTENDERS)]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:
