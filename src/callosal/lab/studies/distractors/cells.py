@@ -4,6 +4,8 @@ OURS = "inhibitory"
 # This memory otherwise coupled, in one bank, or with another rule to write by.
 VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 CONTENDERS = (*VARIANTS, "DeltaNet", "Gated DeltaNet, equal state", "Gated DeltaNet")
+# Trained with nothing in between too; for the others there was no time.
+PLAIN = (OURS, "one bank", "DeltaNet", "Gated DeltaNet, equal state")
 # Segments of arithmetic between statement and question, in training; the one that the study is about comes first.
 TOLD = 8
 BETWEEN = (TOLD, 0)
@@ -18,5 +20,10 @@ def cell_name(name: str, between: int) -> str:
     return f"{name}, {between} between"
 
 
+def names(between: int) -> tuple[str, ...]:
+    """Return who is trained with so many segments in between."""
+    return CONTENDERS if between else PLAIN
+
+
 # In the order of every table.
-CELLS = tuple(cell_name(name, between) for between in BETWEEN for name in CONTENDERS)
+CELLS = tuple(cell_name(name, between) for between in BETWEEN for name in names(between))

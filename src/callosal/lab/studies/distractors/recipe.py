@@ -6,7 +6,7 @@ from typing import Any
 from callosal.lab.models import baselines
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.lab.runs import RunConfig, small
-from callosal.lab.studies.distractors.cells import CONTENDERS, TOLD, cell_name
+from callosal.lab.studies.distractors.cells import CONTENDERS, PLAIN, TOLD, cell_name
 from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -31,7 +31,7 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
     first, rest = seeds[:FEW], seeds[FEW:]
     runs = [_run(name, TOLD, seed) for some in (first, rest) for seed in some for name in CONTENDERS]
-    return [*runs, *(_run(name, 0, seed) for seed in first for name in CONTENDERS)]
+    return [*runs, *(_run(name, 0, seed) for seed in first for name in PLAIN)]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:

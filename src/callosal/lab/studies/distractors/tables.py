@@ -21,7 +21,7 @@ from callosal.lab.report.tables import (
     retention_table,
 )
 from callosal.lab.studies.benchmark.attribution import STEPS, paired
-from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, OURS, TOLD, cell_name
+from callosal.lab.studies.distractors.cells import BETWEEN, OURS, TOLD, cell_name, names
 from callosal.lab.studies.rivals.tables import DIGITS, mean_of, state_size
 
 MARKS = (0, 100, 300, 1000)
@@ -44,7 +44,7 @@ def trained(study: Study) -> list[int]:
 
 def having_runs(study: Study, between: int) -> list[str]:
     """Return who has runs that were trained with so many segments in between."""
-    return [name for name in CONTENDERS if len(study.where(arm=cell_name(name, between)))]
+    return [name for name in names(between) if len(study.where(arm=cell_name(name, between)))]
 
 
 def ranked(study: Study, between: int) -> list[str]:
