@@ -4,8 +4,8 @@ OURS = "inhibitory"
 # This memory otherwise coupled, in one bank, or with another rule to write by.
 VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 CONTENDERS = (*VARIANTS, "DeltaNet", "Gated DeltaNet, equal state", "Gated DeltaNet")
-# Trained with nothing in between too; for the others there was no time.
-PLAIN = (OURS, "one bank", "DeltaNet", "Gated DeltaNet, equal state")
+# Trained with nothing in between too; for the last there was no time.
+PLAIN = CONTENDERS[:-1]
 # Segments of arithmetic between statement and question, in training; the one that the study is about comes first.
 TOLD = 8
 BETWEEN = (TOLD, 0)

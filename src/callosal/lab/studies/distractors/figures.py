@@ -1,7 +1,5 @@
 """The figures of the distractors' study: recall over what came in between, and by the size of the state."""
 
-from dataclasses import replace
-
 import numpy as np
 from matplotlib.figure import Figure
 
@@ -90,7 +88,7 @@ def sizes(study: Study) -> Figure | None:
                     title=f"trained with {between or 'nothing'} in between",
                     x=Axis(label="floats of state", scale="log", ticks=ticks, names=names, limits=(850, 6000)),
                     y=percent(f"recalled after {after:,}"),
-                    references=[replace(chance_line(study), on_right=True)],
+                    references=[chance_line(study)],
                 )
             )
         rows.append(panels)
