@@ -25,6 +25,7 @@ from rich.console import Console
 
 from callosal.lab.allocation import keep_freed_memory
 from callosal.lab.measures.evaluation import Evaluation, evaluate
+from callosal.lab.measures.finished import Check, checks_of, state_of
 from callosal.lab.measures.interventions import measure_interventions
 from callosal.lab.measures.retention import measure_own_words, measure_retention
 from callosal.lab.measures.snapshot import take_snapshot
@@ -56,6 +57,8 @@ Run = Callable[[Any, Path, Report], RunRecord]
 # The held-out streams are the same for every run, so that arms and seeds are compared on equal terms.
 HELD_OUT_SEED = 0
 INTERVENED_EPISODES = 256
+# Of a stream of its own, so that a training does not end where it happens to be good at what is then measured.
+CHECKED_EPISODES = 256
 # At 100 nothing is left of any memory of ours that was not trained for it (LOG.md).
 OWN_WORDS_MARKS = (0, 1, 10, 100)
 
@@ -84,7 +87,8 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         report(config.name, step / config.training.num_steps, text)
 
     resumed = {"checkpoint": place / "checkpoint.pt", "fingerprint": fingerprint(config)}
-    curve = train(model, config.episodes, config.training, config.seed, **resumed, on_progress=on_progress)
+    ends = until_decided(model, config) if config.training.cycles > 1 else {}
+    curve = train(model, config.episodes, config.training, config.seed, **resumed, **ends, on_progress=on_progress)
     trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
     evaluation = evaluate_held_out(model, config)
@@ -154,6 +158,20 @@ def record_of(config: Any, values: Iterable[Value], curve: Curve, **measured: An
         versions={"python": platform.python_version(), "torch": torch.__version__, "callosal": version("callosal")},
         **measured,
     )
+
+
+def until_decided(model: Transformer, config: RunConfig) -> dict[str, Any]:
+    """Return options of a training in cycles: it is checked after each, and ends where everything is held or full."""
+
+    def check() -> dict[str, Any]:
+        stream = generator_for(HELD_OUT_SEED, "finished")
+        found = evaluate(model, config.episodes, CHECKED_EPISODES, stream)
+        return Check(0, found.episodic_accuracy, found.episodic_loss).point
+
+    def is_enough(curve: Curve) -> bool:
+        return state_of(checks_of(curve), config.episodes.num_letters) != "open"
+
+    return {"measure": check, "is_enough": is_enough}
 
 
 def evaluate_held_out(model: Transformer, config: RunConfig) -> Evaluation:

@@ -1,5 +1,6 @@
 """A model trained on episodes, drawn anew for every step."""
 
+from collections.abc import Callable
 from contextlib import nullcontext
 from typing import Any
 
@@ -10,12 +11,18 @@ from callosal.lab.measures.recording import record_shares
 from callosal.lab.models.transformer import Transformer
 from callosal.lab.tasks import EpisodeConfig, sample_episodes
 from callosal.memory import LateralMemory, Penalised
-from callosal.training.loop import Curve, Step, TrainingConfig, optimise
+from callosal.training.loop import Curve, Step, TrainingConfig, cycle_ends, is_logged, optimise
 from callosal.training.seeding import generator_for
 
 
 def train(
-    model: Transformer, episodes_config: EpisodeConfig, config: TrainingConfig, seed: int, **options: Any
+    model: Transformer,
+    episodes_config: EpisodeConfig,
+    config: TrainingConfig,
+    seed: int,
+    *,
+    measure: Callable[[], dict[str, Any]] = dict,
+    **options: Any,
 ) -> Curve:
     """Train a model in place and return its curve.
 
@@ -27,14 +34,15 @@ def train(
         episodes_config: what to train on.
         config: how to train.
         seed: of the run.
-        options: ``checkpoint``, ``fingerprint`` and ``on_progress`` of :func:`callosal.training.loop.optimise`, which
-            also says what is raised.
+        measure: gives what a point at the end of a cycle has besides.
+        options: ``checkpoint``, ``fingerprint``, ``on_progress`` and ``is_enough`` of
+            :func:`callosal.training.loop.optimise`, which also says what is raised.
     """
 
     def prepare(step: int) -> Step:
         generator = generator_for(seed, "training", step)
         episodes = sample_episodes(episodes_config, config.batch_size, generator, "training")
-        due = (step + 1) % config.log_every == 0 or step + 1 == config.num_steps
+        due = is_logged(step + 1, config)
         blank = model.blank(config.batch_size)
         with record_shares(model) if due else nullcontext([]) as shares:
             logits, states = model(episodes.tokens, blank)
@@ -45,6 +53,8 @@ def train(
         def make_point() -> dict[str, Any]:
             episodic_loss, rule_loss = by_kind([loss.item() for loss in losses], episodes_config)
             point: dict[str, Any] = {"episodic_loss": episodic_loss, "rule_loss": rule_loss}
+            if step + 1 in cycle_ends(config):
+                point |= measure()
             measured = batch_specialization(shares, episodes)
             if measured is not None:
                 point |= {"separation": measured.separation, "cross_talk": measured.cross_talk}

@@ -2,7 +2,8 @@
 
 import math
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from itertools import pairwise
 from pathlib import Path
 from typing import Any
 
@@ -10,6 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from callosal.checks import require, require_counts, require_positive
+from callosal.memory.config import ADDED
 from callosal.training.checkpoint import load_checkpoint, save_checkpoint
 
 Curve = list[dict[str, Any]]
@@ -36,6 +38,8 @@ class DescentConfig:
         clip_norm: largest gradient norm.
         log_every: steps between points of the curve.
         checkpoint_every: steps between checkpoints.
+        cycles: falls of the cosine, each from the peak and twice as long as the one before. At the end of each the rate
+            is as low as at the end of a whole training, so that what was learned by then can be compared.
     """
 
     num_steps: int
@@ -47,9 +51,13 @@ class DescentConfig:
     clip_norm: float = 1.0
     log_every: int = 10
     checkpoint_every: int = 100
+    cycles: int = field(default=1, metadata=ADDED)
 
     def __post_init__(self) -> None:
-        require_counts(self, "num_steps", "log_every", "checkpoint_every")
+        require_counts(self, "num_steps", "log_every", "checkpoint_every", "cycles")
+        parts = 2**self.cycles - 1
+        whole = self.num_steps % parts == 0
+        require(self, "cycles", whole, f"num_steps ({self.num_steps}) must be a multiple of 2**cycles - 1, {parts}")
         require_positive(self, "learning_rate")
         require(self, "clip_norm", self.clip_norm > 0.0, "it must be above 0")
 
@@ -72,10 +80,26 @@ class TrainingConfig(DescentConfig):
         require_counts(self, "batch_size", "num_threads")
 
 
+def cycle_ends(config: DescentConfig) -> tuple[int, ...]:
+    """Return the number of steps after which each fall of the cosine ends; the last is the whole training.
+
+    >>> cycle_ends(TrainingConfig(num_steps=700, cycles=3))
+    (100, 300, 700)
+    """
+    first = config.num_steps // (2**config.cycles - 1)
+    return tuple(first * (2**number - 1) for number in range(1, config.cycles + 1))
+
+
+def is_logged(done: int, config: DescentConfig) -> bool:
+    """Whether the curve has a point after so many steps: every ``log_every``, and at the end of each cycle."""
+    return done % config.log_every == 0 or done in cycle_ends(config)
+
+
 def learning_rate_at(step: int, config: DescentConfig) -> float:
-    """Return the learning rate of a step: linear warm-up, then a cosine."""
+    """Return the learning rate of a step: linear warm-up, then a cosine, or one for each of the cycles."""
     rise = min(1.0, (step + 1) / max(config.warmup_steps, 1))
-    fall = 0.5 * (1.0 + math.cos(math.pi * step / config.num_steps))
+    begun, end = next(pair for pair in pairwise((0, *cycle_ends(config))) if step < pair[1])
+    fall = 0.5 * (1.0 + math.cos(math.pi * (step - begun) / (end - begun)))
     floor = config.final_fraction
     return config.learning_rate * rise * (floor + (1.0 - floor) * fall)
 
@@ -88,6 +112,7 @@ def optimise(
     checkpoint: Path | None = None,
     fingerprint: str = "",
     on_progress: Progress = lambda step, point: None,
+    is_enough: Callable[[Curve], bool] = lambda curve: False,
 ) -> Curve:
     """Minimise what ``prepare`` gives for each step, and return the curve.
 
@@ -102,6 +127,7 @@ def optimise(
         checkpoint: where to keep one; None keeps none.
         fingerprint: says which configuration a checkpoint belongs to.
         on_progress: called with the step and the newest point of the curve, at every such point.
+        is_enough: asked at every new point whether to stop there; it may look at nothing but the curve.
 
     Raises:
         TrainingDivergedError: the loss or the gradient norm is not finite. The last checkpoint stays.
@@ -120,7 +146,10 @@ def optimise(
         done, curve = saved["step"], saved["curve"]
 
     model.train()
+    ended = is_enough(curve)
     for step in range(done, config.num_steps):
+        if ended:
+            break
         for group in optimiser.param_groups:
             group["lr"] = learning_rate_at(step, config)
         loss, make_point = prepare(step)
@@ -130,10 +159,11 @@ def optimise(
         require_finite(loss.item(), norm.item(), config, step)
         optimiser.step()
         done = step + 1
-        if done % config.log_every == 0 or done == config.num_steps:
+        if is_logged(done, config):
             curve.append({"step": done} | make_point())
             on_progress(done, curve[-1])
-        if checkpoint is not None and (done % config.checkpoint_every == 0 or done == config.num_steps):
+            ended = done == config.num_steps or is_enough(curve)
+        if checkpoint is not None and (done % config.checkpoint_every == 0 or ended):
             content = {"model": model.state_dict(), "optimiser": optimiser.state_dict(), "step": done, "curve": curve}
             save_checkpoint(checkpoint, content, fingerprint)
     model.eval()
