@@ -22,6 +22,8 @@ from rich.console import Console
 from tests.lab.tiny import tiny
 
 from callosal.lab import runner
+from callosal.lab.measures import finished
+from callosal.lab.measures.finished import checks_of
 from callosal.lab.report.records import ARMS, FILE_NAME, RecordError, append_record, read_records
 from callosal.lab.report.upgrade import evaluation_values
 from callosal.lab.runner import load_trained, require_writable, run, run_all
@@ -46,6 +48,19 @@ def here(tmp_path_factory: pytest.TempPathFactory) -> Any:
     folder, reports = tmp_path_factory.mktemp("here"), []
     record = run(CONFIG, folder, lambda *report: reports.append(report))
     return SimpleNamespace(folder=folder, record=record, reports=reports)
+
+
+def test_a_training_in_cycles_ends_where_it_is_decided_and_is_checked_on_its_way(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    config = tiny(num_steps=7, cycles=3, log_every=7)
+    record = run(config, tmp_path)
+    checks = checks_of(record.curve)
+    assert [check.step for check in checks] == [1, 3, 7]
+    assert all(0.0 <= check.recall <= 1.0 < check.loss for check in checks)
+    # Where everything is held from the start it is over after the first.
+    monkeypatch.setattr(finished, "ALL", 0.0)
+    assert checks_of(run(config, tmp_path / "other").curve) == checks[:1]
 
 
 def place_of(folder: Path, config: RunConfig) -> Path:

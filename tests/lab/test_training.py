@@ -91,6 +91,22 @@ def test_watching_more_closely_changes_no_number_but_another_seed_does() -> None
     assert again == often[0] != other
 
 
+def test_a_training_ends_where_its_curve_is_enough_and_measures_at_the_end_of_each_cycle(tmp_path: Path) -> None:
+    config = tiny(num_steps=7, cycles=3, log_every=5, checkpoint_every=7)
+    whole_curve, _ = trained(config, measure=lambda: {"worth": 1})
+    assert [point["step"] for point in whole_curve] == [1, 3, 5, 7]
+    assert [point["step"] for point in whole_curve if "worth" in point] == [1, 3, 7]
+    for place in (tmp_path / "checkpoint.pt", None):
+        curve, weights = trained(config, place, is_enough=lambda curve: len(curve) == 2, measure=lambda: {"worth": 1})
+        assert curve == whole_curve[:2]
+    # What has ended stays ended, and only then.
+    again = trained(config, tmp_path / "checkpoint.pt", is_enough=lambda curve: len(curve) >= 2)
+    assert again[0] == curve
+    assert_same_weights(again[1], weights)
+    on, _ = trained(config, tmp_path / "checkpoint.pt", measure=lambda: {"worth": 1})
+    assert on == whole_curve
+
+
 @pytest.mark.parametrize("seed", [0, 3])
 def test_the_trunk_starts_alike_in_every_arm(seed: int) -> None:
     baseline = build_model(tiny("no-memory", seed)).state_dict()

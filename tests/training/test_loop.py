@@ -7,7 +7,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from callosal.training.loop import TrainingConfig, learning_rate_at
+from callosal.training.loop import TrainingConfig, cycle_ends, is_logged, learning_rate_at
 from callosal.training.stateful import StatefulConfig
 
 
@@ -29,7 +29,20 @@ def test_the_learning_rate_rises_in_a_line_and_falls_in_a_cosine(
         assert rates[0] == pytest.approx(peak)
 
 
-COUNTS = ("num_steps", "log_every", "checkpoint_every")
+@given(first=st.integers(1, 40), cycles=st.integers(1, 4), floor=st.floats(0.0, 1.0))
+def test_each_cycle_is_a_whole_fall_and_twice_as_long_as_the_one_before(first: int, cycles: int, floor: float) -> None:
+    settings = {"learning_rate": 0.5, "warmup_steps": 0, "final_fraction": floor}
+    config = TrainingConfig(num_steps=first * (2**cycles - 1), cycles=cycles, **settings)
+    ends = cycle_ends(config)
+    lengths = [end - begun for begun, end in pairwise((0, *ends))]
+    assert lengths == [first * 2**number for number in range(cycles)]
+    assert ends[-1] == config.num_steps
+    falls = [learning_rate_at(step, TrainingConfig(num_steps=n, **settings)) for n in lengths for step in range(n)]
+    assert [learning_rate_at(step, config) for step in range(config.num_steps)] == falls
+    assert all(is_logged(end, config) for end in ends)
+
+
+COUNTS = ("num_steps", "log_every", "checkpoint_every", "cycles")
 WRONG = [
     *((TrainingConfig, name, 0, "at least 1") for name in (*COUNTS, "batch_size", "num_threads")),
     *((StatefulConfig, name, -1, "at least 1") for name in (*COUNTS, "truncate")),
@@ -38,6 +51,7 @@ WRONG = [
     (TrainingConfig, "clip_norm", -1.0, "above 0"),
     (StatefulConfig, "clip_norm", math.nan, "above 0"),
     (StatefulConfig, "truncate", 0, "at least 1"),
+    (TrainingConfig, "cycles", 2, r"must be a multiple of 2\*\*cycles - 1, 3"),
 ]
 
 
