@@ -11,16 +11,19 @@ from callosal.lab.report.plots import Axis, Key, Panel, draw
 from callosal.lab.report.study import Study
 from callosal.lab.studies.capacity.cells import CELLS, Cell
 from callosal.lab.studies.capacity.measures import asked_alone, slot_each, state
-from callosal.lab.studies.capacity.tables import FORMS, HELD, RECALL
+from callosal.lab.studies.capacity.tables import HELD, RECALL
 
 COLOURS = {8: GREEN, 16: BLUE, 24: ORANGE}
 MARKERS = {8: "o", 16: "s", 24: "^"}
+TITLES = {False: "the paper's form", True: "with the payload"}
+# What could be held, and how it is drawn.
+COUNTS = {"a slot each": (slot_each, INK), "asked slots alone": (asked_alone, GREY)}
 
 
 def summary(study: Study) -> str:
     """Say in one sentence how many pairs of sixteen are held, from the means over seeds."""
     parts = []
-    for observed, form in FORMS.items():
+    for observed, title in TITLES.items():
         held = [
             (cell.slots, study.values(HELD, study.where(arm=cell.name)))
             for cell in CELLS
@@ -28,35 +31,36 @@ def summary(study: Study) -> str:
         ]
         found = [f"{np.mean(values):.1f} in {slots}" for slots, values in held if values]
         if found:
-            parts.append(f"{form} form {', '.join(found)}" if not observed else f"{form} {', '.join(found)}")
+            parts.append(f"{title}, {', '.join(found)}")
     return f"Pairs held of 16, by slots a bank: {'; '.join(parts)}"
 
 
 @figure("Pairs held beside what slots could hold")
 def held(study: Study) -> Figure | None:
     """Pairs that recall stands for once right guesses are taken away, by the slots of the cipher's bank; a point for
-    each seed, hollow where training was cut off while it still learned. Grey lines are the counts: with a slot for each
-    letter as it is asked and, in the paper's form, one as it answers (dark); with slots of its own only for what is
-    asked (light). Where points of one colour lie at their own number of pairs, everything is held.
+    each seed, hollow where training was cut off while it still learned. Lines are counts: a slot for each letter as it
+    is asked and, in the paper's form, one as it answers; slots of its own only for what is asked.
     """
     panels = []
-    for observed, form in FORMS.items():
+    for observed, title in TITLES.items():
         marks = list(_points(study, lambda cell, observed=observed: cell.plain and cell.observed == observed))
         if not marks:
             continue
-        slots = np.arange(2, 51)
-        for count, colour in ((slot_each, INK), (asked_alone, GREY))[: 1 if observed else 2]:
+        slots = np.arange(2, 51, 2)
+        # With the payload both are the same; the first lies on top.
+        for count, colour in reversed(COUNTS.values()):
             counted = [count(int(n), observed=observed) for n in slots]
             marks.append(Points(x=slots.tolist(), y=counted, colour=colour, marker=""))
         panels.append(
             Panel(
                 marks=marks,
-                title=form,
+                title=title,
                 x=Axis(label="slots of the cipher's bank", limits=(0, 50), ticks=(4, 8, 16, 32, 48)),
                 y=Axis(label="pairs held", limits=(0, 25), ticks=(0, 4, 8, 16, 24), has_grid=True),
             )
         )
     keys = [Key(name=f"{pairs} pairs", colour=COLOURS[pairs], marker=MARKERS[pairs]) for pairs in COLOURS]
+    keys += [Key(name=name, colour=colour) for name, (_, colour) in COUNTS.items()]
     return draw([panels], (10.0, 4.4), legend=keys, share=(False, True)) if panels else None
 
 
@@ -82,7 +86,7 @@ def capacity(study: Study) -> Figure | None:
     training twice as long as the one before added nothing; open, it was cut off while it still learned.
     """
     panels = []
-    for observed, form in FORMS.items():
+    for observed, title in TITLES.items():
         cells = {
             (cell.pairs, cell.slots): study.where(arm=cell.name)
             for cell in CELLS
@@ -104,7 +108,7 @@ def capacity(study: Study) -> Figure | None:
         panels.append(
             Panel(
                 marks=[heat],
-                title=form,
+                title=title,
                 x=Axis(label="slots a bank", ticks=range(len(columns)), names=[*map(str, columns)]),
                 y=Axis(label="" if panels else "pairs", ticks=range(len(rows)), names=[*map(str, rows[::-1])]),
             )
