@@ -47,6 +47,8 @@ CELLS = (
     *(Cell(24, slots) for slots in (16, 32, 48)),
     *(Cell(pairs, slots, observed=True) for pairs, slots in ((8, 4), (8, 8), (16, 8), (16, 16), (24, 16))),
     # As many slots in all as two banks of half the slots have.
+    Cell(8, 8, banks=1),
+    Cell(8, 8, observed=True, banks=1),
     Cell(16, 32, banks=1),
     Cell(16, 16, observed=True, banks=1),
     Cell(16, 32, width=NARROW),
