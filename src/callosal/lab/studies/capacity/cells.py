@@ -2,8 +2,8 @@
 
 from typing import NamedTuple
 
-# Of the host; and of a narrow memory's slots.
-WIDTH, NARROW = 32, 8
+# Of the host.
+WIDTH = 32
 
 
 class Cell(NamedTuple):
@@ -30,7 +30,7 @@ class Cell(NamedTuple):
         >>> Cell(8, 16).name, Cell(8, 4, observed=True, banks=1).name
         ('8 pairs, 16 slots', '8 pairs, 4 slots, observed, one bank')
         """
-        notes = {"observed": self.observed, "one bank": self.banks == 1, "narrow": self.width < WIDTH}
+        notes = {"observed": self.observed, "one bank": self.banks == 1, f"{self.width} wide": self.width < WIDTH}
         return ", ".join(
             [f"{self.pairs} pairs", f"{self.slots} slots", *(note for note, holds in notes.items() if holds)]
         )
@@ -48,10 +48,9 @@ CELLS = (
     *(Cell(pairs, slots, observed=True) for pairs, slots in ((8, 4), (8, 8), (16, 8), (16, 16), (24, 16))),
     # As many slots in all as two banks of half the slots have.
     Cell(8, 8, banks=1),
-    Cell(8, 8, observed=True, banks=1),
     Cell(16, 32, banks=1),
-    Cell(16, 16, observed=True, banks=1),
-    Cell(16, 32, width=NARROW),
-    Cell(16, 16, observed=True, width=NARROW),
+    # So that neither slots nor width are as many as the pairs.
+    Cell(8, 4, observed=True, width=4),
+    Cell(16, 8, observed=True, width=8),
 )
 NAMED = {cell.name: cell for cell in CELLS}
