@@ -2,18 +2,7 @@
 
 from callosal.lab.report.layout import Layout
 from callosal.lab.studies.benchmark.tables import RUN_COLUMNS
-from callosal.lab.studies.capacity.cells import CELLS
 from callosal.lab.studies.capacity.figures import FIGURES, summary
-from callosal.lab.studies.capacity.measures import derive
-from callosal.lab.studies.capacity.tables import facts, tables
+from callosal.lab.studies.capacity.tables import tables
 
-LAYOUT = Layout.read(
-    __name__,
-    tables=tables,
-    off_recipe=RUN_COLUMNS,
-    figures=FIGURES,
-    summary=summary,
-    facts=facts,
-    derive=derive,
-    cells=tuple(cell.name for cell in CELLS),
-)
+LAYOUT = Layout.read(__name__, tables=tables, off_recipe=RUN_COLUMNS, figures=FIGURES, summary=summary)

@@ -1,41 +1,23 @@
-"""The runs of pairs against slots, banks and width, each as long as it takes to tell a full memory."""
+"""The runs of pairs against slots."""
 
 from collections.abc import Sequence
-from dataclasses import replace
 
 from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.capacity.cells import CELLS, WIDTH, Cell
 from callosal.lab.tasks import EpisodeConfig
-
-# Cycles of 200, 400 and 800 steps.
-CYCLES, NUM_STEPS = 3, 1400
-LEARNING_RATE = 1.6e-2
-DISTRACTORS = (0, 100)
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return every cell's runs: the smallest cipher's first, each part seed by seed, so that what is done is even."""
-    least = min(cell.pairs for cell in CELLS)
-    parts = ([cell for cell in CELLS if (cell.pairs == least) == is_first] for is_first in (True, False))
-    return [_run(cell, seed) for part in parts for seed in seeds for cell in part]
-
-
-def _run(cell: Cell, seed: int) -> RunConfig:
-    made = small(
-        "capacity",
-        cell.name,
-        seed,
-        # The whole cipher in a segment, twice.
-        episodes=EpisodeConfig(num_letters=cell.pairs, pairs_per_segment=cell.pairs, num_rounds=2),
-        memory=small_memory(
-            num_slots=cell.slots,
-            num_banks=cell.banks,
-            observe=cell.observed,
-            inner_width=None if cell.width == WIDTH else cell.width,
-        ),
-        num_steps=NUM_STEPS,
-        learning_rate=LEARNING_RATE,
-        distractors=DISTRACTORS,
-        labels={"observed": cell.observed, "slot_width": cell.width},
-    )
-    return replace(made, training=replace(made.training, cycles=CYCLES))
+    """Return the recall of 4, 8 and 16 pairs by 8 to 64 slots a bank."""
+    return [
+        small(
+            "capacity",
+            f"{pairs} pairs, {slots} slots",
+            seed,
+            memory=small_memory(num_slots=slots),
+            # Every letter is shown twice, whatever their number.
+            episodes=EpisodeConfig(num_letters=pairs, pairs_per_segment=min(pairs, 8), num_rounds=max(2, pairs // 4)),
+        )
+        for seed in seeds
+        for pairs in (4, 8, 16)
+        for slots in (8, 16, 32, 64)
+    ]

@@ -30,10 +30,18 @@ class Cell(NamedTuple):
         >>> Cell(8, 16).name, Cell(8, 4, observed=True, banks=1).name
         ('8 pairs, 16 slots', '8 pairs, 4 slots, observed, one bank')
         """
-        notes = {"observed": self.observed, "one bank": self.banks == 1, f"{self.width} wide": self.width < WIDTH}
-        return ", ".join(
-            [f"{self.pairs} pairs", f"{self.slots} slots", *(note for note, holds in notes.items() if holds)]
-        )
+        return ", ".join([f"{self.pairs} pairs", f"{self.slots} slots", *self.notes])
+
+    @property
+    def notes(self) -> list[str]:
+        """What the name says besides, where the cell is not as most are."""
+        said = {"observed": self.observed, "one bank": self.banks == 1, f"{self.width} wide": self.width < WIDTH}
+        return [note for note, holds in said.items() if holds]
+
+    @property
+    def cycles(self) -> int:
+        """Cycles of training at most: one more where most were still learning after three (LOG.md)."""
+        return 3 if self.observed or not self.plain else 4
 
     @property
     def plain(self) -> bool:
@@ -41,16 +49,13 @@ class Cell(NamedTuple):
         return self.banks == 2 and self.width == WIDTH
 
 
-# Around the counts of ``measures``: at them, below and beyond. In the order of every table.
+# At the counts of ``measures``, below and beyond. In the order of every table.
 CELLS = (
-    *(Cell(pairs, slots) for pairs, slots in ((8, 4), (8, 8), (8, 16), (16, 8), (16, 16), (16, 32))),
-    *(Cell(24, slots) for slots in (16, 32, 48)),
-    *(Cell(pairs, slots, observed=True) for pairs, slots in ((8, 4), (8, 8), (16, 8), (16, 16), (24, 16))),
-    # As many slots in all as two banks of half the slots have.
+    *(Cell(8, slots) for slots in (4, 8, 16)),
+    *(Cell(8, slots, observed=True) for slots in (4, 8)),
+    # As many slots in all as two banks of four have.
     Cell(8, 8, banks=1),
-    Cell(16, 32, banks=1),
-    # So that neither slots nor width are as many as the pairs.
+    # Neither slots nor width are as many as the pairs.
     Cell(8, 4, observed=True, width=4),
-    Cell(16, 8, observed=True, width=8),
 )
 NAMED = {cell.name: cell for cell in CELLS}

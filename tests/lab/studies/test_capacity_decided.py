@@ -10,8 +10,8 @@ from torch import Tensor
 
 from callosal.lab.runs import small_memory
 from callosal.lab.studies import catalog
-from callosal.lab.studies.capacity.cells import CELLS, NAMED, WIDTH
-from callosal.lab.studies.capacity.measures import asked_alone, pairs_held, slot_each
+from callosal.lab.studies.capacity_decided.cells import CELLS, NAMED, WIDTH
+from callosal.lab.studies.capacity_decided.measures import pairs_held, slot_each, told_apart
 from callosal.ops import gram
 
 PAIRS = 3
@@ -51,7 +51,7 @@ def test_a_slot_each_for_asking_and_answering_is_enough_and_nothing_of_others_co
 
 def test_answers_may_share_two_slots() -> None:
     slots = torch.eye(PAIRS + 2, dtype=torch.float64)
-    assert asked_alone(len(slots), observed=False) == PAIRS
+    assert told_apart(len(slots), observed=False, width=1) == PAIRS
     split = torch.linspace(0.0, 1.0, PAIRS, dtype=torch.float64)[:, None]
     assert apart(slots[:PAIRS], split * slots[-2] + (1.0 - split) * slots[-1])
     # One slot for all of them tells none apart.
@@ -60,9 +60,26 @@ def test_answers_may_share_two_slots() -> None:
 
 def test_with_the_payload_no_answer_needs_a_slot() -> None:
     slots = torch.eye(PAIRS, dtype=torch.float64)
-    assert asked_alone(PAIRS, observed=True) == slot_each(PAIRS, observed=True) == PAIRS
+    assert slot_each(PAIRS, observed=True) == told_apart(PAIRS, observed=True, width=1) == PAIRS
     assert apart(slots, None, observed=True)
     assert not apart(slots, None)
+
+
+@pytest.mark.parametrize(("slots", "pairs"), [(3, 5), (4, 6)])
+def test_with_the_payload_the_right_answer_scores_highest_though_slots_are_fewer_than_pairs(
+    slots: int, pairs: int
+) -> None:
+    assert told_apart(slots, observed=True, width=pairs) == pairs > slots
+    # Rows that are not negative, sum to one, are of one length, and differ: on a circle around the even split.
+    angles = 2 * torch.pi * torch.arange(pairs, dtype=torch.float64) / pairs
+    plane = torch.linalg.qr(torch.eye(slots, dtype=torch.float64)[:, :2] - 1 / slots).Q
+    rows = 1 / slots + 0.2 * (angles.cos()[:, None] * plane[:, 0] + angles.sin()[:, None] * plane[:, 1])
+    assert rows.min() > 0.0
+    torch.testing.assert_close(rows.sum(-1), torch.ones(pairs, dtype=torch.float64), rtol=0.0, atol=EXACT)
+    answers = torch.eye(pairs, dtype=torch.float64)
+    for mapping in permutations(range(pairs)):
+        held = gram.send(rows, answers[list(mapping)])
+        assert (rows @ held).argmax(-1).tolist() == list(mapping)
 
 
 def test_one_slot_for_a_letter_in_both_parts_cannot_tell_a_mapping_from_its_inverse() -> None:
@@ -81,9 +98,9 @@ def test_pairs_held_are_those_known_where_the_others_are_guessed(pairs: int) -> 
 
 
 def test_cells_are_run_as_they_are_named() -> None:
-    runs = catalog.configs("capacity")
-    seeds = catalog.layout_of("capacity").seeds
-    assert [(run.seed, run.arm) for run in runs] == [(seed, cell.name) for seed in seeds for cell in CELLS]
+    runs = catalog.configs("capacity_decided")
+    seeds = catalog.layout_of("capacity_decided").seeds
+    assert {(run.seed, run.arm) for run in runs} == {(seed, cell.name) for seed in seeds for cell in CELLS}
     for run in runs:
         cell, memory, episodes = NAMED[run.arm], run.memory, run.episodes
         assert (episodes.num_letters, episodes.segment_length) == (cell.pairs, 2 * cell.pairs)
@@ -94,5 +111,7 @@ def test_cells_are_run_as_they_are_named() -> None:
         same = {name: value for name, value in vars(memory).items() if name not in changed}
         assert same == {name: value for name, value in vars(small_memory()).items() if name not in changed}
     assert len({run.training for run in runs}) == len({run.retention for run in runs}) == 1
-    others = {run.seed for folder in recorded.FOLDERS if folder != "capacity" for run in recorded.records(folder)}
+    others = {
+        run.seed for folder in recorded.FOLDERS if folder != "capacity_decided" for run in recorded.records(folder)
+    }
     assert not others & set(seeds)

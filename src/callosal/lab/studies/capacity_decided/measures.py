@@ -3,17 +3,22 @@ r"""What a memory can hold by counting slots, and what runs held. Ours.
 Let a letter x that is asked look at the slots a_x and a letter y that answers at b_y: rows that are not negative and
 sum to one. Where y answers x, a token touches both, with the mean of its heads c = (a_x + b_y) / 2, and the update
 $A^\top A V W$ adds c c^T V W. What is later read at x is the sum over all tokens of <a_x, c> c^T V W: nothing of other
-pairs comes in exactly if the asked rows share no slot with one another or with what answers, so each needs at least
-one slot of its own. (Rows that share slots can hold more, at a margin that shrinks; counting does not bound them.)
+pairs comes in exactly if the asked rows share no slot with one another or with what answers.
 
-- Paper's form: what is read is which slots were touched, so an answer is told by its slots. With a slot for each
-  answer K letters take 2 K slots, :func:`slot_each`. One and the same slot for a letter in both parts is not enough:
-  c c^T is symmetric, so a mapping and its inverse are written alike. But answers may share slots if they touch them
-  differently, and rows over two slots can be as many as one likes: K + 2 slots, :func:`asked_alone`.
-- With the payload, $A^\top (A V + X U) W$, what is read is what the token was. No answer needs a slot: K slots for K.
+:func:`slot_each`: a slot for each asked letter. In the paper's form what is read is which slots were touched, so each
+answer has one too, 2 K slots for K letters. (One and the same slot for a letter in both parts is not enough: c c^T is
+symmetric, so a mapping and its inverse are written alike.) With the payload, $A^\top (A V + X U) W$, what is read is
+what the token was, so no answer needs a slot.
 
-The rank of an update is at most the smaller of slots and width. It bounds neither count: at an asked slot one answer is
-read, and K answers can be told apart in far fewer than K dimensions.
+:func:`told_apart`: what is enough for the right answer to score highest, with a decision that is linear. Paper's form:
+answers may share two slots if their touches are split differently, K + 2 slots. With the payload the score of an
+answer whose vector is orthogonal to the others' is <a_x, a_p>, with p the letter that it was told of: highest for
+p = x if asked rows are of one length and differ, which any number of rows over three slots can. So K up to the width;
+or, with asked rows of their own, up to the slots. Margins shrink with K. What all rows share adds the same to each
+answer, since each occurs once.
+
+Both are numbers of pairs that surely fit, not bounds. Nor is the rank of an update, at most the smaller of slots and
+width: the right answer can score highest at rank two.
 """
 
 from collections.abc import Iterator
@@ -31,15 +36,15 @@ def slot_each(slots: int, *, observed: bool) -> int:
     return slots if observed else slots // 2
 
 
-def asked_alone(slots: int, *, observed: bool) -> int:
-    """Return how many pairs fit where only what is asked has slots of its own.
+def told_apart(slots: int, *, observed: bool, width: int) -> int:
+    """Return how many pairs fit where the right answer has to score highest, and slots may be shared.
 
-    Without payload, two more tell the answers apart, by how a token's touch is split between them.
-
-    >>> asked_alone(16, observed=False), asked_alone(16, observed=True)
-    (14, 16)
+    >>> told_apart(16, observed=False, width=32), told_apart(16, observed=True, width=32)
+    (14, 32)
     """
-    return slots if observed else max(slots - 2, 0)
+    if not observed:
+        return max(slots - 2, 0)
+    return max(slots, width) if slots >= 3 else slots
 
 
 def pairs_held(recall: float, pairs: int) -> float:
