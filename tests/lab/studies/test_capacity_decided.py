@@ -1,5 +1,6 @@
 """The study of capacity: what its counts say is so of the update itself, and what is run is what they are about."""
 
+from dataclasses import replace
 from itertools import permutations
 
 import pytest
@@ -13,6 +14,7 @@ from callosal.lab.studies import catalog
 from callosal.lab.studies.capacity_decided.cells import CELLS, NAMED, WIDTH
 from callosal.lab.studies.capacity_decided.measures import pairs_held, slot_each, told_apart
 from callosal.ops import gram
+from callosal.training.loop import cycle_ends
 
 PAIRS = 3
 MAPPINGS = list(permutations(range(PAIRS)))
@@ -110,7 +112,9 @@ def test_cells_are_run_as_they_are_named() -> None:
         changed = {"num_slots", "num_banks", "observe", "inner_width"}
         same = {name: value for name, value in vars(memory).items() if name not in changed}
         assert same == {name: value for name, value in vars(small_memory()).items() if name not in changed}
-    assert len({run.training for run in runs}) == len({run.retention for run in runs}) == 1
+        assert cycle_ends(run.training) == (200, 600, 1400, 3000)[: cell.cycles]
+    alike = {replace(run.training, num_steps=1, checkpoint_every=1, cycles=1) for run in runs}
+    assert len(alike) == len({run.retention for run in runs}) == 1
     others = {
         run.seed for folder in recorded.FOLDERS if folder != "capacity_decided" for run in recorded.records(folder)
     }

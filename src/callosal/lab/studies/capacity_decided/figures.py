@@ -88,7 +88,7 @@ def learning(study: Study) -> Figure | None:
             panels.append(Panel(marks=marks, title=title, x=x, y=percent("letters recalled")))
     keys = [Key(name=f"{number} slots a bank", colour=colour) for number, colour in colours.items()]
     keys += _kinds(shown)
-    return draw([panels], (10.0, 4.8), legend=keys, share=(False, True)) if panels else None
+    return draw([panels], (10.0, 4.8), legend=keys, share=(True, True)) if panels else None
 
 
 def _shown(study: Study) -> list[Cell]:
