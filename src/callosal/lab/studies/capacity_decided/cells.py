@@ -40,8 +40,8 @@ class Cell(NamedTuple):
 
     @property
     def cycles(self) -> int:
-        """Cycles of training at most: one more where most were still learning after three (LOG.md)."""
-        return 3 if self.observed or not self.plain else 4
+        """Cycles of training at most: one more where few runs were decided after three (LOG.md)."""
+        return 4 if self.plain and not self.observed and self.slots > 4 else 3
 
     @property
     def plain(self) -> bool:
