@@ -53,6 +53,7 @@ def configs(draw: st.DrawFn, **fixed: Any) -> MemoryConfig:
     perhaps("writers", drawn["num_heads"] > 1, "all", "lagged")
     perhaps("context", looks_back, "segment", "token")
     perhaps("carry", drawn["drive"] != "slots" and drawn["context"] == "segment", 0.0, 0.7)
+    perhaps("recollection", drawn["drive"] != "slots", 0.0, 0.3)
     plastic = drawn["drive"] == "axis" and looks_back
     perhaps("contrast", plastic, 0.0, 3.0)
     perhaps("balance", plastic, 0.0, 0.2)
@@ -130,4 +131,6 @@ def fill(memory: LateralMemory, sizes: tuple[int, ...], seed: int = 0) -> Case:
         total, count = state.context.signal_sum, state.context.num_tokens
         carried = CarriedContext(signal_sum=noise(*total.shape), num_tokens=noise(*count.shape).abs())
         state = replace(state, context=carried)
+    if state.recollected is not None:
+        state = replace(state, recollected=noise(*state.recollected.shape))
     return Case(memory, hidden, state, torch.rand(sizes, generator=generator) < 0.6)

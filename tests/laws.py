@@ -70,7 +70,7 @@ class Embedding(nn.Module):
         return self.memory.commit(state)
 
     def bank_share(self, *args: Any, **how: Any) -> Tensor:
-        return self.memory.bank_share(*args, **how)
+        return self.memory.bank_share(*args, embedded=embedding_of(args[0]), **how)
 
     def forward(self, hidden: Tensor, state: Any = None, mask: Any = None, **how: Any) -> tuple[Tensor, MemoryState]:
         return self.memory(hidden, state, mask, embedded=embedding_of(hidden), **how)
@@ -89,15 +89,16 @@ def matches_reference(
     how = {} if salience is None else {"salience": salience}
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
     embedded = None if embedded is None else embedded.clone().requires_grad_()
-    given = [tensor for tensor in (hidden, trace, embedded) if tensor is not None]
+    recollected = None if state.recollected is None else state.recollected.clone().requires_grad_()
+    given = [tensor for tensor in (hidden, trace, embedded, recollected) if tensor is not None]
     leaves = [leaf for leaf in (*given, *memory.parameters()) if leaf.requires_grad]
-    before, config, context = replace(state, trace=trace), memory.config, state.context
+    before, config, context = replace(state, trace=trace, recollected=recollected), memory.config, state.context
     y, after = memory(hidden, before, mask, embedded=embedded, **how)
-    fast = (y, after.trace, memory.bank_share(hidden, before, mask, **how))
+    fast = [y, after.trace, memory.bank_share(hidden, before, mask, **how)]
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-    names += ("crosstalk", "detach_context", "normalised", "gates")
+    names += ("crosstalk", "detach_context", "normalised", "gates", "recollection")
     parameters = dict(memory.named_parameters()) | dict(memory.named_buffers())
-    slow = reference.segment(
+    *slow, average = reference.segment(
         hidden,
         trace,
         mask,
@@ -105,14 +106,18 @@ def matches_reference(
         carried=None if context is None else (context.signal_sum, context.num_tokens),
         salience=salience,
         embedded=embedded,
+        recollected=recollected,
         **{name: getattr(config, name) for name in names},
     )
+    if after.recollected is not None:
+        fast, slow = [*fast, after.recollected], [*slow, average]
     if context and after.context:
         for row, present in enumerate(mask if salience is None else mask & (salience > 0)):
             carried = context.signal_sum[row], context.num_tokens[row]
             if present.any():
                 seen = torch.stack([reference.led_in(token, parameters) for token in hidden[row][present]])
-                carried = reference.carry(*carried, seen, config.carry)
+                bent = parameters["recollection_map"] @ recollected[row] if recollected is not None else 0.0
+                carried = reference.carry(*carried, seen + bent, config.carry)
             assert_near(after.context.signal_sum[row], carried[0])
             assert_near(after.context.num_tokens[row], carried[1])
     for one, other in zip(fast, slow, strict=True):

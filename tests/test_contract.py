@@ -45,6 +45,8 @@ def found(memory: nn.Module, **how: Any) -> dict[str, str]:
         {"context": "token"},
         {"write": "delta"},
         {"carry": 0.8},
+        {"recollection": 0.3},
+        {"recollection": 1.0, "carry": 0.5, "drive": "gradient", "salience": "retrieved"},
         {"crosstalk": "received", "detach_context": True},
         {"observe": True},
         {"salience": "learned"},

@@ -103,7 +103,7 @@ def test_three_turns_are_those_of_a_twin_written_plainly(name: str, config: Memo
                 reader = None if layer == WRITTEN else [0, 2].index(layer)
                 everything = torch.ones(hidden.shape[:2], dtype=torch.bool)
                 scalars = {k: getattr(config, k) for k in ("gain", "drive", "write", "homeostasis", "context")}
-                y, after, _ = reference.segment(hidden, before, everything, parameters_of(memory, reader), **scalars)
+                y, after, *_ = reference.segment(hidden, before, everything, parameters_of(memory, reader), **scalars)
                 if reader is None:
                     written["trace"] = after
                 added = hidden + y

@@ -1,6 +1,7 @@
 """What `test_sequence.py` has done on two processes that torchrun starts, and by itself on one."""
 
 import sys
+from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
@@ -8,7 +9,6 @@ import torch
 from tests.cases import build_memory, normal
 from torch import Tensor, distributed
 
-from callosal.memory import MemoryState
 from callosal.memory.sequence import sequence_parallel
 
 # Of each case: fields of the memory, and where its two segments are cut. Pieces may be empty, or shorter than the lags.
@@ -23,6 +23,7 @@ CASES: dict[str, tuple[dict[str, Any], tuple[int, int]]] = {
         (3, 8),
     ),
     "wide gates": ({"gates": "hidden", "salience": "learned", "inner_width": 2, "output_gate": True}, (6, 4)),
+    "recollected": ({"recollection": 0.3, "carry": 0.5, "salience": "retrieved"}, (3, 0)),
     "received": ({"crosstalk": "received", "detach_context": True, "balance": 0.2, "carry": 0.5}, (4, 6)),
     "left open": ({"num_heads": 3, "num_banks": 3, "salience": "retrieved", "normalised": "retrieved"}, (4, 1)),
     "retrieved": ({"salience": "retrieved", "writers": "lagged", "calibrated": True, "drive": "gradient"}, (2, 5)),
@@ -53,7 +54,10 @@ def run(name: str, *, training: bool, group: Any, apart: bool = False) -> Answer
     world, rank = (1, 0) if group is None else (group.size(), group.rank())
     start = 0.3 * normal(5, *memory.blank(ROWS).trace.shape)
     start.requires_grad_()
-    state = MemoryState(trace=start, context=memory.blank(ROWS).context)
+    blank = memory.blank(ROWS)
+    state = replace(blank, trace=start)
+    if blank.recollected is not None:
+        state = replace(state, recollected=0.3 * normal(6, *blank.recollected.shape))
     segments, outputs = inputs(name), []
     loss = torch.zeros((), dtype=torch.float64)
     for given, cut in zip(segments, cuts, strict=True):

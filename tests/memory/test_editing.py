@@ -18,7 +18,7 @@ from callosal.memory import MemoryFileError, diff, fork, read_header, reset_bank
 from callosal.memory.disk.files import diff_files, fork_file, merge_files, reset_file
 from callosal.memory.editing import bank_name, bank_number
 
-CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5)
+CONFIG = MemoryConfig(width=4, num_slots=3, carry=0.5, recollection=0.3)
 MEMORY = build_memory(CONFIG)
 A, B = fill(MEMORY, (3, 5), seed=1).state, fill(MEMORY, (3, 5), seed=2).state
 LEFT_A: dict[Any, str] = {"left": "A", "right": "B"}
@@ -56,12 +56,15 @@ def test_what_is_of_one_parent_or_meets_itself_or_a_blank_stays_in_any_order() -
     assert_near(merge(A, B).trace, merge(B, A).trace, 1e-12)
 
 
-def test_the_carried_context_is_the_mean_of_the_parents_taken_from() -> None:
+def test_the_carried_context_and_what_is_recollected_are_means_of_the_parents_taken_from() -> None:
     contexts: list[Any] = [state.context for state in (A, B, merge(A, B))]
     one, other, merged = contexts
     assert_near(merged.signal_sum, (one.signal_sum + other.signal_sum) / 2)
     assert_near(merged.num_tokens, (one.num_tokens + other.num_tokens) / 2)
     assert merge(replace(A, context=None), replace(B, context=None)).context is None
+    averages: list[Any] = [state.recollected for state in (A, B, merge(A, B))]
+    assert_near(averages[2], (averages[0] + averages[1]) / 2)
+    assert merge(replace(A, recollected=None), replace(B, recollected=None)).recollected is None
 
 
 @given(seed=SEEDS, scales=st.tuples(*[st.sampled_from([0.0, 1e-200, 1e-3, 1.0, 1e200])] * 2))

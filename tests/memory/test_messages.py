@@ -22,7 +22,7 @@ NAN, INFINITE = float("nan"), float("inf")
         ("num_heads", (4,), r"at most num_lags \(3\)"),
         ("sign", (-1.01, 1.5, NAN), "between -1 and 1"),
         *[(name, (0.0, -2.0, NAN, INFINITE), "above 0 and finite") for name in SCALES],
-        ("plasticity_rate", (-0.1, 1.1), "between 0 and 1"),
+        *[(name, (-0.1, 1.1, NAN), "between 0 and 1") for name in ("plasticity_rate", "recollection")],
         *[(name, (-0.1, 1.0), r"in \[0, 1\)") for name in ("momentum", "carry")],
         *[(name, (-0.1, NAN, INFINITE), "at least 0 and finite") for name in ("contrast", "balance")],
         ("drive", ("slot",), ".*'axis'.*'slots'"),
@@ -47,6 +47,7 @@ def test_a_setting_out_of_range_is_named(field: str, values: tuple[Any], allowed
     [
         ({"carry": 0.5, "drive": "slots"}, "carry is 0.5; it must be 0 where the drive averages"),
         ({"carry": 0.5, "context": "token"}, "carry is 0.5; it must be 0 where the drive averages"),
+        ({"recollection": 0.5, "drive": "slots"}, 'recollection is 0.5; it must be 0 with drive "slots"'),
         ({"contrast": 1.0, "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least 2"),
         ({"context": "token", "num_heads": 1, "num_lags": 1}, "num_lags is 1; it must be at least"),
         ({"contrast": 1.0, "drive": "gradient"}, 'contrast is 1.0; it must be 0 unless drive is "ax'),

@@ -30,8 +30,8 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
     several = case.hidden.ndim == 4
     hidden = case.hidden if several else case.hidden[:, None]
     masks = case.mask if several else case.mask[:, None]
-    past = reference_contexts(case, hidden, masks)
-    for x, mask, (total, count) in zip(hidden.flatten(0, 1), masks.flatten(0, 1), past, strict=True):
+    past, bent = reference_contexts(case, hidden, masks), leanings(case, hidden, masks).flatten(0, 1)
+    for x, mask, (total, count), b in zip(hidden.flatten(0, 1), masks.flatten(0, 1), past, bent, strict=True):
         seen = [reference.led_in(token, parameters) for token in x[mask]]
         if not seen:
             continue
@@ -41,6 +41,9 @@ def expected_buffers(case: Case) -> dict[str, Tensor]:
             temperature = memory.log_temperature.exp()
             logits = [reference.slot_logits(q, memory.addresses, temperature) for q in queries]
             signal = torch.stack([reference.slot_drive(one) for one in logits])
+        else:
+            signal = signal + b
+            seen = [token + b for token in seen]
         if config.drive != "slots" and config.context == "token":
             means.append(signal[-1])
         else:
@@ -105,20 +108,32 @@ def expected_axes(
     return learned
 
 
+def leanings(case: Case, hidden: Tensor, masks: Tensor) -> Tensor:
+    """Return what is added to the tokens of each segment, [batch, segment, width]: what was recollected before it."""
+    memory, state, found = copy.deepcopy(case.memory).eval(), case.state, []
+    for segment, present in zip(hidden.unbind(1), masks.unbind(1), strict=True):
+        bent = torch.zeros(len(hidden), memory.config.slot_width, dtype=torch.float64)
+        if memory.recollection_map is not None and state.recollected is not None:
+            bent = state.recollected @ memory.recollection_map.T
+        found.append(bent.detach())
+        _, state = memory(segment, state, present)
+    return torch.stack(found, dim=1)
+
+
 def reference_contexts(case: Case, hidden: Tensor, masks: Tensor) -> list[tuple[Tensor, Tensor]]:
     """Return what each segment starts from, row by row, segment by segment."""
     carry, context = case.memory.config.carry, case.state.context
     parameters = dict(case.memory.named_parameters()) | dict(case.memory.named_buffers())
-    past = []
+    past, bent = [], leanings(case, hidden, masks)
     for row, (segments, present) in enumerate(zip(hidden, masks, strict=True)):
         total, count = torch.zeros(()), torch.zeros(())
         if context is not None:
             total, count = context.signal_sum[row], context.num_tokens[row]
-        for x, mask in zip(segments, present, strict=True):
+        for x, mask, b in zip(segments, present, bent[row], strict=True):
             past.append((total, count))
             if mask.any() and carry > 0.0:
                 seen = torch.stack([reference.led_in(token, parameters) for token in x[mask]])
-                total, count = reference.carry(total, count, seen, carry)
+                total, count = reference.carry(total, count, seen + b, carry)
     return past
 
 
@@ -224,6 +239,39 @@ def test_gradient_reaches_every_parameter(num_banks: int, drive: Drive, learn_cr
         # One bank has nobody to compete with: its share is one whatever the coupling says.
         if name != "coupling" or num_banks > 1:
             assert parameter.grad.abs().max() > 0, name
+
+
+def test_what_is_recollected_leans_on_the_banks_alone_and_gradient_reaches_its_map() -> None:
+    memory = build_memory(recollection=0.5)
+    hidden, state = fill(memory, (2, 3, 4)).hidden, memory.blank(2)
+    for at_once in (hidden, hidden[:, 0]):
+        # Blank is without: the first segment has nothing to recollect.
+        plain = build_memory()
+        plain.load_state_dict({k: v for k, v in memory.state_dict().items() if k != "recollection_map"})
+        y, after = memory(at_once, state)
+        first = (y[:, 0], plain(at_once, plain.blank(2))[0][:, 0]) if at_once.ndim == 4 else (y, plain(at_once)[0])
+        assert_same_bits_of(*first)
+    leaning, lain = (
+        memory.bank_share(hidden[:, 0], after),
+        memory.bank_share(hidden[:, 0], replace(after, recollected=None)),
+    )
+    assert not torch.equal(leaning, lain)
+    assert_same_bits_of(memory.look(hidden[:, 0]).weighs, plain.look(hidden[:, 0]).weighs)
+    memory(hidden, state)[0].square().sum().backward()
+    assert memory.recollection_map is not None
+    assert memory.recollection_map.grad is not None
+    assert memory.recollection_map.grad.abs().max() > 0
+
+
+@given(case=cases(drive="axis", recollection=0.4), num_segments=st.integers(1, 3))
+@unchecked()
+def test_what_is_recollected_never_leaves_the_ball(case: Case, num_segments: int) -> None:
+    memory, state = case.memory, case.memory.blank(2)
+    for seed in range(num_segments):
+        hidden = 100.0 * fill(memory, (2, 3, 4), seed).hidden
+        _, state = memory(hidden, state)
+        assert state.recollected is not None
+        assert state.recollected.norm(dim=-1).max() <= memory.config.slot_width**0.5 + 1e-9
 
 
 @pytest.mark.parametrize("learn_crosstalk", [True, False])

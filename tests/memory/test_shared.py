@@ -19,7 +19,7 @@ from callosal.memory import LateralMemory, MemoryConfig, SharedMemory, calibrate
 from callosal.ops import reference
 
 SCALARS = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-SCALARS += ("crosstalk", "detach_context", "normalised", "gates")
+SCALARS += ("crosstalk", "detach_context", "normalised", "gates", "recollection")
 READERS = 2
 
 
@@ -64,13 +64,14 @@ def test_a_reader_equals_the_slow_twin_with_its_own_ways(case: Any, number: int,
     config, context = memory.config, state.context
     hidden, trace = hidden.clone().requires_grad_(), state.trace.clone().requires_grad_()
     y, after = memory.read(number, hidden, replace(state, trace=trace), mask, salience=salience)
-    twin, _, _ = reference.segment(
+    twin, *_ = reference.segment(
         hidden,
         trace,
         mask,
         parameters_of(memory, number),
         carried=None if context is None else (context.signal_sum, context.num_tokens),
         salience=salience,
+        recollected=state.recollected,
         **{name: getattr(config, name) for name in SCALARS},
     )
     assert_near(y, twin)
@@ -125,7 +126,9 @@ def test_a_segment_in_pieces_is_the_segment_at_once_for_every_reader(case: Any, 
     assert_near(absent, memory.read(0, hidden, state, mask)[0])
 
 
-@pytest.mark.parametrize("fields", [{}, {"context": "token"}, {"carry": 0.5}, {"drive": "slots"}], ids=str)
+@pytest.mark.parametrize(
+    "fields", [{}, {"context": "token"}, {"carry": 0.5}, {"drive": "slots"}, {"recollection": 0.5}], ids=str
+)
 def test_a_commit_in_training_moves_each_reader_s_means_by_what_it_saw(fields: dict[str, Any]) -> None:
     memory = build(**fields).train()
     config, kept = memory.config, 1.0 - memory.config.momentum
@@ -136,6 +139,8 @@ def test_a_commit_in_training_moves_each_reader_s_means_by_what_it_saw(fields: d
     memory.commit(after)
     reader = memory.reader(1)
     seen = torch.stack([torch.stack([reference.led_in(x, parameters) for x in row]) for row in hidden])
+    if state.recollected is not None:
+        seen = seen + (state.recollected @ memory.recollection_map.T)[:, None]  # pyright: ignore[reportOptionalMemberAccess]
     means = seen.mean(1)
     if config.context == "token":
         means = seen[:, -1]

@@ -14,7 +14,7 @@ from callosal.contract import laws
 from callosal.contract.states import map_tensors, tensors_of
 from callosal.memory import MemoryState
 
-CASE = fill(build_memory(carry=0.5), (5, 4))
+CASE = fill(build_memory(carry=0.5, recollection=0.3), (5, 4))
 OPENED = CASE.memory(CASE.hidden, CASE.state, CASE.mask, commit=False)[1].detach()
 EITHER = pytest.mark.parametrize("state", [CASE.state, OPENED], ids=["committed", "open"])
 

@@ -54,3 +54,16 @@ def test_contrast_weighs_down_where_tokens_of_a_segment_differ() -> None:
     assert_near(context.contrast_metric(scatter, 1.0), torch.diag(torch.tensor([1 / 3, 1.0])), 1e-6)
     assert_near(context.contrast_metric(torch.zeros(2, 2), 10.0), torch.eye(2))
     assert_near(context.contrast_metric(scatter, 0.0), torch.eye(2))
+
+
+@given(seed=SEEDS, num_tokens=st.integers(0, 4), rate=st.floats(0.0, 1.0))
+def test_what_is_recollected_equals_its_twin_and_never_leaves_the_ball(seed: int, num_tokens: int, rate: float) -> None:
+    before, width = 2.0 * normal(seed, 3), 3
+    before = before * (width**0.5 / before.norm()).clamp_max(1.0)
+    retrieved = 100.0 * normal(seed, num_tokens, 2, width)
+    count = torch.tensor(float(num_tokens))
+    after = context.recollect(before, retrieved.mean(1).sum(0), count, rate)
+    assert_near(after, reference.recollect(before, retrieved, rate))
+    assert after.norm() <= width**0.5 + 1e-9
+    if num_tokens == 0:
+        assert torch.equal(after, before)

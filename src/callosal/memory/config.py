@@ -58,7 +58,10 @@ class MemoryConfig:
             away what the touched slots hold together, not each slot's own.
         context: what the axes look at: the mean of the "segment" so far, or the "token" alone.
         carry: share of the context that is carried into the next segment, in [0, 1); 0 starts each segment anew,
-            towards 1 it is the slow buffer of arXiv 2603.07217.
+            towards 1 it is a slow buffer of what was seen. Not that of arXiv 2603.07217, which is ``recollection``.
+        recollection: rate r in [0, 1] of a slow average of what segments retrieved, b <- (1 - r) b + r rms(mean A V),
+            which a learned map adds to every token that the banks compete for; 0 is without. The slow buffer of arXiv
+            2603.07217 as its readers describe it. Segments are then read one after another, also within a call.
         contrast: kappa, at least 0: how much less axes look where tokens differ in a segment; 10 for over two banks.
         balance: rho, at least 0, per training step: how fast a bank that wins less than its even share becomes more
             excitable. For as many banks as domains of equal frequency; 0.1 there.
@@ -108,6 +111,7 @@ class MemoryConfig:
     write: WriteRule = "bounded"
     context: Context = field(default="segment", metadata=ADDED)
     carry: float = field(default=0.0, metadata=ADDED)
+    recollection: float = field(default=0.0, metadata=ADDED)
     contrast: float = field(default=0.0, metadata=ADDED)
     balance: float = field(default=0.0, metadata=ADDED)
     crosstalk: Crosstalk = field(default="drives", metadata=ADDED)
@@ -135,6 +139,9 @@ class MemoryConfig:
         require(self, "carry", 0.0 <= self.carry < 1.0, "it must be in [0, 1)")
         means = self.drive != "slots" and self.context == "segment"
         require(self, "carry", self.carry == 0.0 or means, "it must be 0 where the drive averages no context")
+        require(self, "recollection", 0.0 <= self.recollection <= 1.0, "it must be between 0 and 1")
+        looks = self.recollection == 0.0 or self.drive != "slots"
+        require(self, "recollection", looks, 'it must be 0 with drive "slots", which has no context')
         latest = self.context == "token" or self.contrast != 0.0
         why = 'it must be at least 2 with context="token" or a contrast, which need the latest token kept'
         require(self, "num_lags", self.num_lags > 1 or not latest, why)

@@ -54,7 +54,8 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
         banks: where each bank comes from, by name or number; banks left out come from both.
 
     Returns:
-        The merged memory. Its carried context, which belongs to no bank, is the mean of the parents' taken from.
+        The merged memory. Its carried context and what it recollects, which belong to no bank, are the means of the
+        parents' taken from.
 
     Raises:
         ValueError: the parents differ in shape or dtype, a segment is open, or ``banks`` names what does not exist.
@@ -75,9 +76,11 @@ def merge(first: MemoryState, second: MemoryState, banks: Mapping[Bank, str] | N
         for source, a, b in zip(sources, first.trace.unbind(1), second.trace.unbind(1), strict=True)
     ]
     taken = {parent for source in sources for parent in source.split("+")}
-    contexts = [state.context for parent, state in (("A", first), ("B", second)) if parent in taken]
-    context = _mean_context([context for context in contexts if context is not None])
-    return MemoryState(trace=torch.stack(parts, dim=1), context=context)
+    parents = [state for parent, state in (("A", first), ("B", second)) if parent in taken]
+    context = _mean_context([state.context for state in parents if state.context is not None])
+    averages = [state.recollected for state in parents if state.recollected is not None]
+    recollected = torch.stack(averages).mean(0) if averages else None
+    return MemoryState(trace=torch.stack(parts, dim=1), context=context, recollected=recollected)
 
 
 def fork(state: MemoryState, num_copies: int) -> MemoryState:
@@ -106,7 +109,7 @@ def reset_banks(state: MemoryState, banks: Sequence[Bank] | None = None) -> Memo
 
     Args:
         state: the memory. ``state.reset(rows)`` blanks rows instead.
-        banks: by name or number; None blanks all, and the carried context, which belongs to no bank.
+        banks: by name or number; None blanks all, and what belongs to no bank: carried context, what is recollected.
 
     Raises:
         ValueError: there is no such bank, or a segment is open.

@@ -7,23 +7,22 @@ from typing import NamedTuple
 
 import torch
 from jaxtyping import Bool, Float, Int, Shaped
-from torch import Tensor, distributed, nn
+from torch import Tensor, nn
 
 from callosal.memory import writing
+from callosal.memory.adapting import SLOW, Adapting, Lesson
 from callosal.memory.blocks import in_blocks, rows_at_once
 from callosal.memory.competition import Competition, Past
 from callosal.memory.config import MemoryConfig
 from callosal.memory.packing import Packed, check_input
-from callosal.memory.processes import gathered
+from callosal.memory.recollection import Recollecting
 from callosal.memory.state import CarriedContext, MemoryState, OpenSegment, SeenSegment
-from callosal.memory.ways import Projection, Ways, gated, open_gate, orthogonal
-from callosal.ops import address, context, gram, precision
+from callosal.memory.ways import Projection, gated, open_gate, orthogonal
+from callosal.ops import address, gram, precision
 from callosal.ops import salience as gating
 
 # Floats of a state from which on it pays to go over it less, at the price of some further small operations.
 SCALED_FROM = 2**18
-# What of the competition is always a buffer and moves with commits in training mode.
-_SLOW = ("slow_mean", "slow_norm", "slow_weight", "slow_scatter", "excitability", "won_context", "won_share")
 
 
 class Look(NamedTuple):
@@ -40,7 +39,7 @@ class Look(NamedTuple):
     gives: Float[Tensor, "batch *segment time"]
 
 
-class LateralMemory(Ways):
+class LateralMemory(Adapting, Recollecting):
     r"""Attention over persistent slots that retrieves, consolidates and writes back in one pass.
 
     Per bank k: $M_k \leftarrow \mathrm{write}(M_k,\; A_k^\top \mathrm{diag}(s) (A_k V_k + X U) W_k)$, where A is the
@@ -74,16 +73,6 @@ class LateralMemory(Ways):
     (torch.Size([3, 5, 8]), torch.Size([3, 2, 16, 8]))
     """
 
-    axes: Tensor
-    slow_mean: Tensor
-    slow_norm: Tensor
-    slow_weight: Tensor
-    slow_scatter: Tensor | None
-    excitability: Tensor | None
-    won_context: Tensor | None
-    won_share: Tensor | None
-    slow_retrieved: Tensor | None
-    process_group: "distributed.ProcessGroup | None" = None
     compute_dtype: torch.dtype | None = None
 
     def __init__(self, config: MemoryConfig) -> None:
@@ -115,7 +104,7 @@ class LateralMemory(Ways):
             self.axes = nn.Parameter(initial.axes)
         else:
             self.register_buffer("axes", initial.axes)
-        for name in _SLOW:
+        for name in SLOW:
             self.register_buffer(name, getattr(initial, name))
 
         # The options last, so that all else starts as without them.
@@ -133,15 +122,7 @@ class LateralMemory(Ways):
             self.hidden_mean = nn.Parameter(torch.zeros(config.width), requires_grad=False)
             self.hidden_whitening = nn.Parameter(torch.eye(config.width), requires_grad=False)
         self.output_gate = open_gate(watched) if config.output_gate else None
-
-    @property
-    def competition(self) -> Competition:
-        """How the banks compete for tokens now: a view of the parameters and buffers it takes."""
-        slow = {name: getattr(self, name) for name in _SLOW}
-        # Whoever lets all parameters of a model learn means those that may.
-        coupling = self.coupling if self.config.learn_crosstalk else self.coupling.detach()
-        parts = {"coupling": precision.widened(coupling), "axes": precision.widened(self.axes)}
-        return Competition(config=self.config, **parts, **slow)
+        self.recollection_map = nn.Parameter(torch.eye(width)) if config.recollection > 0.0 else None
 
     @property
     def state_dtype(self) -> torch.dtype:
@@ -157,7 +138,8 @@ class LateralMemory(Ways):
     def blank(self, batch_size: int) -> MemoryState:
         """Return a memory that holds nothing, one row per batch row."""
         trace = self.prototypes.new_zeros(batch_size, *self.prototypes.shape, dtype=self.state_dtype)
-        return MemoryState(trace=trace, context=self.competition.blank_context(batch_size))
+        context, recollected = self.competition.blank_context(batch_size), self.blank_recollection(batch_size)
+        return MemoryState(trace=trace, context=context, recollected=recollected)
 
     def forward(
         self,
@@ -207,14 +189,23 @@ class LateralMemory(Ways):
     ) -> tuple[Tensor, MemoryState]:
         packed, dtype, device = Packed.pack(hidden, mask, salience), self._computed_in(), hidden.device.type
         with precision.explicit(device):
-            y, state = self._passed(packed, state, embedded, dtype, commit=commit)
-            y = packed.restore(y).to(hidden.dtype)
+            ys, lessons = [], []
+            for part, what in self.apart(packed, embedded):
+                y, state, lesson = self._passed(part, state, what, dtype, commit=commit)
+                ys.append(y)
+                lessons += [] if lesson is None else [lesson]
+            if lessons:
+                self.adapt_to(Lesson.joined(lessons))
+            y = packed.restore(ys[0] if len(ys) == 1 else torch.cat(ys, dim=1)).to(hidden.dtype)
         return y, self.commit(state) if commit else state
 
     def _passed(
         self, packed: Packed, state: MemoryState, embedded: Tensor | None, dtype: torch.dtype, *, commit: bool
-    ) -> tuple[Float[Tensor, "batch seg time out"], MemoryState]:
-        """Read for packed tokens; write what a whole segment retrieved, or else leave it open."""
+    ) -> tuple[Float[Tensor, "batch seg time out"], MemoryState, Lesson | None]:
+        """Read for packed tokens; write what a whole segment retrieved, or else leave it open.
+
+        And return what a training step learns from it, where it does.
+        """
         opened, kept = state.segment or self._new_segment(len(state)), self.state_dtype
         views = self.views(packed.hidden, dtype)
         (seen, watched), (weights, signal, past, carried) = views, self._addressed(views[0], packed, opened, state)
@@ -238,7 +229,7 @@ class LateralMemory(Ways):
                 look = None if look is None else look * scales[-1][:, None, None]  # noqa: PLW2901
             if look is not None:
                 reads.append(gram.read(look, held[-1]))
-                prominence, size = gating.prominence(reads[-1].to(kept), self._usual_size)
+                prominence, size = gating.prominence(reads[-1].to(kept), self.usual_size)
                 part = part.weighed(prominence[:, None].to(dtype))  # noqa: PLW2901
                 sizes.append(size)
             before = trace if rule == "delta" else None
@@ -248,32 +239,44 @@ class LateralMemory(Ways):
                 trace = write(rule, trace, update, part.usage, inertia)
             else:
                 consolidated, usage = gram.sent(part, held[-1], before, consolidated), usage + part.usage
-        retrieved = None
+        norms = None
         if reads:
-            y = self.read_out(torch.stack(reads, dim=1), watched)
-            retrieved = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
+            retrieved = torch.stack(reads, dim=1)
+            norms = packed.counted(torch.stack(sizes, dim=1)[..., None]).sum((-2, -1))
         else:
             # One segment's, as in generation, are not copied.
             of_each = torch.stack(held, dim=1) if len(held) > 1 else (held or [trace])[0].to(dtype)[:, None]
             of_each = of_each[:, : len(held)]
             if scales:
                 weights = weights * torch.stack(scales, dim=1)[:, :, None, None]
-            y = self.read_out(gram.read(weights, of_each), watched)
+            retrieved = gram.read(weights, of_each)
+        y, recalled = self.read_out(retrieved, watched), self.recalled(retrieved.to(kept), packed)
 
         if whole:
+            lesson = None
             if self.training:
-                last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
-                newest = seen.take_along_dim(last, dim=-2).squeeze(-2) if seen.shape[-2] else seen.sum(-2)
-                self._adapt(signal.sum(-2), packed.count, past, newest.to(kept), retrieved)
-            return y, MemoryState(trace=trace, context=carried, version=state.version)
+                lesson = Lesson(signal.sum(-2), packed.count, past, self._newest(seen, state, packed), norms)
+            recollected = self.recollected(state, recalled, packed.count.sum(-1))
+            state = MemoryState(trace=trace, context=carried, recollected=recollected, version=state.version)
+            return y, state, lesson
         opened = opened.extended(
             seen[:, 0].to(kept),
             packed.count[:, 0],
             {"consolidated": consolidated, "usage": usage},
             signal_sum=signal[:, 0].sum(1),
-            retrieved=None if retrieved is None else retrieved[:, 0],
+            retrieved=None if norms is None else norms[:, 0],
+            recalled=recalled,
         )
-        return y, MemoryState(trace=trace, segment=opened, context=state.context, version=state.version)
+        parts = {"context": state.context, "recollected": state.recollected, "version": state.version}
+        return y, MemoryState(trace=trace, segment=opened, **parts), None
+
+    def _newest(
+        self, seen: Float[Tensor, "batch seg time inner"], state: MemoryState, packed: Packed
+    ) -> Float[Tensor, "batch seg inner"]:
+        """Return the last token that counts of each segment, as the banks competed for it."""
+        last = (packed.count.long() - 1).clamp_min(0)[..., None, None]
+        competed = self.competed_for(seen.to(self.state_dtype), state)
+        return competed.take_along_dim(last, dim=-2).squeeze(-2) if seen.shape[-2] else competed.sum(-2)
 
     def commit(self, state: MemoryState) -> MemoryState:
         """Write the open segment into the trace. Without one, or with an empty one, nothing changes."""
@@ -284,12 +287,14 @@ class LateralMemory(Ways):
         with precision.explicit(sums.device.type):
             past, carried = self.competition.faded(state.context, sums, counts)
             if self.training:
-                retrieved = None if segment.retrieved is None else segment.retrieved[:, None]
-                self._adapt(sums, counts, past, segment.tail[:, -1:], retrieved)
+                norms = None if segment.retrieved is None else segment.retrieved[:, None]
+                newest = self.competed_for(segment.tail[:, -1:, None], state)[:, :, 0]
+                self.adapt_to(Lesson(sums, counts, past, newest, norms))
             update = writing.transformed(self.config.write, segment.consolidated.to(dtype), self.maps.to(dtype))
             update = update.to(state.trace.dtype)
             trace = writing.written(self.config.write, state.trace, update, segment.usage, self._inertia)
-            return MemoryState(trace=trace, context=carried, version=state.version)
+            recollected = self.recollected(state, segment.recalled, segment.num_tokens)
+            return MemoryState(trace=trace, context=carried, recollected=recollected, version=state.version)
 
     def bank_share(
         self,
@@ -297,21 +302,33 @@ class LateralMemory(Ways):
         state: MemoryState | None = None,
         mask: Bool[Tensor, "batch *segment time"] | None = None,
         salience: Shaped[Tensor, "batch *segment time"] | None = None,
+        embedded: Float[Tensor, "batch *segment time width"] | None = None,
     ) -> Float[Tensor, "batch *segment time bank"]:
-        """Return each bank's share of each token, without reading or writing.
+        """Return each bank's share of each token; nothing is kept of what it takes to know.
 
-        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment.
+        In [0, 1], summing to one over banks; a masked token's are zero. ``state`` matters only in an open segment, or
+        where something is carried or recollected; ``embedded`` only where several segments are recollected.
         """
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=False)
-        packed, dtype, competition = Packed.pack(hidden, mask, salience), self._computed_in(), self.competition
-        opened = state.segment or self._new_segment(len(state))
+        packed, dtype = Packed.pack(hidden, mask, salience), self._computed_in()
         with precision.explicit(hidden.device.type):
-            seen = self.led_in(packed.hidden, dtype)
-            logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
-            seen = seen.to(self.state_dtype)
-            past, _ = competition.faded(state.context, packed.counted(seen).sum(-2), packed.count)
-            return packed.restore(competition.compete(seen, logits, opened, past, packed.place)[1])
+            (part, what), *rest = self.apart(packed, embedded)
+            shares = [self._shares(part, state, dtype)]
+            for following in rest:
+                self._check_embedded(hidden, embedded)
+                state = self._passed(part, state, what, dtype, commit=True)[1]
+                part, what = following
+                shares.append(self._shares(part, state, dtype))
+        return packed.restore(torch.cat(shares, dim=1) if rest else shares[0])
+
+    def _shares(self, packed: Packed, state: MemoryState, dtype: torch.dtype) -> Float[Tensor, "batch seg time bank"]:
+        opened, competition = state.segment or self._new_segment(len(state)), self.competition
+        seen = self.led_in(packed.hidden, dtype)
+        logits = self._logits(seen, opened, packed.place) if self.config.drive == "slots" else None
+        competed = self.competed_for(seen.to(self.state_dtype), state)
+        past, _ = competition.faded(state.context, packed.counted(competed).sum(-2), packed.count)
+        return competition.compete(competed, logits, opened, past, packed.place)[1]
 
     def look(
         self,
@@ -321,7 +338,7 @@ class LateralMemory(Ways):
         """Return where each token looks, and what its gates let in and out.
 
         Without reading or writing, from the start of each segment. A masked token looks nowhere, weighs nothing and
-        gives nothing.
+        gives nothing. Nothing is recollected.
         """
         blank = self.blank(len(hidden))
         self._check(hidden, blank, mask, None, one_segment=False)
@@ -353,7 +370,8 @@ class LateralMemory(Ways):
     def state_floats(self) -> int:
         """Number of floats that a row's committed state holds."""
         carried = self.config.slot_width + 1 if self.config.carry > 0.0 else 0
-        return self.prototypes.numel() + carried
+        recollected = self.config.slot_width if self.config.recollection > 0.0 else 0
+        return self.prototypes.numel() + carried + recollected
 
     @property
     def max_slot_norm(self) -> float:
@@ -364,47 +382,6 @@ class LateralMemory(Ways):
             longer = math.sqrt(len(self.observation) / self.config.slot_width)
             largest *= 1.0 + longer * _spectral_norm(self.observation)
         return math.sqrt(self.config.slot_width) * largest
-
-    @torch.no_grad()
-    def _adapt(
-        self,
-        signal_sum: Float[Tensor, "batch seg signal"],
-        num_tokens: Float[Tensor, "batch seg"],
-        past: Past | None,
-        newest: Float[Tensor, "batch kept width"],
-        retrieved: Float[Tensor, "batch seg"] | None,
-    ) -> None:
-        """Move the buffers by one training step, in place, by the rows of the whole process group."""
-        adapted, num_tokens = self._after(self.competition, signal_sum, num_tokens, past, newest)
-        for name in dict(self.named_buffers()):
-            if hasattr(adapted, name):
-                self.move(name, getattr(adapted, name))
-        if retrieved is None or self.slow_retrieved is None:
-            return
-        retrieved = gathered(retrieved, self.process_group)
-        present = (num_tokens > 0) & retrieved.isfinite()
-        sizes = torch.where(present, retrieved / torch.where(present, num_tokens, 1.0), 0.0)
-        usual = (sizes.sum() / present.sum().clamp_min(1)).to(retrieved.dtype)
-        moved = context.running_mean(self.slow_retrieved, usual, self.config.momentum)
-        self.move("slow_retrieved", torch.where(present.any(), moved, self.slow_retrieved))
-
-    def _after(
-        self,
-        competition: Competition,
-        signal_sum: Float[Tensor, "batch seg signal"],
-        num_tokens: Float[Tensor, "batch seg"],
-        past: Past | None,
-        newest: Float[Tensor, "batch kept width"],
-    ) -> tuple[Competition, Float[Tensor, "pool seg"]]:
-        """Return a competition after a step by the rows of the whole process group, and which of their tokens count."""
-        group = self.process_group
-        # The rows and not the sums over them: they are few numbers.
-        signal_sum, num_tokens, newest = (gathered(rows, group) for rows in (signal_sum, num_tokens, newest))
-        past = past and (gathered(past[0], group), gathered(past[1], group))
-        # What is no number would stay in the buffers for good: such a row counts as absent.
-        whole = (signal_sum if past is None else signal_sum + past[0]).isfinite().all(-1)
-        num_tokens = num_tokens.where(whole, 0.0)
-        return competition.adapted(signal_sum, num_tokens, past, newest), num_tokens
 
     def _check(
         self, hidden: Tensor, state: MemoryState, mask: Tensor | None, salience: Tensor | None, *, one_segment: bool
@@ -434,6 +411,7 @@ class LateralMemory(Ways):
             consolidated=new(num_rows, banks, slots, width),
             usage=new(num_rows, banks, slots),
             retrieved=None if self.slow_retrieved is None else new(num_rows),
+            recalled=self.blank_recollection(num_rows),
         )
 
     def _sending(
@@ -479,7 +457,7 @@ class LateralMemory(Ways):
         And the context that each segment starts from, and what is carried on. The competition is this memory's own,
         unless one is given.
         """
-        competition, exact = competition or self.competition, seen.to(self.state_dtype)
+        competition, exact = competition or self.competition, self.competed_for(seen.to(self.state_dtype), state)
         logits = self._logits(seen, opened, packed.place)
         past, carried = competition.faded(state.context, packed.counted(exact).sum(-2), packed.count)
         signal, shares = competition.compete(exact, logits, opened, past, packed.place)
@@ -512,12 +490,6 @@ class LateralMemory(Ways):
     @property
     def _inertia(self) -> Float[Tensor, ""]:
         return precision.widened(self.log_inertia).exp()
-
-    @property
-    def _usual_size(self) -> Float[Tensor, ""]:
-        """Running mean of the norm of what a token retrieves; 0 before any was seen."""
-        assert self.slow_retrieved is not None
-        return context.unbiased(self.slow_retrieved, self.slow_weight)
 
 
 def _spectral_norm(maps: Tensor) -> float:

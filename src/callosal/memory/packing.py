@@ -4,7 +4,8 @@ Likewise for tokens of salience 0, which are told from outside to leave no trace
 and only read.
 """
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
+from typing import Any
 
 import torch
 from jaxtyping import Bool, Float, Int
@@ -78,6 +79,18 @@ class Packed:
         if self.order is None or self.present is None:
             return tensor
         return tensor.take_along_dim(self.order[..., None], dim=-2).masked_fill(~self.present[..., None], 0.0)
+
+    def apart(self) -> "list[Packed]":
+        """Return the segments one by one."""
+
+        def of(tensor: Tensor | None, segment: int) -> Any:
+            return None if tensor is None else tensor[:, segment, None]
+
+        parts = ("hidden", "present", "counts", "order", "place", "salience")
+        return [
+            replace(self, **{name: of(getattr(self, name), segment) for name in parts})
+            for segment in range(self.hidden.shape[1])
+        ]
 
     def counted(self, tensor: Float[Tensor, "batch seg time part"]) -> Float[Tensor, "batch seg time part"]:
         """Return the tensor with zeros for what does not count."""

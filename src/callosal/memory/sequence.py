@@ -79,10 +79,9 @@ def sequence_parallel(
     begun = opened.segment
     assert begun is not None
     packed = Packed.pack(hidden, mask, salience)
-    before, after, seen_of_all = _around(memory, packed, begun, group)
-    retrieved = None if begun.retrieved is None else torch.zeros_like(begun.retrieved)
-    blank = {name: torch.zeros_like(getattr(begun, name)) for name in ("consolidated", "usage")}
-    before = replace(before, **blank, retrieved=retrieved)
+    before, after, seen_of_all = _around(memory, packed, opened, group)
+    kept = {name: getattr(begun, name) for name in ("consolidated", "usage", "retrieved", "recalled")}
+    before = replace(before, **{name: None if one is None else torch.zeros_like(one) for name, one in kept.items()})
     y, own = memory(hidden, replace(opened, segment=before), mask, salience=salience, embedded=embedded, commit=False)
     piece = own.segment
     assert piece is not None
@@ -93,6 +92,8 @@ def sequence_parallel(
     sums = {"consolidated": begun.consolidated + written[..., :-1], "usage": begun.usage + written[..., -1]}
     if begun.retrieved is not None and piece.retrieved is not None:
         sums["retrieved"] = begun.retrieved + added(piece.retrieved, group)
+    if begun.recalled is not None and piece.recalled is not None:
+        sums["recalled"] = begun.recalled + added(piece.recalled, group)
     if memory.config.drive == "slots":
         sums["signal_sum"] = begun.signal_sum + added(piece.signal_sum - begun.signal_sum, group)
     whole = replace(opened, segment=replace(after, **sums))
@@ -100,19 +101,22 @@ def sequence_parallel(
 
 
 def _around(
-    memory: LateralMemory, packed: Packed, begun: OpenSegment, group: "distributed.ProcessGroup | None"
+    memory: LateralMemory, packed: Packed, state: MemoryState, group: "distributed.ProcessGroup | None"
 ) -> tuple[OpenSegment, OpenSegment, Float[Tensor, "process batch part width"]]:
     """Return the segment as it stands before this process's piece and behind all: tails, contexts and counts.
 
     And what was sent around for that: the last tokens of each piece, and the sum of its contexts.
     """
+    begun = state.segment
+    assert begun is not None
     seen, count = memory.seen(packed.hidden), packed.count[:, 0]
+    context = packed.counted(memory.competed_for(seen, state))[:, 0].sum(-2, keepdim=True)
     length = begun.tail.shape[1]
     # The last tokens that count, oldest first; where there are fewer, what follows them is never looked at.
     where = (count - length).clamp_min(0.0).long()[:, None] + torch.arange(length, device=count.device)
     padded = torch.cat([seen[:, 0], seen.new_zeros(len(seen), length, seen.shape[-1])], dim=1)
     newest = padded.take_along_dim(where[..., None], dim=1)
-    seen_of_all = from_each(torch.cat([newest, packed.counted(seen)[:, 0].sum(-2, keepdim=True)], dim=1), group)
+    seen_of_all = from_each(torch.cat([newest, context], dim=1), group)
     rank = 0 if group is None else group.rank()
     stands = before = begun
     for number, (sent, tokens) in enumerate(zip(seen_of_all, from_each(count, group), strict=True)):

@@ -6,6 +6,7 @@ import torch
 from jaxtyping import Bool, Float, Shaped
 from torch import Tensor, nn
 
+from callosal.memory.adapting import Lesson
 from callosal.memory.competition import Competition
 from callosal.memory.config import MemoryConfig
 from callosal.memory.lateral import LateralMemory
@@ -69,7 +70,7 @@ class SharedMemory(LateralMemory):
 
     and what homeostasis takes away. A query map of its own would add little: before the shared one stands a linear way
     in. Every layer reads the memory as it stood when the segment began, so in which order they stand does not matter;
-    a context that is carried from segment to segment (``config.carry``) is that of the layer that is written.
+    what is carried or recollected from segment to segment is of the layer that is written.
 
     Args:
         config: sizes and dynamics.
@@ -155,7 +156,8 @@ class SharedMemory(LateralMemory):
             sums, counts = seen.signal_sum[:, None], seen.num_tokens[:, None]
             competition = reader.competition(self.competition)
             past, _ = competition.faded(state.context, sums, counts)
-            reader.adapt(self._after(competition, sums, counts, past, seen.tail[:, -1:])[0])
+            newest = self.competed_for(seen.tail[:, -1:, None], state)[:, :, 0]
+            reader.adapt(self.adapted(competition, Lesson(sums, counts, past, newest, None))[0])
 
     def _new_segment(self, num_rows: int) -> OpenSegment:
         new = super()._new_segment(num_rows)

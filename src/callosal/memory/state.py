@@ -164,12 +164,14 @@ class OpenSegment(SeenSegment):
         consolidated: A^T diag(s) (A V + X U) so far (for the delta rule, what the write adds).
         usage: column sums of diag(s) A so far.
         retrieved: sum of the norms of what the tokens retrieved; None unless that is their salience.
+        recalled: sum of what they retrieved, the mean of their heads; None unless it is recollected.
         elsewhere: what the layers that only read have seen, one after another; None without such.
     """
 
     consolidated: Float[Tensor, "batch bank slot width"]
     usage: Float[Tensor, "batch bank slot"]
     retrieved: Float[Tensor, "batch"] | None = None
+    recalled: Float[Tensor, "batch width"] | None = None
     elsewhere: SeenSegment | None = None
 
 
@@ -194,6 +196,7 @@ class MemoryState(RowState):
         trace: what was written; zero is blank.
         segment: the open segment, or None right after a commit.
         context: what is carried into the next segment's context; None carries nothing.
+        recollected: slow average of what was retrieved, b of ``MemoryConfig.recollection``; None is without.
         version: where a store has each row's memory from, so that no newer one is lost when it is saved: a number made
             of what it held, 0 where it held nothing. -1, or None for all rows, is a memory that no store knows.
     """
@@ -201,6 +204,7 @@ class MemoryState(RowState):
     trace: Float[Tensor, "batch bank slot width"]
     segment: OpenSegment | None = None
     context: CarriedContext | None = None
+    recollected: Float[Tensor, "batch width"] | None = None
     version: Int[Tensor, "batch"] | None = field(default=None, metadata={"absent": -1})
 
     def reset(self, rows: Any) -> Self:

@@ -5,6 +5,7 @@ from jaxtyping import Float, Int
 from torch import Tensor
 from torch.nn.functional import pad
 
+from callosal.ops import address
 from callosal.ops.precision import whole, widened
 
 
@@ -65,3 +66,26 @@ def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> F
     relative = exact / (exact.trace() / width).clamp_min(1e-12)
     identity = torch.eye(width, dtype=exact.dtype, device=exact.device)
     return torch.linalg.inv(identity + contrast * relative).to(scatter.dtype)
+
+
+def recollect(
+    before: Float[Tensor, "*batch width"],
+    retrieved_sum: Float[Tensor, "*batch width"],
+    num_tokens: Float[Tensor, "*batch"],
+    rate: float,
+) -> Float[Tensor, "*batch width"]:
+    r"""Move a slow average of what was retrieved towards what a segment retrieved.
+
+    $$b \leftarrow (1 - r)\, b + r\, \mathrm{rms}\big(\langle A V \rangle_t\big)$$   After the buffer of arXiv
+    2603.07217 as its readers describe it; the form is ours. A convex step between vectors of norm at most sqrt(width):
+    b never leaves that ball.
+
+    Args:
+        before: b, zero where nothing was retrieved yet.
+        retrieved_sum: what the segment's tokens retrieved, the mean of their heads, summed over tokens.
+        num_tokens: their number; with none nothing moves, to the bit.
+        rate: r in [0, 1]; at 1 only the last segment counts.
+    """
+    there = (num_tokens > 0)[..., None]
+    mean = (retrieved_sum / num_tokens.clamp_min(1.0)[..., None]).to(before.dtype)
+    return torch.where(there, (1.0 - rate) * before + rate * address.rms_norm(mean), before)

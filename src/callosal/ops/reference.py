@@ -262,6 +262,12 @@ def carry(total: Tensor, count: Tensor, seen: Float[Tensor, "time width"], rate:
     return rate * (total + sum(seen)), rate * (count + len(seen))
 
 
+def recollect(before: Tensor, retrieved: Float[Tensor, "time head width"], rate: float) -> Tensor:
+    r"""Average slowly: $b \leftarrow (1-r) b + r\,\mathrm{rms}(\langle A V \rangle_{t,h})$. After arXiv 2603.07217."""
+    heads = [head for token in retrieved for head in token]
+    return (1.0 - rate) * before + rate * rms_norm(sum(heads, 0 * before) / len(heads)) if heads else before
+
+
 def contrast_metric(scatter: Float[Tensor, "width width"], contrast: float) -> Float[Tensor, "width width"]:
     r"""Weigh directions: $\Lambda (I + \kappa\,\Sigma\,\text{width} / \mathrm{tr}\Sigma) = I$. Ours."""
     width = len(scatter)
@@ -293,27 +299,31 @@ def segment(
     carried: tuple[Tensor, Tensor] | None = None,
     salience: Float[Tensor, "batch time"] | None = None,
     embedded: Float[Tensor, "batch time width"] | None = None,
+    recollected: Float[Tensor, "batch inner"] | None = None,
     **scalars: Any,
-) -> tuple[Tensor, Tensor, Tensor]:
-    """Return read-out, memory afterwards and shares of a segment, masked tokens deleted first.
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
+    """Return read-out, memory, shares and what is recollected after a segment, masked tokens deleted first.
 
     ``carried`` is the context of earlier segments, its sum [batch, inner] and count [batch]; ``embedded`` are the
-    model's embeddings of the tokens, where these are what is written of them.
+    model's embeddings of the tokens, where these are what is written of them; ``recollected`` is as before it.
     """
-    outputs, traces, shares = [], [], []
+    outputs, traces, shares, averages = [], [], [], []
     nothing = torch.zeros_like(trace[:, 0, 0]), torch.zeros_like(hidden[:, 0, 0])
     given = torch.ones_like(hidden[..., 0]) if salience is None else salience
     what = [None] * len(hidden) if embedded is None else embedded
-    rows = zip(hidden, what, trace, mask, given, *(carried or nothing), strict=True)
-    for x, e, before, present, s, total, count in rows:
+    average = nothing[0] if recollected is None else recollected
+    rows = zip(hidden, what, trace, mask, given, average, *(carried or nothing), strict=True)
+    for x, e, before, present, s, b, total, count in rows:
         y, after, p = [], before, []
         if present.any():
-            past, own = (total, count), None if e is None else e[present]
-            y, after, p = segment_of_row(x[present], before, s[present], parameters, past, embedded=own, **scalars)
+            own = None if e is None else e[present]
+            how = {"past": (total, count), "embedded": own, **scalars}
+            y, after, p, b = segment_of_row(x[present], before, s[present], parameters, b, **how)  # noqa: PLW2901
         outputs.append(_spread(y, present, x.new_zeros(x.shape[-1])))
         shares.append(_spread(p, present, x.new_zeros(len(before))))
         traces.append(after)
-    return torch.stack(outputs), torch.stack(traces), torch.stack(shares)
+        averages.append(b)
+    return torch.stack(outputs), torch.stack(traces), torch.stack(shares), torch.stack(averages)
 
 
 def segment_of_row(
@@ -321,8 +331,9 @@ def segment_of_row(
     trace: Float[Tensor, "bank slot inner"],
     salience: Float[Tensor, "time"],
     parameters: Mapping[str, Tensor],
-    past: tuple[Tensor, Tensor],
+    recollected: Float[Tensor, "inner"],
     *,
+    past: tuple[Tensor, Tensor],
     gain: float,
     drive: str,
     write: str,
@@ -335,8 +346,9 @@ def segment_of_row(
     detach_context: bool = False,
     normalised: str = "slots",
     gates: str = "narrowed",
+    recollection: float = 0.0,
     embedded: Float[Tensor, "time width"] | None = None,
-) -> tuple[Tensor, Tensor, Tensor]:
+) -> tuple[Tensor, Tensor, Tensor, Tensor]:
     r"""Take steps 1 to 6 for one row. $A^\top A V W$ is arXiv 2603.03355's, all around it ours."""
     p, times, banks = parameters, range(len(hidden)), range(len(trace))
     # 1, 2: query and address. A token of salience 0 is seen by none that come after it
@@ -350,13 +362,13 @@ def segment_of_row(
     centre = p["slow_mean"] / p["slow_weight"] if homeostasis and living else 0 * p["slow_mean"]
     norm, largest = p["slow_norm"] / p["slow_weight"], math.sqrt(x.shape[-1])
     scale = norm if living and norm > 1e-6 * largest else largest
-    seen = [causal_mean(stream, *past)[-1] for stream in streams] if context == "segment" else x
-    by_slots = drive == "slots"
+    bent = p["recollection_map"] @ recollected if recollection > 0 else 0 * recollected
+    seen = [causal_mean(s + bent, *past)[-1] if context == "segment" else s[-1] + bent for s in streams]
     metric = contrast_metric(p["slow_scatter"], contrast) if contrast > 0 else torch.eye(len(x[0]))
     bias = p["excitability"] if balance > 0 else torch.zeros(())
 
     def drive_of(t: int) -> Tensor:
-        if by_slots:
+        if drive == "slots":
             return slot_drive(logits[t]) - centre
         m = (seen[t].detach() if detach_context else seen[t]) - centre
         if crosstalk == "received":
@@ -369,8 +381,7 @@ def segment_of_row(
     between = torch.eye(len(trace)).to(x) if crosstalk == "received" else p["coupling"]
     shares = torch.stack([bank_shares(u[t], between, gain) for t in times])
     # 5: read
-    sizes = len(x), len(p["filters"]), len(trace)
-    a = _tensor(lambda t, h, k: shares[t, k] * logits[t][h, k].softmax(-1), *sizes)
+    a = _tensor(lambda t, h, k: shares[t, k] * logits[t][h, k].softmax(-1), len(x), len(p["filters"]), len(trace))
     behind = normalised == "retrieved"
     size = (lambda v: v) if write == "additive" or behind else rms_norm
     values = _tensor(lambda k, j: size(p["prototypes"][k, j] + trace[k, j]), *trace.shape[:2])
@@ -379,6 +390,7 @@ def segment_of_row(
     y = _tensor(lambda t: p["output.weight"] @ heads(retrieved[t]), len(x))
     if "output_gate.weight" in p:
         y = _tensor(lambda t: gate(watched[t], p["output_gate.weight"][0], p["output_gate.bias"][0]) * y[t], len(x))
+    recollected = recollect(recollected, retrieved[salience > 0], recollection)
     # 6: write
     writing = a[:, 1:] if writers == "lagged" else a
     touch = writing.sum(1) / writing.shape[1]
@@ -394,9 +406,9 @@ def segment_of_row(
     c = torch.stack([consolidate(touch[:, k], values[k], observed, s, level) for k in banks])
     update, usage, inertia = transform(c, p["maps"]), (s[:, None, None] * touch).sum(0), p["log_inertia"].exp()
     if write == "additive":
-        return y, additive_write(trace, update), shares
+        return y, additive_write(trace, update), shares, recollected
     if write == "delta":
         by_bank = [(trace[k], touch[:, k], values[k], p["maps"][k], inertia, observed, s, level) for k in banks]
-        return y, torch.stack([delta_write(*bank) for bank in by_bank]), shares
+        return y, torch.stack([delta_write(*bank) for bank in by_bank]), shares, recollected
     written = [bounded_write(trace[k], update[k], usage[k], inertia) for k in banks]
-    return y, torch.stack(written), shares
+    return y, torch.stack(written), shares, recollected

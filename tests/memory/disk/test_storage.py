@@ -68,6 +68,49 @@ def test_every_dtype_comes_back_with_or_without_context(dtype: torch.dtype, tmp_
         assert_same_bits_of(load_memory(tmp_path / "a", memory), one)
 
 
+RECOLLECTS = fill(build_memory(replace(CONFIG, recollection=0.3)), (3, 5))
+
+
+def test_what_is_recollected_comes_back_and_a_blank_stands_for_none(tmp_path: Path) -> None:
+    path, (memory, _, state, _) = tmp_path / "a", RECOLLECTS
+    save_memory(state, path, memory)
+    assert_same_bits_of(load_memory(path, memory), state)
+    assert read_header(path).shapes["recollected"] == (3, 4)
+    save_memory(replace(state, recollected=None), path, memory)
+    assert_same_bits_of(load_memory(path, memory), replace(state, recollected=memory.blank(3).recollected))
+
+
+@pytest.mark.parametrize(
+    ("change", "message"),
+    [
+        ({"recollected": None}, "does not fit a memory of .* with a carried context that recollects, though"),
+        ({"recollected": torch.zeros(2, 4).double()}, "not of equally many rows"),
+        ({"recollected": torch.zeros(3).double()}, "tensors of axes"),
+        ({"recollected": torch.full((3, 4), torch.nan).double()}, "a recollected with NaN"),
+    ],
+    ids=["lost", "rows", "axes", "nan"],
+)
+def test_what_is_recollected_must_fit(change: dict[str, Any], message: str, tmp_path: Path) -> None:
+    path, (memory, _, state, _) = tmp_path / "a", RECOLLECTS
+    save_memory(state, path, memory)
+    parts = {"trace": state.trace, **change}
+
+    def shapes(plain: dict[str, Any]) -> None:
+        held = plain["shapes"]
+        plain["shapes"] = {
+            n: list(parts[n].shape) if n in parts else s for n, s in held.items() if parts.get(n, s) is not None
+        }
+
+    rewritten(path, shapes, **change)
+    refuses(path, message, memory)
+
+
+def test_a_state_that_recollects_is_not_saved_with_a_memory_that_does_not(tmp_path: Path) -> None:
+    state = replace(CASE.state, recollected=torch.zeros(3, 4).double())
+    with pytest.raises(MemoryFileError, match=r"its recollection is 0\); save it with"):
+        save_memory(state, tmp_path / "a", CASE.memory)
+
+
 def test_saved_and_loaded_goes_on_as_if_nothing_had_been(path: Path) -> None:
     after = CASE.memory(CASE.hidden, CASE.state)[1]
     assert_same_bits_of(CASE.memory(CASE.hidden, load_memory(path, CASE.memory))[1], after)

@@ -33,7 +33,8 @@ from callosal.memory.state import CarriedContext, MemoryState
 from callosal.ops import precision
 
 # What a memory may hold, and how many axes each has.
-_AXES = {"trace": 4, "context.signal_sum": 2, "context.num_tokens": 1}
+_CONTEXT = {"context.signal_sum": 2, "context.num_tokens": 1}
+_AXES = {"trace": 4, **_CONTEXT, "recollected": 2}
 _BOUNDS: WeakKeyDictionary[LateralMemory, tuple[str, float]] = WeakKeyDictionary()
 # Read from the package's metadata, so that nothing here imports what stands above it.
 PACKAGE_VERSION = version("callosal")
@@ -156,7 +157,7 @@ def read_layers(
         context = None
         if "context.signal_sum" in tensors:
             context = CarriedContext(signal_sum=tensors["context.signal_sum"], num_tokens=tensors["context.num_tokens"])
-        state = MemoryState(trace=tensors["trace"], context=context)
+        state = MemoryState(trace=tensors["trace"], context=context, recollected=tensors.get("recollected"))
         layers[layer] = StoredMemory(header=outline.headers[layer], state=state, checksum=outline.checksum)
     return layers
 
@@ -204,9 +205,10 @@ def describe_state(
             f"a trace of {state.trace.dtype} meets a memory of {memory.state_dtype} traces; cast one: "
             f"state.to({memory.state_dtype})"
         )
-    # To the memory, a context that is not there and a blank one are the same.
+    # To the memory, a context that is not there and a blank one are the same; likewise what is recollected.
     context = state.context or memory.competition.blank_context(len(state))
-    state = MemoryState(trace=state.trace, context=context).detach().to("cpu")
+    recollected = memory.blank(len(state)).recollected if state.recollected is None else state.recollected
+    state = MemoryState(trace=state.trace, context=context, recollected=recollected).detach().to("cpu")
     tensors = tensors_of(state)
     shapes = {name: tuple(tensor.shape) for name, tensor in tensors.items()}
     _require_sound(shapes, "the state")
@@ -214,6 +216,11 @@ def describe_state(
         raise MemoryFileError(
             "the state has a carried context and the memory carries none (its carry is 0); save it with the memory "
             "that it comes from"
+        )
+    if (recollected is not None) != (memory.config.recollection > 0.0):
+        raise MemoryFileError(
+            "the state recollects what was retrieved and the memory does not (its recollection is 0); save it with the "
+            "memory that it comes from"
         )
     _require_values(tensors, "the state")
     config, parameters_hash = memory.config, hash_parameters(memory)
@@ -241,6 +248,8 @@ def tensors_of(state: MemoryState) -> dict[str, Tensor]:
     tensors = {"trace": state.trace}
     if state.context is not None:
         tensors |= {f"context.{name}": tensor for name, tensor in vars(state.context).items()}
+    if state.recollected is not None:
+        tensors["recollected"] = state.recollected
     return tensors
 
 
@@ -275,11 +284,14 @@ def require_fit(outline: Outline, layer: str, memory: LateralMemory, place: obje
             f"{place} is of another configuration ({_differences(header.config, memory.config)}); load it into a "
             "memory of the configuration that it was saved with"
         )
-    banks_slots_width, carries = tuple(memory.prototypes.shape), memory.config.carry > 0.0
-    if header.shapes["trace"][1:] != banks_slots_width or ("context.signal_sum" in header.shapes) != carries:
+    banks_slots_width = tuple(memory.prototypes.shape)
+    carries, recollects = memory.config.carry > 0.0, memory.config.recollection > 0.0
+    held = "context.signal_sum" in header.shapes, "recollected" in header.shapes
+    if header.shapes["trace"][1:] != banks_slots_width or held != (carries, recollects):
         raise MemoryFileError(
             f"{place} holds {dict(header.shapes)}, which does not fit a memory of {banks_slots_width} (bank, slot, "
-            f"width) {'with' if carries else 'without'} a carried context, though it says so: it is not whole"
+            f"width) {'with' if carries else 'without'} a carried context{' that recollects' if recollects else ''}, "
+            "though it says so: it is not whole"
         )
     # What earlier versions wrote of memories in half precision is half itself, and loses nothing.
     if precision.whole(dtype) != memory.state_dtype:
@@ -316,14 +328,14 @@ def _differences(saved: Mapping[str, object], config: MemoryConfig) -> str:
 def _require_sound(shapes: Mapping[str, tuple[int, ...]], owner: object) -> None:
     """Raise MemoryFileError where the parts are not those of a memory, or not of the same rows and width."""
     axes = {name: len(shape) for name, shape in shapes.items()}
-    context = {name: count for name, count in _AXES.items() if name != "trace"}
-    if axes not in (_AXES, {"trace": 4}):
+    known = axes.items() <= _AXES.items() and "trace" in axes
+    if not known or len(_CONTEXT.keys() & axes.keys()) == 1:
         raise MemoryFileError(
             f"{owner} holds tensors of axes {axes}; a memory holds a trace of 4 axes and may hold a context of "
-            f"{context}"
+            f"{_CONTEXT} and what is recollected, of 2"
         )
     rows, *_, width = shapes["trace"]
-    wanted = {"context.signal_sum": (rows, width), "context.num_tokens": (rows,)}
+    wanted = {"context.signal_sum": (rows, width), "context.num_tokens": (rows,), "recollected": (rows, width)}
     if any(shape != wanted[name] for name, shape in shapes.items() if name != "trace"):
         raise MemoryFileError(
             f"{owner} holds tensors of shapes {dict(shapes)}, which are not of equally many rows and of one width; "
