@@ -87,8 +87,9 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         report(config.name, step / config.training.num_steps, text)
 
     resumed = {"checkpoint": place / "checkpoint.pt", "fingerprint": fingerprint(config)}
-    ends = until_decided(model, config) if config.training.cycles > 1 else {}
-    curve = train(model, config.episodes, config.training, config.seed, **resumed, **ends, on_progress=on_progress)
+    more: dict[str, Any] = until_decided(model, config) if config.training.cycles > 1 else {}
+    more |= {"label_weight": config.label_weight}
+    curve = train(model, config.episodes, config.training, config.seed, **resumed, **more, on_progress=on_progress)
     trained = time.monotonic()
     report(config.name, 1.0, "evaluating")
     evaluation = evaluate_held_out(model, config)

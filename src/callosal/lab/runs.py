@@ -3,6 +3,7 @@
 import dataclasses
 import hashlib
 import json
+import math
 import re
 from collections.abc import Sequence
 from dataclasses import dataclass, field, replace
@@ -66,6 +67,7 @@ class RunConfig:
         changed: what was set by hand; a run with changes is off its recipe and not evidence.
         memory_kind: what the memory is: "lateral", or one of the rivals.
         extras: what is measured besides.
+        label_weight: weight in the loss of what tells the banks each token's domain; 0 tells them nothing.
         labels: factors of the study that no field holds, such as the name of a memory; recorded with the run, and no
             part of its fingerprint.
     """
@@ -83,6 +85,7 @@ class RunConfig:
     changed: tuple[str, ...] = ()
     memory_kind: str = field(default="lateral", metadata=ADDED)
     extras: tuple[Extra, ...] = field(default=("snapshot",), metadata=ADDED)
+    label_weight: float = field(default=0.0, metadata=ADDED)
     labels: dict[str, Any] = field(default_factory=dict, metadata=LABEL)
 
     def __post_init__(self) -> None:
@@ -99,6 +102,10 @@ class RunConfig:
         require(trunk, "max_time", trunk.max_time >= least, f"the episodes' segments need at least {least}")
         exists = 0 <= self.memory_behind < trunk.num_blocks
         require(self, "memory_behind", exists, f"blocks are 0 to {trunk.num_blocks - 1}")
+        require(self, "label_weight", 0.0 <= self.label_weight < math.inf, "it must be at least 0 and finite")
+        banks = getattr(memory, "num_banks", 0)
+        told = self.label_weight == 0.0 or banks >= len(episodes.domains)
+        require(self, "label_weight", told, f"it must be 0 with fewer banks ({banks}) than domains")
         if memory is None:
             return
         wanted = KINDS[self.memory_kind][0]
@@ -154,6 +161,7 @@ def small(
     learning_rate: float = 4e-3,
     distractors: tuple[int, ...] = (0, 30, 300),
     extras: tuple[Extra, ...] = (),
+    label_weight: float = 0.0,
     labels: dict[str, Any] | None = None,
 ) -> RunConfig:
     """Return a run of a study: the small benchmark at half the width, about 15 seconds on one core."""
@@ -173,6 +181,7 @@ def small(
         evaluation_episodes=512,
         retention=RetentionConfig(distractors=distractors, num_episodes=32),
         extras=extras,
+        label_weight=label_weight,
         labels=labels or {},
     )
 

@@ -1,7 +1,7 @@
 """Record the bank shares of every token, in any model that holds memories."""
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 
 import torch
 from torch import Tensor, nn
@@ -10,10 +10,10 @@ from callosal.memory import Routes
 
 
 @contextmanager
-def record_shares(model: nn.Module) -> Iterator[list[Tensor]]:
+def record_shares(model: nn.Module, *, with_gradient: bool = False) -> Iterator[list[Tensor]]:
     """Collect the bank shares of every call of every memory with banks inside ``model``, in order.
 
-    Each entry is [batch, time, bank] or [batch, segment, time, bank], without gradient.
+    Each entry is [batch, time, bank] or [batch, segment, time, bank], without gradient unless asked for.
 
     >>> from callosal.memory import LateralMemory, MemoryConfig
     >>> memory = LateralMemory(MemoryConfig(width=4))
@@ -29,7 +29,7 @@ def record_shares(model: nn.Module) -> Iterator[list[Tensor]]:
         # The hook sees what forward() was given; binding by name keeps it right for both call styles.
         named = dict(zip(("hidden", "state", "mask"), args, strict=False)) | kwargs
         named.pop("commit", None)
-        with torch.no_grad():
+        with nullcontext() if with_gradient else torch.no_grad():
             recorded.append(module.bank_share(**named))
 
     memories = [module for module in model.modules() if isinstance(module, Routes)]
