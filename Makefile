@@ -3,7 +3,8 @@ PYTHON ?= python3
 BIN := .venv/bin
 STUDY ?= runs/quick
 SEEDS ?= 0-2
-STUDIES := map sequel received hard banks capacity capacity_decided rates rivals distractor_rates distractors field_rates field persona options
+STUDIES := map sequel recollection received hard banks capacity capacity_decided rates rivals distractor_rates distractors \
+	field_rates field persona options
 REPORTS := quick fresh-seeds paper rates-as-published banks-first-gain $(STUDIES) smollm
 PAGES := docs/memory.md docs/reproduction.md docs/lateralization.md docs/rivals.md docs/persona.md docs/real-model.md
 

@@ -52,7 +52,7 @@ def compile_layer() -> None:
 def compile_training() -> None:
     """Compile training steps to one graph: the loss, all gradients and what moves on the memory are the same."""
     variants: list[dict[str, Any]] = [{}, {"salience": "retrieved", "carry": 0.5}, {"contrast": 10.0, "balance": 0.1}]
-    variants.append({"crosstalk": "received", "homeostasis": False})
+    variants += [{"crosstalk": "received", "homeostasis": False}, {"recollection": 0.3}]
     for options in variants:
         config = MemoryConfig(width=8, num_slots=4, observe=True, **options)
         memory = LateralMemory(config).train()

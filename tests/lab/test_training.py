@@ -1,5 +1,6 @@
 """Training: it learns, guards against NaN and labels, and a run that was killed goes on to the digit."""
 
+import itertools
 import math
 import os
 import random
@@ -17,6 +18,8 @@ import torch
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from tests.lab.tiny import EPISODES, tiny
+from tests.laws import assert_near
+from tests.tolerances import SINGLE
 from torch import Tensor
 
 from callosal.lab import training
@@ -275,3 +278,34 @@ def test_a_finished_run_is_not_trained_further_and_another_s_is_not_continued(tm
     save_checkpoint(checkpoint, {"step": 3}, "other")
     with pytest.raises(CheckpointError, match="another configuration"):
         trained(tiny(), checkpoint)
+
+
+def test_labels_are_the_logarithm_of_a_domain_s_own_share_and_teach_it() -> None:
+    config = tiny(num_steps=40, learning_rate=0.02)
+    assert config.label_weight == 0.0
+    episodes = sample_episodes(EPISODES, 3, torch.Generator().manual_seed(0), "training")
+    shares = torch.softmax(torch.randn(*episodes.tokens.shape, 2, generator=torch.Generator().manual_seed(1)), dim=-1)
+    own = [
+        math.log(shares[row, segment, time, int(episodes.domains[segment, time])])
+        for row, segment, time in itertools.product(*map(range, episodes.tokens.shape))
+    ]
+    assert_near(training.label_loss(shares, episodes), torch.tensor(-sum(own) / len(own)), SINGLE)
+    # No bank is certain of nothing: a share of zero has a bound.
+    certain = torch.zeros_like(shares)
+    assert training.label_loss(certain, episodes).isfinite()
+
+    # Axes that the gradient alone moves take sides where labels say which, and the sides that they say.
+    assert config.memory is not None
+    memory = replace(config.memory, drive="gradient", homeostasis=False)
+    curve, _ = trained(replace(config, memory=memory), label_weight=3.0)
+    left, right = curve[-1]["separation"]
+    assert left > 0.5 > -0.5 > right
+
+
+def test_labels_need_a_bank_for_each_domain() -> None:
+    config = tiny()
+    with pytest.raises(ValueError, match=r"label_weight is 1.0; it must be 0 with fewer banks \(1\) than domains"):
+        replace(config, label_weight=1.0, memory=replace(config.memory, num_banks=1))
+    for wrong in (-1.0, math.inf):
+        with pytest.raises(ValueError, match=r"label_weight is .*at least 0 and finite"):
+            replace(config, label_weight=wrong)

@@ -81,7 +81,7 @@ def test_detach_cuts_the_gradient() -> None:
 @pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float64])
 def test_to_casts_every_tensor(dtype: torch.dtype) -> None:
     state = OPENED.to(dtype)
-    assert len(tensors_of(state)) == 8
+    assert len(tensors_of(state)) == 10
     assert {tensor.dtype for tensor in tensors_of(state).values()} == {dtype}
     assert state.to("cpu").trace.device.type == "cpu"
 

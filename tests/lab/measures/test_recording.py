@@ -29,6 +29,18 @@ def test_every_way_to_call_is_recorded_as_bank_share_gives_it(case: Case) -> Non
         assert not one.requires_grad
 
 
+def test_with_gradient_shares_are_the_same_and_lead_back_to_what_made_them() -> None:
+    memory = build_memory(MemoryConfig(width=4, num_slots=3, recollection=0.5))
+    hidden = torch.randn(2, 3, 5, 4, dtype=torch.float64)
+    with record_shares(memory, with_gradient=True) as shares:
+        memory(hidden, memory.blank(2))
+    assert torch.equal(shares[0], memory.bank_share(hidden))
+    shares[0].square().sum().backward()
+    assert memory.recollection_map is not None
+    assert memory.recollection_map.grad is not None
+    assert memory.recollection_map.grad.abs().max() > 0
+
+
 def test_shares_are_those_the_call_used_even_when_it_moves_the_axes() -> None:
     memory = build_memory(MemoryConfig(width=4, num_slots=3)).train()
     hidden = torch.randn(2, 3, 5, 4, dtype=torch.float64)
