@@ -54,6 +54,7 @@ def compile_training() -> None:
     variants: list[dict[str, Any]] = [{}, {"salience": "retrieved", "carry": 0.5}, {"contrast": 10.0, "balance": 0.1}]
     variants += [{"crosstalk": "received", "homeostasis": False}, {"recollection": 0.3}]
     for options in variants:
+        torch.compiler.reset()  # or so many variants of one function are more than the compiler recompiles
         config = MemoryConfig(width=8, num_slots=4, observe=True, **options)
         memory = LateralMemory(config).train()
         twin = copy.deepcopy(memory)
