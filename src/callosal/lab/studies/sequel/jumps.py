@@ -1,6 +1,7 @@
 """When P_ct fell in the course of training, and how abruptly: as a table and as a figure."""
 
 from collections.abc import Iterator, Sequence
+from textwrap import fill
 from typing import NamedTuple
 
 import numpy as np
@@ -16,6 +17,7 @@ from callosal.lab.report.tables import Table, by_arm, each, each_count, grid, ta
 
 # P_ct below this counts as the jump having happened.
 JUMPED = 0.05
+LONGEST_LINE = 26
 # Apart under every common colour blindness, one for each seed.
 SEED_COLOURS = (BLUE, RED, GREEN, PINK, "#8a6d00", SKY, GREY)
 
@@ -101,7 +103,8 @@ def jumps(study: Study) -> Figure | None:
         panels[-1].append(
             Panel(
                 marks=marks,
-                title=cell,
+                # Over the panel, not over its neighbour's.
+                title=fill(cell, LONGEST_LINE),
                 x=Axis(label="training step" if number_ >= len(cells) - num_columns else ""),
                 y=Axis(label="" if panels[-1] else "$P_{ct}$", limits=(-0.02, 0.56)),
                 references=[Reference(at=0.5), Reference(at=JUMPED, dash="-")],
