@@ -120,14 +120,15 @@ def test_half_precision_is_near_the_slow_twin(way: str, case: Case) -> None:
     hidden = case.hidden.bfloat16()
     state = case.state.to(torch.float32)
     names = ("gain", "drive", "write", "homeostasis", "context", "contrast", "balance", "writers")
-    names += ("crosstalk", "detach_context", "normalised", "gates")
+    names += ("crosstalk", "detach_context", "normalised", "gates", "recollection")
     carried = None if state.context is None else (state.context.signal_sum.double(), state.context.num_tokens.double())
-    slow_y, slow_trace, slow_shares = reference.segment(
+    slow_y, slow_trace, slow_shares, _ = reference.segment(
         hidden.double(),
         state.trace.double(),
         mask,
         dict(exact.named_parameters()) | dict(exact.named_buffers()),
         carried=carried,
+        recollected=None if state.recollected is None else state.recollected.double(),
         **{name: getattr(exact.config, name) for name in names},
     )
     memory = computing(exact, way)
