@@ -213,8 +213,10 @@ class LateralMemory(Adapting, Recollecting):
         trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], opened.consolidated, opened.usage
         sending = self._sending(weights, self._observed(seen, packed, embedded), watched, packed, whole=whole)
         # Of few tokens, as in generation, it is less to scale where they look than what all slots of many users hold.
-        scales, scaled = [], rule == "bounded" and self._scales_slots and weights.shape[1] == 1
-        few = scaled and weights.shape[2:4].numel() < trace.shape[-1] and trace.numel() >= SCALED_FROM
+        # Compiled, it would be another graph for each number of users and tokens on one side of the bound.
+        scales, scaled = [], rule == "bounded" and self._scales_slots and not torch.compiler.is_compiling()
+        few = scaled and weights.shape[1] == 1 and weights.shape[2:4].numel() < trace.shape[-1]
+        few = few and trace.numel() >= SCALED_FROM
         stepping, early = whole and rule != "additive", self.slow_retrieved is None
         write = writing.stepped if stepping else writing.written
         if stepping and early:

@@ -217,7 +217,9 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
         )
         append_record(tmp_path, smollm.run(tiny_run, tmp_path))
     report = read_report(tmp_path)
-    assert [verdict.id for verdict in report.verdicts if not verdict.per_seed] == []
+    # What compares with other memories needs runs of those.
+    missing = [verdict.id for verdict in report.verdicts if not verdict.per_seed]
+    assert [name for name in missing if not name.startswith("smollm-lateral-")] == []
     assert len(report.verdicts) == len(layout_of("smollm").claims)
 
 

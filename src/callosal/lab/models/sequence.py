@@ -40,6 +40,7 @@ class SequenceModel(nn.Module):
     Raises:
         ValueError: a place without a mixer.
 
+    >>> import torch
     >>> from callosal.memory import LateralMemory, MemoryConfig
     >>> model = SequenceModel(SequenceConfig(num_tokens=10, width=8), [LateralMemory(MemoryConfig(width=8))])
     >>> hidden, states = model(torch.randint(10, (3, 6)), model.blank(3))
