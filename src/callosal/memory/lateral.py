@@ -212,11 +212,7 @@ class LateralMemory(Adapting, Recollecting):
         whole, rule, inertia = state.segment is None and commit, self.config.write, self._inertia
         trace, held, reads, sizes, consolidated, usage = state.trace, [], [], [], opened.consolidated, opened.usage
         sending = self._sending(weights, self._observed(seen, packed, embedded), watched, packed, whole=whole)
-        # Of few tokens, as in generation, it is less to scale where they look than what all slots of many users hold.
-        # Compiled, it would be another graph for each number of users and tokens on one side of the bound.
-        scales, scaled = [], rule == "bounded" and self._scales_slots and not torch.compiler.is_compiling()
-        few = scaled and weights.shape[1] == 1 and weights.shape[2:4].numel() < trace.shape[-1]
-        few = few and trace.numel() >= SCALED_FROM
+        scales, few = [], self._scales_looks(weights, trace)
         stepping, early = whole and rule != "additive", self.slow_retrieved is None
         write = writing.stepped if stepping else writing.written
         if stepping and early:
@@ -476,6 +472,14 @@ class LateralMemory(Adapting, Recollecting):
         tail, filters, query_map = (part.to(seen.dtype) for part in (tail, self.filters, self.query_map))
         queries = address.lagged_queries(seen, tail, filters, query_map, place)
         return address.slot_logits(queries, self.addresses, precision.widened(self.log_temperature).exp())
+
+    def _scales_looks(self, weights: Tensor, trace: Tensor) -> bool:
+        # Of few tokens, as in generation, it is less to scale where they look than what all slots of many users hold.
+        # Compiled, it would be another graph for each number of users and tokens on one side of the bound.
+        if self.config.write != "bounded" or not self._scales_slots or torch.compiler.is_compiling():
+            return False
+        is_few = weights.shape[1] == 1 and weights.shape[2:4].numel() < trace.shape[-1]
+        return is_few and trace.numel() >= SCALED_FROM
 
     def _rows_at_once(self, hidden: Tensor) -> int:
         # In training mode all rows move the buffers together, and a backward pass keeps the tensors of all in any case.
