@@ -122,10 +122,15 @@ def run(config: RunConfig, folder: Path, report: Report = lambda name, share, te
         config,
         values,
         curve,
-        num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
+        num_parameters=num_trained(model),
         wall_seconds=time.monotonic() - begun,
         extras={} if snapshot is None else {"snapshot": snapshot},
     )
+
+
+def num_trained(module: torch.nn.Module) -> int:
+    """Return how many parameters of a module learn."""
+    return sum(p.numel() for p in module.parameters() if p.requires_grad)
 
 
 def open_place(config: Any, folder: Path) -> Path:

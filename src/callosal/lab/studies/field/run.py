@@ -13,7 +13,7 @@ from callosal.lab.models.baselines import FullHistory, FullHistoryConfig, GatedD
 from callosal.lab.models.sequence import SequenceConfig, SequenceModel
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.upgrade import single_values
-from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
+from callosal.lab.runner import HELD_OUT_SEED, Report, num_trained, open_place, record_of
 from callosal.lab.runs import fingerprint, run_name
 from callosal.lab.studies.field.cells import TOLD_AND_ASKED, at_size
 from callosal.lab.tasks.sequences import Sequences, SequenceTask
@@ -174,10 +174,4 @@ def run(config: FieldRun, folder: Path, report: Report = lambda name, share, tex
         values.append({"measure": "accuracy", "condition": at_size(size), "value": accuracy})
     values += bank_shares(model, config)
     values += single_values(chance=config.task.chance, state_floats=model.state_floats, train_seconds=trained - begun)
-    return record_of(
-        config,
-        values,
-        curve,
-        num_parameters=sum(p.numel() for p in model.parameters() if p.requires_grad),
-        wall_seconds=time.monotonic() - begun,
-    )
+    return record_of(config, values, curve, num_parameters=num_trained(model), wall_seconds=time.monotonic() - begun)

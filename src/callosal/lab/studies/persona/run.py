@@ -17,7 +17,7 @@ from callosal.hosts.memories import Memories
 from callosal.lab.measures.answers import measure_answers, measure_recall
 from callosal.lab.report.records import RunRecord
 from callosal.lab.report.upgrade import answer_values, coupling_values, retention_values, single_values
-from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
+from callosal.lab.runner import HELD_OUT_SEED, Report, num_trained, open_place, record_of
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun
@@ -102,7 +102,7 @@ def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, t
             *coupling_values([memories[name].coupling.tolist() for name in memories]),
         ],
         curve,
-        num_parameters=sum(p.numel() for p in memories.parameters() if p.requires_grad),
+        num_parameters=num_trained(memories),
         wall_seconds=time.monotonic() - begun,
         extras={"pretraining": taught},
     )

@@ -18,7 +18,7 @@ from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.measures.specialization import domain_shares, specialization
 from callosal.lab.report.records import RunRecord, Value
 from callosal.lab.report.upgrade import bank_values, coupling_values, single_values
-from callosal.lab.runner import HELD_OUT_SEED, Report, open_place, record_of
+from callosal.lab.runner import HELD_OUT_SEED, Report, num_trained, open_place, record_of
 from callosal.lab.runs import fingerprint
 from callosal.lab.studies.smollm.asking import (
     answers_by_memory,
@@ -145,13 +145,7 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
         report(config.name, 1.0, "hearing LoCoMo")
         conversations = read_locomo(folder / LOCOMO)
         values += forgetting_curve(memories, tokenizer, conversations, random=_random("LoCoMo"))
-    return record_of(
-        config,
-        values,
-        curve,
-        num_parameters=sum(p.numel() for p in memory.parameters() if p.requires_grad),
-        wall_seconds=time.monotonic() - begun,
-    )
+    return record_of(config, values, curve, num_parameters=num_trained(memory), wall_seconds=time.monotonic() - begun)
 
 
 def trained(config: SmolRun, halves: Halves, book: Book, place: Path, report: Report) -> tuple[LateralMemory, Curve]:
