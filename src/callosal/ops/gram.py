@@ -255,8 +255,8 @@ def step(
 
     $$M \leftarrow \frac{\kappa}{n + \kappa} M + S, \qquad S = \mathrm{diag}\big(\tfrac{1}{n + \kappa}\big)\, C W$$
 
-    Ours. The steps are taken where tokens send, whose rows are shorter than a slot is wide, so what is left is little
-    over the memory. A slot with n = 0 keeps every bit here too.
+    Ours. The steps are taken where tokens send, whose rows are shorter than a slot is wide, so little is left over the
+    memory. A slot with n = 0 keeps every bit here too.
     """
     # The memory first: a state lies in memory as the one before, or compiled code would be compiled again for it.
     return trace * (inertia / (usage + inertia))[..., None] + stepped

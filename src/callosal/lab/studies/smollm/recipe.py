@@ -119,17 +119,16 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         )
     fields |= {"normalised": "retrieved", "gates": "hidden", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
     fields |= SILENT.get(arm, {})
-    steps, speaking = (900, 60) if arm == TOGETHER else (1000, 20)
-    quiet: dict[str, Any] = {"loudness": 8.0, "blank": 0.02, "level": 0.1}
+    steps, speaking, quiet = 1000, 20, Lessons(loudness=8.0, blank=0.02, level=0.1)
     if arm == TOGETHER:
-        quiet = {"loudness": 5.0, "blank": 0.05}
+        steps, speaking, quiet = 900, 60, Lessons(loudness=5.0, blank=0.05)
     return SmolRun(
         arm=arm,
         seed=seed,
         layer=EARLIER_LAYER if arm == EARLIER else LAYER,
         memory=MemoryConfig(**fields | memory),
         book=replace(book, num_ordinary=400),
-        lessons=Lessons(noise=0.15, spelling=8.0, saying=("output_gate",), **quiet),
+        lessons=replace(quiet, noise=0.15, spelling=8.0, saying=("output_gate",)),
         contrasting=_stage(600, 1e-2),
         pointing=_stage(steps, 1e-2),
         training=_speaking(speaking, 3e-3),
