@@ -10,7 +10,16 @@ from tests.lab.recorded import ROOT
 from callosal.lab.report.study import Study, make_study, of
 from callosal.lab.runs import describe, small_memory
 from callosal.lab.studies import catalog
-from callosal.lab.studies.received.cells import ALL_SEEDS, BASELINE, CELLS, CONFIGURATIONS, FEW, MAIN_SIGNS, cell_name
+from callosal.lab.studies.received.cells import (
+    ALL_SEEDS,
+    BASELINE,
+    CELLS,
+    CONFIGURATIONS,
+    FEW,
+    MAIN_SIGNS,
+    baseline_name,
+    cell_name,
+)
 from callosal.lab.studies.received.tables import FACTS, whole_table
 
 
@@ -24,6 +33,8 @@ def test_within_a_configuration_only_the_sign_differs() -> None:
         assert replace(low, arm=high.arm, memory=high.memory) == high
         main = runs[cell_name(-1.0)].memory
         assert replace(main, **configuration.factors) == low.memory
+        alone = runs[baseline_name(note)]
+        assert replace(alone, arm=low.arm, memory=low.memory) == low
     (main,) = {replace(runs[cell_name(sign)].memory, sign=0.0) for sign in (-1.0, -0.5, 0.0, 0.5, 1.0)}
     second = {"crosstalk": "received", "sign": 0.0, "gain": 8.0, "homeostasis": False, "learn_crosstalk": False}
     assert main == small_memory(**second)
@@ -33,7 +44,8 @@ def test_some_cells_have_all_seeds_and_the_others_the_first_few() -> None:
     layout = catalog.layout_of("received")
     seeds = {arm: [c.seed for c in catalog.configs("received") if c.arm == arm] for arm in CELLS}
     for arm in CELLS:
-        many = [BASELINE, *(cell_name(sign, note) for note in ALL_SEEDS for sign in MAIN_SIGNS)]
+        many = [baseline_name(note) for note in ALL_SEEDS]
+        many += [cell_name(sign, note) for note in ALL_SEEDS for sign in MAIN_SIGNS]
         wanted = layout.seeds if arm in many else layout.seeds[:FEW]
         assert seeds[arm] == list(wanted)
     others = {run.seed for name in recorded.FOLDERS if name != "received" for run in recorded.records(name)}

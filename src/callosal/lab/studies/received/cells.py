@@ -5,8 +5,9 @@ from typing import Any, NamedTuple
 BASELINE = "no memory"
 # So many of the seeds have cells other than the baseline and both ends of the sign in the configurations of ALL_SEEDS.
 FEW = 5
-# The second since five seeds of it had been seen (LOG.md).
-ALL_SEEDS = ("", "gain=16")
+# The second since five seeds of it had been seen (LOG.md); the third is the paper's size of alphabet.
+LETTERS = "26 letters"
+ALL_SEEDS = ("", "gain=16", LETTERS)
 MAIN_SIGNS, OTHER_SIGNS = (-1.0, 1.0), (-0.5, 0.0, 0.5)
 
 
@@ -16,10 +17,12 @@ class Configuration(NamedTuple):
     Attributes:
         label: in tables and figures.
         factors: of the memory, where they differ from the main configuration's.
+        letters: of the cipher.
     """
 
     label: str
     factors: dict[str, Any]
+    letters: int = 8
 
 
 # By the note in the name of a cell; the first is the one that the bars are about.
@@ -30,6 +33,7 @@ CONFIGURATIONS = {
     "detached": Configuration("gain 8, context detached", {"detach_context": True}),
     "detached gain=4": Configuration("gain 4, context detached", {"detach_context": True, "gain": 4.0}),
     "learned": Configuration("gain 8, $W_s$ learned", {"learn_crosstalk": True}),
+    LETTERS: Configuration("gain 8, 26 letters", {"num_slots": 128}, letters=26),
 }
 
 
@@ -42,9 +46,24 @@ def cell_name(sign: float, note: str = "") -> str:
     return f"s={sign:+g} {note}".strip()
 
 
-# In the order of every table: the main configuration by sign, then the others.
+def baseline_name(note: str = "") -> str:
+    """Return the name of the cell without a memory that a configuration is set against.
+
+    >>> baseline_name("gain=16"), baseline_name("26 letters")
+    ('no memory', 'no memory, 26 letters')
+    """
+    return f"{BASELINE}, {note}" if CONFIGURATIONS[note].letters != CONFIGURATIONS[""].letters else BASELINE
+
+
+# In the order of every table: the main configuration by sign, then the others, after a baseline of their own if any.
 CELLS = (
     BASELINE,
     *(cell_name(sign) for sign in sorted((*MAIN_SIGNS, *OTHER_SIGNS))),
-    *(cell_name(sign, note) for note in CONFIGURATIONS if note for sign in MAIN_SIGNS),
+    *dict.fromkeys(
+        cell
+        for note in CONFIGURATIONS
+        if note
+        for cell in (baseline_name(note), *(cell_name(sign, note) for sign in MAIN_SIGNS))
+        if cell != BASELINE
+    ),
 )

@@ -6,7 +6,7 @@ from callosal.lab.report.claims import Claim, judge, read_claims
 from callosal.lab.report.layout import declared
 from callosal.lab.report.study import Study
 from callosal.lab.report.tables import NOTHING, Table, cell_tables, tally
-from callosal.lab.studies.received.cells import BASELINE, CONFIGURATIONS
+from callosal.lab.studies.received.cells import BASELINE, CONFIGURATIONS, baseline_name
 
 # What is reported, in short, by the claims of the main configuration; of the last, both readings of "lower".
 FACTS = {
@@ -50,7 +50,7 @@ def whole_table(study: Study) -> Table:
 
 def _met(study: Study, claim: Claim, note: str) -> dict[int, bool]:
     """Say of every seed whether it meets a claim of the main configuration in another one."""
-    arms = tuple(arm if arm == BASELINE else f"{arm} {note}".strip() for arm in claim.arms)
+    arms = tuple(baseline_name(note) if arm == BASELINE else f"{arm} {note}".strip() for arm in claim.arms)
     (verdict,) = judge(study, [replace(claim, arms=arms)])
     values = zip(verdict.seeds, verdict.per_seed, strict=True)
     return {seed: value is not None and claim.meets(value) for seed, value in values}
