@@ -22,13 +22,24 @@ _FIRST: dict[str, dict[str, Any]] = {
 OPTIONS = _FIRST | {
     "observe-lagged-learned": {"observe": True, "writers": "lagged", "salience": "learned"},
     "observe-lagged-retrieved": {"observe": True, "writers": "lagged", "salience": "retrieved"},
+    "calibrated": {"calibrated": True},
+    "observe-calibrated": {"observe": True, "calibrated": True},
+    # Behind two layers as one; see READ.
+    "shared": {},
 }
 # The small benchmark: a cipher, and arithmetic in other tokens.
 APART = tuple(_FIRST)
 # The same where both are written in the same tokens, so that what comes in between is said in the cipher's own words.
 SHARED = (PAPER, "observe", "observe-lagged", "observe-lagged-learned", "observe-lagged-retrieved")
-# Users of a small language model, who state facts, chat and ask later.
-USERS = (PAPER, "observe", "learned-salience", "observe-lagged-learned", "frozen-coupling")
+# Users of a small language model, who state facts, chat and ask later: what was run first, then every other option
+# alone, then two of them beside observe.
+USERS = (
+    *(PAPER, "observe", "learned-salience", "observe-lagged-learned", "frozen-coupling"),
+    *("lagged", "retrieved-salience", "narrow", "output-gate", "normalised", "calibrated", "shared"),
+    *("observe-normalised", "observe-calibrated"),
+)
+# Behind which of the host's layers a memory is read, where it is more than one; it is written from the last.
+READ: dict[str, tuple[int, ...]] = {"shared": (1, 2)}
 
 
 def shared_cell(option: str) -> str:

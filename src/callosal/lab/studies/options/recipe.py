@@ -8,7 +8,7 @@ from callosal.lab import runner
 from callosal.lab.report.records import RunRecord
 from callosal.lab.runner import Report
 from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.options.cells import APART, OPTIONS, SHARED, USERS, shared_cell, users_cell
+from callosal.lab.studies.options.cells import APART, OPTIONS, READ, SHARED, USERS, shared_cell, users_cell
 from callosal.lab.studies.persona import recipe as persona
 from callosal.lab.studies.persona.recipe import PersonaRun
 from callosal.lab.studies.rivals.recipe import NUM_STEPS
@@ -58,8 +58,11 @@ def _cipher(cell: str, option: str, seed: int, episodes: EpisodeConfig) -> RunCo
 
 
 def _users(option: str, seed: int) -> PersonaRun:
+    run = persona.cell(users_cell(option), seed, **OPTIONS[option])
     return replace(
-        persona.cell(users_cell(option), seed, **OPTIONS[option]),
+        run,
+        layers=READ.get(option, run.layers),
+        shared=option in READ,
         recipe=RECIPE,
         evaluation_conversations=128,
         marks=(0, 100),

@@ -33,6 +33,7 @@ class PersonaRun:
         host: the language model.
         pretraining: how the host learns the text, without a memory.
         layers: behind which of its layers a memory is attached.
+        shared: whether it is one memory behind all of them, written from the last.
         memory: each of them.
         training: how the memories learn; the host is frozen.
         batch_size: conversations in a step of that.
@@ -57,6 +58,7 @@ class PersonaRun:
     marks: tuple[int, ...] = (0, 2, 10, 30, 100)
     chatter_marks: tuple[int, ...] = field(default=(), metadata=ADDED)
     recalled_conversations: int = field(default=64, metadata=ADDED)
+    shared: bool = field(default=False, metadata=ADDED)
     changed: tuple[str, ...] = ()
 
     @property

@@ -21,7 +21,7 @@ from callosal.lab.runner import HELD_OUT_SEED, Report, num_trained, open_place, 
 from callosal.lab.runs import digest
 from callosal.lab.studies.persona.base_models import build_host, persona_tokenizer, text_step
 from callosal.lab.studies.persona.recipe import PersonaRun
-from callosal.lab.tasks.persona import CHANCE, Domain, Encode, PersonaConfig, sample_conversation, tokenized
+from callosal.lab.tasks.persona import CHANCE, Domain, Encode, PersonaConfig, sample_conversation, texts, tokenized
 from callosal.memory.config import describe
 from callosal.training.conversations import Turn, collate_conversations
 from callosal.training.loop import Curve, optimise
@@ -68,7 +68,12 @@ def run(config: PersonaRun, folder: Path, report: Report = lambda name, share, t
     host.requires_grad_(False)
     base_parameters = sum(p.numel() for p in host.parameters())
     with seeded(config.seed, "memory"):
-        memories = attach(host, layers=config.layers, config=config.memory)
+        memories = attach(host, layers=config.layers, config=config.memory, shared=config.shared)
+    if config.memory.calibrated:
+        memories.calibrate(
+            texts(config.episodes, Random(derive_seed(config.seed, "calibration")), "training"),
+            lambda text: {"input_ids": encode(text)},
+        )
     started = time.monotonic()
     curve = train_stateful(
         memories,
