@@ -259,7 +259,7 @@ def test_layers_are_numbers_or_names_and_mistakes_are_named() -> None:
     memories = attach(model, layers=["model.layers.0", -1])
     assert list(memories) == ["model.layers.0", "model.layers.1"]
     assert len(memories) == 2
-    assert memories["model.layers.1"].config == MemoryConfig(width=32)
+    assert memories["model.layers.1"].config == MemoryConfig(width=32, learn_crosstalk=False)
     with pytest.raises(KeyError, match=r"no memory behind 'model\.norm'"):
         memories["model.norm"]
     with pytest.raises(ValueError, match=r"has memories attached .*callosal\.unload"):

@@ -42,7 +42,8 @@ def attach(
     Args:
         model: the model.
         layers: which layers, by number among the decoder layers (negative from the end) or dotted name.
-        config: sizes of each memory; None for the defaults at the model's hidden width.
+        config: sizes of each memory; None for the defaults at the model's hidden width, but that the cross-talk matrix
+            is frozen where its sign put it (five seeds with users: as much is known; ``docs/memory.md``).
         shared: one memory behind all of these layers: one state, read behind each of them by a way in and a way out of
             its own (:class:`~callosal.memory.SharedMemory`), and written once, from one of them.
         written: from which, where it is shared; None is the last that is named.
@@ -79,7 +80,7 @@ def attach(
     if config is None:
         if width is None:
             raise ValueError(f"{kind} has no config.hidden_size to tell its width; pass config=MemoryConfig(width=...)")
-        config = MemoryConfig(width=width)
+        config = MemoryConfig(width=width, learn_crosstalk=False)
     if width is not None and config.width != width:
         raise ValueError(
             f"MemoryConfig.width is {config.width}; the hidden states of {kind} are {width} wide: make them equal"
