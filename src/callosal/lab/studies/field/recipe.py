@@ -16,8 +16,10 @@ from callosal.lab.studies.field.cells import (
     OURS,
     PAPER,
     SEEN,
-    STUDIED,
+    TASKS,
+    TOKENWISE,
     TWO_BANKS,
+    UNCOUPLED,
     cell_name,
 )
 from callosal.lab.studies.field.run import FieldRun, run
@@ -37,11 +39,14 @@ _DELTA: dict[str, Any] = {"width": WIDTH, "key_width": 48, "value_width": 78, "n
 # Everything is told once, so a slot has to be easy to move.
 _ONE: dict[str, Any] = {"width": WIDTH, "num_banks": 1, "num_slots": 64, "inertia": 0.3}
 _OPEN: dict[str, Any] = {"observe": True, "writers": "lagged"}
+_TWO: dict[str, Any] = _ONE | {"num_banks": 2, "num_slots": 32}
 _OURS = MemoryConfig(**_ONE, **_OPEN)
 MIXERS: dict[str, dict[str, Any]] = {
     ATTENTION: {"attention": _ATTENTION},
     OURS: {"memory": _OURS},
-    TWO_BANKS: {"memory": MemoryConfig(**(_ONE | {"num_banks": 2, "num_slots": 32}), **_OPEN)},
+    TWO_BANKS: {"memory": MemoryConfig(**_TWO, **_OPEN)},
+    UNCOUPLED: {"memory": MemoryConfig(**_TWO, **_OPEN, sign=0.0)},
+    TOKENWISE: {"memory": MemoryConfig(**_TWO, **_OPEN, context="token")},
     PAPER: {"memory": MemoryConfig(**_ONE)},
     BOTH: {"attention": _ATTENTION, "memory": _OURS},
     GATED: {"memory": GatedDeltaConfig(**_DELTA)},
@@ -60,8 +65,9 @@ BATCH_SIZE: dict[str, int] = {MQAR: 32, INDUCTION: 8, COPYING: 32}
 NUM_EVALUATED: dict[str, int] = {MQAR: 512, INDUCTION: 256, COPYING: 512}
 # The best of the recorded grid (results/field_rates), for each task.
 LEARNING_RATES: dict[str, dict[str, float]] = {
-    MQAR: {ATTENTION: 0.01, OURS: 0.032, TWO_BANKS: 0.032, PAPER: 0.032, BOTH: 0.032, GATED: 0.1, DELTA: 0.1},
-    INDUCTION: {ATTENTION: 0.032, OURS: 0.032, TWO_BANKS: 0.032, PAPER: 0.0032, GATED: 0.032},
+    MQAR: dict.fromkeys((OURS, TWO_BANKS, UNCOUPLED, TOKENWISE, PAPER, BOTH), 0.032)
+    | {ATTENTION: 0.01, GATED: 0.1, DELTA: 0.1},
+    INDUCTION: dict.fromkeys((ATTENTION, OURS, TWO_BANKS, UNCOUPLED, TOKENWISE, GATED), 0.032) | {PAPER: 0.0032},
     COPYING: {ATTENTION: 0.0032, OURS: 0.032, GATED: 0.032},
 }
 
@@ -73,8 +79,8 @@ def configs(seeds: Sequence[int]) -> list[FieldRun]:
         [(INDUCTION, calls, model) for calls, models in SEEN[INDUCTION].items() for model in models],
     ]
     named = [cell for part in parts for cell in part]
-    every = [(task, calls, model) for task in STUDIED for calls, models in SEEN[task].items() for model in models]
-    parts += [[cell for cell in every if cell not in named and cell[0] == task] for task in STUDIED]
+    every = [(task, calls, model) for task in TASKS for calls, models in SEEN[task].items() for model in models]
+    parts += [[cell for cell in every if cell not in named and cell[0] == task] for task in TASKS]
     return [
         run_at("field", task, calls, model, seed, LEARNING_RATES[task][model])
         for part in parts
