@@ -4,6 +4,7 @@ from typing import NamedTuple
 
 # Of the host.
 WIDTH = 32
+FEWEST = 8
 
 
 class Cell(NamedTuple):
@@ -41,7 +42,7 @@ class Cell(NamedTuple):
     @property
     def cycles(self) -> int:
         """Cycles of training at most: one more where few runs were decided after three (LOG.md)."""
-        return 4 if self.plain and not self.observed and self.slots > 4 else 3
+        return 4 if self.pairs == FEWEST and self.plain and not self.observed and self.slots > 4 else 3
 
     @property
     def plain(self) -> bool:
@@ -51,11 +52,15 @@ class Cell(NamedTuple):
 
 # At the counts of ``measures``, below and beyond. In the order of every table.
 CELLS = (
-    *(Cell(8, slots) for slots in (4, 8, 16)),
-    *(Cell(8, slots, observed=True) for slots in (4, 8)),
+    *(Cell(FEWEST, slots) for slots in (4, 8, 16)),
+    *(Cell(FEWEST, slots, observed=True) for slots in (4, 8)),
     # As many slots in all as two banks of four have.
     Cell(8, 8, banks=1),
     # Neither slots nor width are as many as the pairs.
     Cell(8, 4, observed=True, width=4),
+    # More than eight fit where eight do.
+    *(Cell(16, slots, observed=True) for slots in (4, 8, 16)),
+    Cell(24, 8, observed=True),
+    *(Cell(16, slots) for slots in (16, 32)),
 )
 NAMED = {cell.name: cell for cell in CELLS}

@@ -4,7 +4,7 @@ from collections.abc import Sequence
 from dataclasses import replace
 
 from callosal.lab.runs import RunConfig, small, small_memory
-from callosal.lab.studies.capacity_decided.cells import CELLS, WIDTH, Cell
+from callosal.lab.studies.capacity_decided.cells import CELLS, FEWEST, WIDTH, Cell
 from callosal.lab.tasks import EpisodeConfig
 
 # Steps of the first cycle; each is twice as long as the one before.
@@ -14,9 +14,11 @@ DISTRACTORS = (0, 100)
 
 
 def configs(seeds: Sequence[int]) -> list[RunConfig]:
-    """Return every cell's runs: two wide banks first, each part seed by seed, so that what is done is even."""
-    parts = ([cell for cell in CELLS if cell.plain == is_plain] for is_plain in (True, False))
-    return [_run(cell, seed) for part in parts for seed in seeds for cell in part]
+    """Return every cell's runs: the fewest pairs first, of these two wide banks, each part seed by seed."""
+    parts: dict[tuple[bool, bool], list[Cell]] = {}
+    for cell in CELLS:
+        parts.setdefault((cell.pairs > FEWEST, not cell.plain), []).append(cell)
+    return [_run(cell, seed) for part in sorted(parts) for seed in seeds for cell in parts[part]]
 
 
 def _run(cell: Cell, seed: int) -> RunConfig:

@@ -4,11 +4,15 @@ OURS = "inhibitory"
 # This memory otherwise coupled, in one bank, or with another rule to write by.
 VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 CONTENDERS = (*VARIANTS, "DeltaNet", "Gated DeltaNet, equal state", "Gated DeltaNet")
-# Trained with nothing in between too; for the last there was no time.
-PLAIN = CONTENDERS[:-1]
 # Segments of arithmetic between statement and question, in training; the one that the study is about comes first.
-TOLD = 8
-BETWEEN = (TOLD, 0)
+TOLD, FAR = 8, 32
+BETWEEN = (TOLD, 0, FAR)
+# Who is trained with so many; with other numbers than the main one fewer are, for the time that it takes.
+_TRAINED: dict[int, tuple[str, ...]] = {
+    TOLD: CONTENDERS,
+    0: CONTENDERS[:-1],
+    FAR: (OURS, "one bank", "delta write", "DeltaNet", "Gated DeltaNet, equal state"),
+}
 
 
 def cell_name(name: str, between: int) -> str:
@@ -22,7 +26,7 @@ def cell_name(name: str, between: int) -> str:
 
 def names(between: int) -> tuple[str, ...]:
     """Return who is trained with so many segments in between."""
-    return CONTENDERS if between else PLAIN
+    return _TRAINED[between]
 
 
 # In the order of every table.

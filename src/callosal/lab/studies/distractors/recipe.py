@@ -6,7 +6,7 @@ from typing import Any
 from callosal.lab.models import baselines
 from callosal.lab.runs import SMALL_WIDTH as WIDTH
 from callosal.lab.runs import RunConfig, small
-from callosal.lab.studies.distractors.cells import CONTENDERS, PLAIN, TOLD, cell_name
+from callosal.lab.studies.distractors.cells import BETWEEN, CONTENDERS, TOLD, cell_name, names
 from callosal.lab.studies.rivals.recipe import CONTENDERS as RIVALS
 from callosal.lab.studies.rivals.recipe import DISTRACTORS, LAGS, NUM_STEPS
 from callosal.lab.tasks import EpisodeConfig
@@ -23,7 +23,7 @@ MEMORIES: dict[str, Any] = RIVALS | {
 
 # At which each kept most after 100 segments in the recorded grid (results/distractor_rates).
 LEARNING_RATES: dict[str, float] = dict.fromkeys(CONTENDERS, 1.6e-2) | {"uncoupled": 8e-3}
-# Trained with nothing in between: the first few seeds.
+# Trained with another number in between: the first few seeds.
 FEW = 3
 
 
@@ -31,7 +31,8 @@ def configs(seeds: Sequence[int]) -> list[RunConfig]:
     """Return every contender's runs, seed by seed, so that a study that is not finished is even."""
     first, rest = seeds[:FEW], seeds[FEW:]
     runs = [_run(name, TOLD, seed) for some in (first, rest) for seed in some for name in CONTENDERS]
-    return [*runs, *(_run(name, 0, seed) for seed in first for name in PLAIN)]
+    others = [between for between in BETWEEN if between != TOLD]
+    return [*runs, *(_run(name, between, seed) for between in others for seed in first for name in names(between))]
 
 
 def _run(name: str, between: int, seed: int) -> RunConfig:
