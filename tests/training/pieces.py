@@ -38,6 +38,7 @@ OPTIONS = MemoryConfig(
     inner_width=8,
     crosstalk="received",
     detach_context=True,
+    recollection=0.3,
 )
 # Of each run: turns that a gradient goes through, whether the base is frozen, and the memories.
 RUNS: dict[str, tuple[int | None, bool, MemoryConfig]] = {

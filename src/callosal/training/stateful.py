@@ -165,6 +165,10 @@ def _step(
             accelerator.backward(loss * accelerator.num_processes)
         session.stop_gradient()
         losses.append(loss.detach())
+    for parameter in model.parameters():
+        # What no loss reaches decays all the same: DDP gives it a gradient of zero, one process none at all.
+        if parameter.requires_grad and parameter.grad is None:
+            parameter.grad = torch.zeros_like(parameter)
     if accelerator.is_fsdp2:
         _average_whole(model, accelerator)
     loss = _total(torch.stack(losses).sum(), accelerator).item()
