@@ -17,15 +17,16 @@ from callosal.lab.studies.catalog import layout_of, read_report
 from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.pointing import pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
-from callosal.lab.studies.smollm.texts import PIECE, BookConfig, Halves, Rows, read_book, sample_told
+from callosal.lab.studies.smollm.texts import OPENINGS, PIECE, BookConfig, Halves, Rows, read_book, sample_told
 from callosal.lab.studies.smollm.training import (
     answered,
     contrasting_step,
     lay_slots,
     new_memory,
     ordinary_states,
-    pointed,
+    out_of_place,
     queries_of,
     sample_users,
     twin_of,
@@ -37,7 +38,7 @@ from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
 
 LETTERS = 128
-BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0, num_ordinary=6)
+BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0, num_ordinary=6, num_dialogues=3)
 MEMORY = replace(cell(MAIN, 0).memory, width=32, inner_width=8, num_slots=6)
 
 
@@ -144,6 +145,35 @@ def test_pointing_is_what_a_memory_holds_of_the_answer(
     assert torch.allclose(found.closed, closed, atol=SINGLE)
 
 
+def test_out_of_place_is_heard_what_a_users_memory_holds_where_a_reply_looks(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    torch.manual_seed(0)
+    twin = twin_of(new_memory(MEMORY, Lessons(), halves, ordinary_states(book)))
+    led_in = twin_reads(book, twin)
+    users = sample_users(led_in, Lessons(facts=(2,), between=(1,)), 3, Random(0))
+    idle = out_of_place(led_in, users, Random(1))
+    for user, (untold, other) in zip(users, idle, strict=True):
+        assert not {fact.attribute for fact in user.facts} & {
+            stated.facts[0].attribute for stated in led_in.stated if untold in stated.asked
+        }
+        assert other in led_in.dialogues
+    told, asked = Rows.of_users([user.turns for user in users]), [user.asked[0] for user in users]
+    with torch.no_grad():
+        found = pointed(twin, told, asked, torch.arange(3), level=0.2, idle=idle).idle
+        # Each user's memory is its own: with the others' questions away, the same is heard.
+        alone = [pointed(twin, told, asked, torch.arange(3), level=0.2, idle=_only(idle, n)).idle for n in range(3)]
+    assert found is not None
+    assert torch.allclose(found, torch.cat([one for one in alone if one is not None]), atol=SINGLE)
+    lengths = [(t.value[1] if t.value else len(t.tokens)) - t.prompt for some in idle for t in some]
+    assert len(found) == sum(lengths)
+    assert ((found >= 0.0) & (found < 1.0)).all()
+    assert pointed(twin, told, asked, torch.arange(3), level=0.2).idle is None
+
+
+def _only(idle: list[list[Any]], number: int) -> list[list[Any]]:
+    return [some if n == number else [] for n, some in enumerate(idle)]
+
+
 def test_without_slots_a_question_attends_to_what_was_said(halves_and_book: Any) -> None:
     halves, book = halves_and_book
     lessons = Lessons(facts=(1,), between=(0,), noise=0.0)
@@ -208,7 +238,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
             layer=1,
             memory=MEMORY,
             book=BOOK,
-            lessons=Lessons(facts=(1, 4), between=(0, 2)),
+            lessons=Lessons(facts=(1, 4), between=(0, 2), level=0.1, tact=1.0),
             contrasting=steps,
             pointing=steps,
             training=steps,
@@ -231,6 +261,17 @@ def test_ordinary_text_is_what_the_model_writes_by_itself_in_pieces(halves_and_b
     first = halves.written(3, 5, 0)
     assert [len(text) for text in first] == [5, 5, 5]
     assert halves.written(3, 5, 0) == first != halves.written(3, 5, 1)
+
+
+def test_dialogues_are_what_the_model_asks_itself_from_a_first_word_and_answers(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    assert len(book.dialogues) == BOOK.num_dialogues
+    assert set(book.others) >= set(book.dialogues)
+    for text, opening in zip(book.dialogues, OPENINGS, strict=False):
+        assert text.said.said.startswith(opening)
+        assert (text.value, text.said.kind) == (None, "chatter")
+    again = halves.conversed(BOOK.num_dialogues, Tokenizer(), BOOK.seed)
+    assert again == [text.said for text in book.dialogues] != halves.conversed(BOOK.num_dialogues, Tokenizer(), 1)
 
 
 def test_more_facts_than_a_book_states_are_refused(halves_and_book: Any) -> None:

@@ -18,7 +18,7 @@ from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, RETRIEVED
-from callosal.lab.studies.smollm.texts import BATCH, END, Book, Halves, Rows, Text, Told, sample_told
+from callosal.lab.studies.smollm.texts import BATCH, END, Book, Halves, Rows, Text, Told, replies_of, sample_told
 from callosal.lab.studies.smollm.training import answered, written
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import blanked
@@ -29,6 +29,20 @@ ASKED = 4
 AT_ONCE = 50
 # A reply of the model's own has so many tokens at most.
 REPLY = 24
+# What has nothing to do with who asks. No memory was trained on these.
+GENERAL = (
+    *("What is the capital of Japan?", "Tell me something funny.", "How do I make pancakes?", "Who wrote Macbeth?"),
+    *("What is 12 minus 5?", "Write a haiku about winter.", "What is evaporation?", "Why do leaves change colour?"),
+    *("How long is a marathon?", "Translate 'thank you' into French.", "What is an adverb?", "Name three metals."),
+    *("How do magnets work?", "What can I do on a rainy afternoon?", "Suggest a film about space.", "Define irony."),
+    *("What does an electrician do?", "How many minutes are there in a day?", "Explain electricity to a child."),
+    *("What is the longest river?", "How can I concentrate better?", "How do I write a letter of complaint?"),
+    *("What does the word humble mean?", "Who composed the Ninth Symphony?", "What causes thunder?"),
+    *("How can I learn to draw?", "What is a comet?", "Describe a forest in autumn.", "Is a tomato a fruit?"),
+    *("How do I teach a child to read?", "What currency is used in India?", "What was Melanie's plan for the summer?"),
+)
+# Letters of a word of a value that is looked for in replies.
+LEAST_WORD = 4
 # Between two turns in one context.
 BETWEEN_TURNS = "\n"
 
@@ -169,21 +183,57 @@ def share_of_replies(
         prompts: what the model reads of each; None is a conversation that begins with the question.
         around: what a batch of them is asked in, such as a session.
     """
-    held = 0
-    if prompts is None:
-        prompts = [text.tokens[: text.prompt].tolist() for text in asked]
-    for start in range(0, len(asked), BATCH):
-        rows = prompts[start : start + BATCH]
-        longest = max(map(len, rows))
-        tokens = torch.tensor([[END] * (longest - len(row)) + row for row in rows])
-        mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in rows])
-        how = {"max_new_tokens": REPLY, "do_sample": False, "pad_token_id": END}
+    replies = _replies(model, tokenizer, prompts or [_prompt(text) for text in asked], around)
+    return sum(text.said.value.lower() in reply for text, reply in zip(asked, replies, strict=True)) / len(asked)
+
+
+def _replies(
+    model: Any,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    around: Callable[[slice], AbstractContextManager[Any]] = lambda rows: nullcontext(),
+) -> list[str]:
+    found: list[str] = []
+    for start in range(0, len(prompts), BATCH):
         with around(slice(start, start + BATCH)):
-            made = model.generate(tokens, attention_mask=mask, **how)[:, longest:]
-        replies = [tokenizer.decode(row, skip_special_tokens=True).lower() for row in made.tolist()]
-        some = asked[start : start + BATCH]
-        held += sum(text.said.value.lower() in reply for text, reply in zip(some, replies, strict=True))
-    return held / len(asked)
+            found += replies_of(model, tokenizer, prompts[start : start + BATCH], REPLY)
+    return [reply.lower() for reply in found]
+
+
+def _prompt(text: Text) -> list[int]:
+    return text.tokens[: text.prompt].tolist()
+
+
+def intrusions(
+    memories: Memories, tokenizer: Any, users: Sequence[Told], state: MemoryState, book: Book, random: Random
+) -> list[Value]:
+    """Ask what is out of place: each user about something never told, and about what has nothing to do with users.
+
+    Returns:
+        intrusion: share of the replies with a word of the user's values that the model alone does not say.
+        unchanged: share of them that are the model's own, word for word.
+    """
+    model: Any = memories.model
+    untold = [
+        random.choice([q for s in book.stated for f, q in zip(s.facts, s.asked, strict=True) if f.attribute not in own])
+        for own in ({fact.attribute for fact in user.facts} for user in users)
+    ]
+    asked = {
+        "never told": [_prompt(text) for text in untold],
+        "other questions": [prompt_tokens(tokenizer, text) for text in GENERAL],
+    }
+    found = []
+    for condition, prompts in asked.items():
+        owners = torch.arange(len(prompts)) % len(users)
+        with_memory = _replies(model, tokenizer, prompts, _sessions(memories, state[owners]))
+        alone = _replies(model, tokenizer, prompts)
+        pairs = list(zip(owners.tolist(), with_memory, alone, strict=True))
+        words = [{w for fact in user.facts for w in _words(fact.value) if len(w) >= LEAST_WORD} for user in users]
+        said = [any(w in reply and w not in other for w in words[n]) for n, reply, other in pairs]
+        same = [reply == other for _, reply, other in pairs]
+        rates = {"intrusion": sum(said) / len(pairs), "unchanged": sum(same) / len(pairs)}
+        found += _rows(rates, domain="out of place", condition=condition)
+    return found
 
 
 def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain: str) -> list[Value]:
@@ -211,6 +261,12 @@ def replies_by_memory(
     memories: Memories, tokenizer: Any, asked: Sequence[Text], state: MemoryState, domain: str
 ) -> list[Value]:
     """Let the model reply in a session, a row of the state to each question."""
+    share = share_of_replies(memories.model, tokenizer, asked, around=_sessions(memories, state))
+    return _rows({IN_REPLY: share}, domain=domain, condition="memory")
+
+
+def _sessions(memories: Memories, state: MemoryState) -> Callable[[slice], AbstractContextManager[None]]:
+    """Return how to open a session for some rows of the state."""
     (name,) = memories
 
     @contextmanager
@@ -219,8 +275,7 @@ def replies_by_memory(
             session.replace({name: state[rows]})
             yield
 
-    share = share_of_replies(memories.model, tokenizer, asked, around=session)
-    return _rows({IN_REPLY: share}, domain=domain, condition="memory")
+    return session
 
 
 def context_of(user: Told, question: Text, tokenizer: Any, *, retrieval: bool) -> list[int]:

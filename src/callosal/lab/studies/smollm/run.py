@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.attach import attach
+from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.measures.specialization import domain_shares, specialization
 from callosal.lab.report.records import RunRecord, Value
@@ -26,6 +27,7 @@ from callosal.lab.studies.smollm.asking import (
     ask_memory,
     costs,
     draw_users,
+    intrusions,
     kept,
     questions,
     replies_by_memory,
@@ -140,6 +142,7 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
             values += replies_by_memory(memories, tokenizer, rules, state[owners[: len(rules)]], "rules")
             alone = share_of_replies(memories.model, tokenizer, rules)
             values.append({"measure": IN_REPLY, "value": alone, "domain": "rules", "condition": "no memory"})
+    values += _out_of_place(memory, memories, halves, asked[TRAINED], tokenizer)
     values += costs(memories, tokenizer, draw_users(asked[TRAINED], IN_CONTEXT, USUAL, _random("costs"), 2))
     if (folder / LOCOMO).is_file() and (config.arm, config.seed) == SHIPS:
         report(config.name, 1.0, "hearing LoCoMo")
@@ -251,6 +254,14 @@ def _unharmed(memory: LateralMemory, halves: Halves, held: Book, tokenizer: Any,
         nats = cross_entropy(logits, rows.tokens[:, 1:].flatten()).item()
         values.append({"measure": "perplexity", "condition": condition, "value": math.exp(nats)})
     return values
+
+
+@torch.no_grad()
+def _out_of_place(memory: LateralMemory, memories: Memories, halves: Halves, held: Book, tokenizer: Any) -> list[Value]:
+    """Ask users what they never told, and what has nothing to do with them."""
+    users = draw_users(held, 2 * IN_CONTEXT, USUAL, _random("out of place"), 2)
+    state = written(memory, halves, Rows.of_users([user.turns for user in users]))
+    return intrusions(memories, tokenizer, users, state, held, _random("never told"))
 
 
 @torch.no_grad()

@@ -52,7 +52,7 @@ def tables(study: Study) -> list[Table]:
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    made.append(_locomo(study, study.where(arm=LONGER)))
+    made.append(_locomo(study))
     own = pd.concat([study.where(arm=arm) for arm in WITH_MEMORY]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
@@ -123,15 +123,17 @@ def _kept(study: Study, main: pd.DataFrame) -> Table:
     )
 
 
-def _locomo(study: Study, ships: pd.DataFrame) -> Table:
+def _locomo(study: Study) -> Table:
     lags = sorted({row["after"] for run in study.records for row in run.rows("overlap")})
+    heard = study.having(of("overlap", "LoCoMo", "memory", after=lags[0])) if lags else study.runs.iloc[:0]
     rows = [
-        [how, what, *(mean(of(what, "LoCoMo", how, after=lag))(study, ships) for lag in lags)]
+        [run.arm, how, what, *(each(of(what, "LoCoMo", how, after=lag))(study, runs) for lag in lags)]
+        for _, runs in every_run(study, heard)
+        for run in study.records_of(runs)
         for how in ("memory", "reset")
         for what in ("overlap", "nats", "questions")
-        if lags
     ]
-    return Table(title="LoCoMo", headers=["with", "measured", *map(str, lags)], rows=rows, num_labels=2)
+    return Table(title="LoCoMo", headers=["cell", "with", "measured", *map(str, lags)], rows=rows, num_labels=3)
 
 
 def _cost(study: Study, main: pd.DataFrame) -> Table:

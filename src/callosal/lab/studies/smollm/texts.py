@@ -2,6 +2,7 @@
 
 import copy
 import os
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -12,7 +13,7 @@ import torch
 from jaxtyping import Bool, Float, Int
 from torch import Tensor, nn
 
-from callosal.hosts.smollm2 import turn_tokens
+from callosal.hosts.smollm2 import TEMPLATE, prompt_tokens, turn_tokens
 from callosal.lab.runs import digest
 from callosal.lab.tasks.profile import (
     ATTRIBUTES,
@@ -26,11 +27,20 @@ from callosal.lab.tasks.profile import (
     state,
 )
 from callosal.memory.config import ADDED, describe
-from callosal.training.seeding import seeded
+from callosal.training.seeding import derive_seed, seeded
 
 BATCH = 32
 # Tokens of a piece of ordinary text, and of what a model writes at once to be cut into such.
 PIECE, WRITTEN = 32, 128
+# Tokens at most of what a model asks itself, and of its reply.
+QUESTION, ANSWER = 24, 32
+# How what it asks begins.
+OPENINGS = (
+    *("What is", "What are", "What does", "How do I", "How can I", "How many", "How does", "Why do", "Why is"),
+    *("Who was", "Who is", "Where is", "When did", "Which", "Can you", "Could you", "Tell me", "Explain", "Describe"),
+    *("Write a", "Give me", "List", "Name", "Is it", "Do you", "Should I", "Please", "Help me", "I need", "I want to"),
+    *("Recommend", "Compare"),
+)
 # What stood between documents when SmolLM2 was trained.
 DOCUMENT = 0
 # The token that ends a turn.
@@ -48,6 +58,7 @@ class BookConfig:
         words: which they are made of.
         seed: of the draws.
         num_ordinary: pieces of 32 tokens of what the model writes when nothing is asked.
+        num_dialogues: questions that the model writes in the user's place, with its replies.
     """
 
     num_stated: int
@@ -56,6 +67,7 @@ class BookConfig:
     words: Wordings
     seed: int
     num_ordinary: int = field(default=0, metadata=ADDED)
+    num_dialogues: int = field(default=0, metadata=ADDED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -94,11 +106,12 @@ class Book:
     chatter: tuple[Text, ...]
     rules: tuple[Text, ...]
     ordinary: tuple[Text, ...] = ()
+    dialogues: tuple[Text, ...] = ()
 
     @property
     def others(self) -> tuple[Text, ...]:
         """What is not about the user."""
-        return (*self.chatter, *self.rules, *self.ordinary)
+        return (*self.chatter, *self.rules, *self.ordinary, *self.dialogues)
 
 
 @dataclass(frozen=True, eq=False)
@@ -151,6 +164,25 @@ class Halves:
             )
         return texts[:, 1:].tolist()
 
+    def conversed(self, number: int, tokenizer: Any, seed: int) -> list[Exchange]:
+        """Return as many questions that the model asks in the user's place, sampled, and its most probable replies.
+
+        It goes on where its chat template lets a user speak, as in Magpie (arXiv 2406.08464), from a first word or two,
+        up to the end of a sentence: without them this small model writes anything but questions.
+        """
+        found: list[Exchange] = []
+        for start in range(0, number, len(OPENINGS)):
+            openings = [TEMPLATE.partition("{}")[0] + text for text in OPENINGS[: number - start]]
+            prompts = [tokenizer(text)["input_ids"] for text in openings]
+            with seeded(derive_seed(seed, "dialogues", start), "asking"):
+                sampled = {"do_sample": True, "temperature": 0.7, "top_k": 0, "top_p": 0.9}
+                gone_on = replies_of(self.model, tokenizer, prompts, QUESTION, **sampled)
+            whole = [text + rest for text, rest in zip(OPENINGS, gone_on, strict=False)]
+            asked = [re.split(r"(?<=[?.!])|\n", text)[0] for text in whole]
+            replies = replies_of(self.model, tokenizer, [prompt_tokens(tokenizer, text) for text in asked], ANSWER)
+            found += [Exchange("chatter", text, reply) for text, reply in zip(asked, replies, strict=True)]
+        return found
+
     def upper(self, hidden: Float[Tensor, "batch time width"]) -> Float[Tensor, "batch time width"]:
         """Return what the head reads, from the states behind the layer."""
         dtype = self.embedding.dtype
@@ -159,6 +191,17 @@ class Halves:
     def logits(self, final: Float[Tensor, "token width"]) -> Float[Tensor, "token word"]:
         """Return the logits in single precision."""
         return self.head(final).float()
+
+
+@torch.no_grad()
+def replies_of(model: Any, tokenizer: Any, prompts: Sequence[list[int]], most: int, **sampling: Any) -> list[str]:
+    """Return a model's replies to prompts that are read side by side, of so many tokens at most, the most probable."""
+    longest = max(map(len, prompts))
+    tokens = torch.tensor([[END] * (longest - len(row)) + row for row in prompts])
+    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
+    how = {"max_new_tokens": most, "do_sample": False, "pad_token_id": END} | sampling
+    made = model.generate(tokens, attention_mask=mask, **how)[:, longest:]
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in made.tolist()]
 
 
 def read_texts(turns: Sequence[Exchange], halves: Halves, tokenizer: Any) -> list[Text]:
@@ -190,15 +233,19 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
         folder: where hidden states are kept: some hundred megabytes.
         mark: says which model and layer they are of.
     """
-    turns = replace(config, num_ordinary=0)
+    turns = replace(config, num_ordinary=0, num_dialogues=0)
     book = _kept(folder, [describe(turns), mark], lambda: _turns(turns, halves, tokenizer))
-    if not config.num_ordinary:
-        return book
-    number, seed = config.num_ordinary, config.seed
-    pieces = _kept(
-        folder, ["ordinary", number, seed, mark], lambda: read_ordinary(_pieces(number, halves, seed), halves)
-    )
-    return replace(book, ordinary=tuple(pieces))
+    if number := config.num_ordinary:
+        key = ["ordinary", number, config.seed, mark]
+        pieces = _kept(folder, key, lambda: read_ordinary(_pieces(number, halves, config.seed), halves))
+        book = replace(book, ordinary=tuple(pieces))
+    if number := config.num_dialogues:
+        key = ["dialogues", number, config.seed, mark]
+        texts = _kept(
+            folder, key, lambda: read_texts(halves.conversed(number, tokenizer, config.seed), halves, tokenizer)
+        )
+        book = replace(book, dialogues=tuple(texts))
+    return book
 
 
 def _kept(folder: Path, key: list[Any], make: Callable[[], Any]) -> Any:

@@ -9,7 +9,7 @@ is quick, since nothing of the model above the memory runs, and indifferent to w
 
 import math
 from collections.abc import Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from random import Random
 from typing import Any
 
@@ -19,6 +19,7 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy, log_softmax
 
 from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.pointing import decided, pointed
 from callosal.lab.studies.smollm.texts import END, Book, Halves, Rows, Stated, Text, Told, sample_told
 from callosal.memory import LateralMemory, MemoryConfig, MemoryState, calibrate
 from callosal.ops.address import lagged_queries, rms_norm
@@ -114,7 +115,8 @@ def twin_reads(book: Book, memory: LateralMemory) -> Book:
         return replace(one, hidden=memory.whitened(one.hidden.float()).to(one.hidden.dtype))
 
     stated = tuple(Stated(s.facts, text(s.told), tuple(map(text, s.asked))) for s in book.stated)
-    return Book(stated, *(tuple(map(text, kind)) for kind in (book.chatter, book.rules, book.ordinary)))
+    kinds = (book.chatter, book.rules, book.ordinary, book.dialogues)
+    return Book(stated, *(tuple(map(text, kind)) for kind in kinds))
 
 
 def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> list[Told]:
@@ -130,6 +132,17 @@ def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> l
     return [Told(u.facts, u.turns, tuple(random.sample(u.asked, min(lessons.questions, len(u.asked))))) for u in users]
 
 
+def out_of_place(book: Book, users: Sequence[Told], random: Random) -> list[list[Text]]:
+    """Draw for each user a question about what that user never told, and one about something else."""
+    found = []
+    for user in users:
+        named = {fact.attribute for fact in user.facts}
+        while (stated := random.choice(book.stated)).facts[0].attribute in named:
+            pass
+        found.append([stated.asked[0], *([random.choice(book.dialogues)] if book.dialogues else [])])
+    return found
+
+
 def contrasting_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: int, random: Random) -> Step:
     """Return the loss of questions that look for what was said without slots: of a twin.
 
@@ -139,7 +152,7 @@ def contrasting_step(twin: LateralMemory, book: Book, lessons: Lessons, num_user
     users = sample_users(book, lessons, num_users, random)
     told, asked, owners = _blurred_users(users, lessons, random)
     rows = Rows.of(asked)
-    row, at = _decided(asked)
+    row, at = decided(asked)
     temperature = twin.log_temperature.exp()
     weighs = told.mask.float()
     if twin.salience_gate is not None:
@@ -196,12 +209,15 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
     for number, user in enumerate(users):
         for turn, text in enumerate(user.turns):
             repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
-    found = pointed(twin, told, asked, owners, repeats, lessons.blank, lessons.level)
+    idle = out_of_place(book, users, random) if lessons.tact else None
+    found = pointed(twin, told, asked, owners, repeats, lessons.blank, lessons.level, idle)
     loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
     price = found.weighs.sum() / told.mask.sum()
     # So would whatever is read where nothing is to be answered; a gate learns where that is.
     gates = -(found.open + QUIET).log().mean() - (1.0 - found.closed + QUIET).log().mean()
+    if found.idle is not None:
+        gates = gates - lessons.tact * (1.0 - found.idle + QUIET).log().mean()
     return loss + lessons.price * price + lessons.silence * gates, lambda: {
         "loss": loss.item(),
         "chance": found.chance.mean().item(),
@@ -227,91 +243,8 @@ def _blurred_users(
     return replace(told, hidden=told.hidden + noise), asked, owners
 
 
-def _decided(asked: Sequence[Text]) -> tuple[Int[Tensor, "value"], Int[Tensor, "value"]]:
-    """Return text and place of every token of the values. What is said at a place is decided one before it."""
-    row, at = torch.tensor([(row, at) for row, text in enumerate(asked) for at in range(*_value(text))]).T
-    return row, at
-
-
 def _generator(random: Random) -> torch.Generator:
     return torch.Generator().manual_seed(random.getrandbits(63))
-
-
-@dataclass(frozen=True, eq=False)
-class Pointed:
-    """Where a memory looks once it was told something.
-
-    Attributes:
-        chance: for each token of the answers' values, the share of what is read there that came from tokens like it.
-        weighs: what each token that was told weighs in the write.
-        open: how much is given out where an answer is decided, up to the end of its value.
-        closed: and everywhere else.
-    """
-
-    chance: Float[Tensor, "value"]
-    weighs: Float[Tensor, "user turn time"]
-    open: Float[Tensor, "answer"]
-    closed: Float[Tensor, "token"]
-
-
-def pointed(
-    memory: LateralMemory,
-    told: Rows,
-    asked: Sequence[Text],
-    owners: Int[Tensor, "text"],
-    repeats: Float[Tensor, "user turn"] | None = None,
-    blank: float = 0.0,
-    level: float | None = None,
-) -> Pointed:
-    r"""Return where a memory looks at the answers' tokens and elsewhere, after it was told something.
-
-    After segments g a slot holds $\sum_t c_t x_t$, with $c_t = \frac{a_t}{n_g + \kappa} \prod_{g' > g}
-    \frac{\kappa}{n_{g'} + \kappa}$ and a the salient touch: a convex mixture, of nothing for the rest. A turn that
-    repeats takes its share from what came before as often. Where what is retrieved is normalised, all that is found
-    and ``blank``, what a memory without content gives beside it, come to one. A ``level`` takes the blank's place, and
-    then what is closed is as loud as the share of it that is no blank.
-    """
-    looks, weighs, gives = memory.look(told.hidden, told.mask)
-    # [user, turn, time, place]: the lagged heads write.
-    touch = looks[..., 1:, :, :].mean(-3).flatten(-2) * weighs[..., None]
-    used, inertia = touch.sum(2), memory.log_inertia.exp()
-    kept = (inertia / (used + inertia)).log()
-    if repeats is not None:
-        kept = kept * repeats[..., None]
-    later = (kept.flip(1).cumsum(1).flip(1) - kept).exp()
-    mixture = touch * (later / (used + inertia))[:, :, None]
-    rows = Rows.of(asked)
-    reads, _, asked_give = memory.look(rows.hidden[:, None], rows.mask[:, None])
-    row, at = _decided(asked)
-    answers = reads[row, 0, at - 1, 0].flatten(1)
-    asked_give = asked_give[:, 0]
-    chances = []
-    for number in range(len(told.tokens)):
-        own = owners[row] == number
-        found = answers[own] @ mixture[number].flatten(0, 1).T
-        same = told.tokens[number].flatten() == rows.tokens[row, at][own][:, None]
-        right = (found * same).sum(1)
-        chances.append(
-            right / (found.sum(1) + (blank if level is None else level))
-            if memory.config.normalised == "retrieved"
-            else right
-        )
-    heard, asked_heard = gives, asked_give
-    if level is not None:
-        held = mixture.flatten(1, 2).sum(1)
-        heard = gives * _loudness(torch.einsum("utnp,up->utn", looks[..., 0, :, :].flatten(-2), held), level)
-        found = torch.einsum("qnp,qp->qn", reads[:, 0, :, 0].flatten(-2), held[owners])
-        asked_heard = asked_give * _loudness(found, level)
-    answering = torch.zeros_like(rows.mask)
-    for number, text in enumerate(asked):
-        answering[number, text.prompt - 1 : _value(text)[1] - 1] = True
-    closed = torch.cat([heard[told.mask], asked_heard[rows.mask & ~answering]])
-    # Texts come user by user.
-    return Pointed(torch.cat(chances), weighs, asked_give[answering], closed)
-
-
-def _loudness(found: Float[Tensor, "*batch"], level: float) -> Float[Tensor, "*batch"]:
-    return found / (found + level)
 
 
 def speaking_step(
@@ -325,7 +258,7 @@ def speaking_step(
     logits, targets, _ = answered(memory, halves, asked, state[owners])
     loss = cross_entropy(logits, targets)
     kinds = [book.chatter, book.rules, tuple(one.told for one in book.stated)]
-    kinds += [book.ordinary] if book.ordinary else []
+    kinds += [kind for kind in (book.ordinary, book.dialogues) if kind]
     others = Rows.of([random.choice(random.choice(kinds)) for _ in users])
     some = torch.tensor([random.random() < lessons.held for _ in range(others.mask.numel())]).view_as(others.mask)
     some &= others.mask
@@ -365,11 +298,6 @@ def answered(
     targets = torch.cat([torch.cat([text.tokens[text.prompt :], end]) for text in asked])
     counts = torch.tensor([lengths[n] - text.prompt + 1 for n, text in enumerate(asked)])
     return logits, targets, torch.arange(len(asked)).repeat_interleave(counts)
-
-
-def _value(text: Text) -> tuple[int, int]:
-    assert text.value is not None
-    return text.value
 
 
 # A gate that is wholly on the wrong side costs minus the logarithm of this.
