@@ -249,7 +249,9 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
     report = read_report(tmp_path)
     # What compares with other memories needs runs of those.
     missing = [verdict.id for verdict in report.verdicts if not verdict.per_seed]
-    assert [name for name in missing if not name.startswith("smollm-lateral-")] == []
+    assert [name for name in missing if not name.startswith(("smollm-lateral-", "smollm-tact-"))] == [
+        f"smollm-{name}-tactful" for name in ("intrusion", "untold", "unchanged")
+    ]
     assert len(report.verdicts) == len(layout_of("smollm").claims)
 
 

@@ -18,6 +18,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
     f"{MAIN}, hidden states as payload": {"embedded": False},
 }
 EARLIER = f"{MAIN}, layer 20"
+# The same recipe, taught silence at questions out of place too.
+TACTFUL = "tactful"
 # The same recipe, but that the gate alone is taught silence; on the second seed.
 TOGETHER = "read together"
 # The first recipe: slots are read one by one, and pointing is learned through them from the start.
@@ -39,7 +41,7 @@ LONGER = "longer speaking"
 SHIPS = (MAIN, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}}
+SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}}
 WITH_MEMORY = (*SILENT, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
 CELLS = (ALONE, *WITH_MEMORY)
 # Behind which layer, counted from 0.

@@ -33,8 +33,8 @@ class Lessons:
         saying: what learns to speak, by the beginnings of the parameters' names: what a memory says and when, not where
             it looks.
         spelling: size of what is written of a token, in sizes of what it retrieved, at the start.
-        tact: how much it weighs, where a ``level`` is set, that nothing is heard in replies to questions that are not
-            about the user, and to those about what this user never told. 0 asks none.
+        tact: how much it weighs, where a ``level`` is set, that nothing is heard where replies begin to questions that
+            are not about the user, and in answers about what this user never told. 0 asks none.
     """
 
     facts: tuple[int, ...] = (1, 4, 8, 14, 16)

@@ -14,6 +14,10 @@ from torch import Tensor
 from callosal.lab.studies.smollm.texts import Rows, Text
 from callosal.memory import LateralMemory
 
+# Tokens of a reply to what is not about the user that have to be decided in silence. Held silent throughout, replies in
+# words of the model's own are silent about users too (LOG.md).
+OPENING = 3
+
 
 @dataclass(frozen=True, eq=False)
 class Pointed:
@@ -109,7 +113,8 @@ def _idle(
     heard = gives * _loudness(torch.einsum("qnp,qp->qn", reads, held[whose]), level)
     replying = torch.zeros_like(rows.mask)
     for number, text in enumerate(texts):
-        replying[number, text.prompt - 1 : (text.value or (0, len(text.tokens)))[1] - 1] = True
+        until = text.value[1] - 1 if text.value else text.prompt - 1 + OPENING
+        replying[number, text.prompt - 1 : until] = True
     return heard[replying]
 
 

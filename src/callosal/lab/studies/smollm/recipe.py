@@ -18,6 +18,7 @@ from callosal.lab.studies.smollm.cells import (
     LAYER,
     LONGER,
     SILENT,
+    TACTFUL,
     TOGETHER,
     VARIANTS,
 )
@@ -86,6 +87,7 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
         main, *others = variants
         runs += [cell(main, seed) for seed in seeds]
         runs += [cell(arm, seed) for seed in seeds for arm in others]
+    runs += [cell(TACTFUL, seed) for seed in seeds]
     runs += [cell(arm, seeds[0]) for arm in (*ABLATIONS, EARLIER)]
     runs += [cell(TOGETHER, seed) for seed in seeds[1:2]]
     return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
@@ -120,6 +122,9 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     fields |= {"normalised": "retrieved", "gates": "hidden", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
     fields |= SILENT.get(arm, {})
     steps, speaking, quiet = 1000, 20, Lessons(loudness=8.0, blank=0.02, level=0.1)
+    book = replace(book, num_ordinary=400)
+    if arm == TACTFUL:
+        book, quiet = replace(book, num_dialogues=320), replace(quiet, tact=1.0)
     if arm == TOGETHER:
         steps, speaking, quiet = 900, 60, Lessons(loudness=5.0, blank=0.05)
     return SmolRun(
@@ -127,7 +132,7 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         seed=seed,
         layer=EARLIER_LAYER if arm == EARLIER else LAYER,
         memory=MemoryConfig(**fields | memory),
-        book=replace(book, num_ordinary=400),
+        book=book,
         lessons=replace(quiet, noise=0.15, spelling=8.0, saying=("output_gate",)),
         contrasting=_stage(600, 1e-2),
         pointing=_stage(steps, 1e-2),
