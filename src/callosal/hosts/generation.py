@@ -1,7 +1,7 @@
 """One call of ``generate``: its settings, which tokens are replies, which rows are beams, what ended."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from inspect import signature
 from typing import Any, Self
 
@@ -48,8 +48,9 @@ class Generation:
         first_mask: the two-dimensional mask of the first call of the model.
         first: the tokens that the first call read, and how many were in its cache before.
         finished: rows that have ended; None as long as none has.
-        read: how many tokens of a row the model has read, those of a cache it was given included; None before its
-            first call.
+        begun: whether the model was called yet.
+        read: how many tokens of a row the model has read, those of a cache it was given included. A tensor, since a
+            compiled call takes any number that it finds here for a constant, and would be compiled anew every token.
     """
 
     given: Mapping[str, Any]
@@ -63,7 +64,8 @@ class Generation:
     first_mask: Tensor | None = None
     first: tuple[Tensor | None, int] = (None, 0)
     finished: Tensor | None = None
-    read: int | None = None
+    begun: bool = False
+    read: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.long, device="cpu"))
 
     @classmethod
     def of(cls, model: nn.Module, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -131,19 +133,22 @@ class Generation:
             past: how many its cache holds, if it can tell; None without a cache.
             time: how many it reads now.
         """
-        if self.read is not None and not past:
+        if self.begun and not past:
             raise ValueError(
                 "generate() without a cache reads the whole text again for every token, and a memory would count it "
                 "again; leave use_cache=True. A model that keeps no cache can be called in a session, a text at once"
             )
         two = isinstance(mask, Tensor) and mask.ndim == 2
-        before = self.read
-        if before is None:
+        if not self.begun:
             before = past if past is not None and past >= 0 else max(0, self.prompt_time - time)
-            self.first = tokens, before
+            self.begun, self.first, self.read = True, (tokens, before), self.read + before
             self.prompt_time = max(self.prompt_time, before + time)
             self.first_mask = mask if two else self._given(0, self.prompt_time)
-        self.read = before + time
+        elif torch.compiler.is_compiling() and past is not None and past > 0:
+            before = past
+        else:
+            before = int(self.read)
+        self.read = self.read + time
         if mask is not None and not two:
             # Static caches, and models whose layers differ: the mask comes prepared for attention.
             mask = self._given(before, before + time)
@@ -166,9 +171,10 @@ class Generation:
         embedded = 0 if self.two or self.prompt is not None else self.prompt_time
         # The last token is never fed to the model. Beams may go on after the text that wins has ended.
         wanted = embedded + sequences.shape[1] - 1
-        if self.beams == 1 and self.read != wanted:
+        read = int(self.read)
+        if self.beams == 1 and read != wanted:
             raise ValueError(
-                f"generate() let the model read {self.read} tokens for a text of {wanted}, which a memory would take "
+                f"generate() let the model read {read} tokens for a text of {wanted}, which a memory would take "
                 "for another text; generate outside a session, and read the text in one call inside"
             )
 
