@@ -71,7 +71,7 @@ check: .venv/ready  ## format, lint, types, import contracts
 	$(BIN)/pyright
 	$(BIN)/lint-imports
 
-bench: .venv/ready  ## speed, stability, stores: measure what has no record (25 minutes), fill docs/speed.md; PARTS=floor anew
+bench: .venv/ready  ## speed, stability, stores: measure what has no record (35 minutes), fill docs/speed.md; PARTS=floor anew
 	$(BIN)/python -m benchmarks.speed $(PARTS)
 
 families: .venv/ready  ## try every decoder family of transformers and fill the table of docs/families.md

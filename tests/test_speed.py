@@ -9,9 +9,12 @@ import torch
 from benchmarks.speed import page
 from benchmarks.speed.bars import BARS, NOT_MEASURED, verdict
 from benchmarks.speed.contenders import CONTENDERS, Attention
+from benchmarks.speed.quick import earlier, trunk_alone
 from benchmarks.speed.timing import in_turn, ratio, spread
 from tests.apart import ROOT, python
 from tests.laws import assert_near
+
+from callosal.lab.models.transformer import Transformer, TransformerConfig
 
 
 @pytest.fixture(scope="module")
@@ -37,6 +40,9 @@ def test_every_part_says_what_it_is_and_where_it_was_measured(quick: dict[str, A
     assert quick["peers"]["rows"][0]["forward_mib"] >= 0
     assert [len(quick["scale"][name]) for name in ("stream", "attention", "users", "banks")] == [10, 1, 2, 2]
     assert len(quick["host"]["rows"]) == 6
+    assert [row["variant"] for row in quick["host"]["compiled"]["rows"]] == ["alone", "1 layer", "alone, not compiled"]
+    assert quick["segments"]["rows"][0]["most"]["median"] > 0
+    assert quick["peers"]["rows"][0]["forward_over_floor"]["median"] > 0
 
 
 def test_the_page_and_its_pictures_are_made_of_any_whole_records(quick: dict[str, Any], tmp_path: Path) -> None:
@@ -62,26 +68,94 @@ def one(median: float) -> dict[str, float]:
     return {"median": median, "low": median - 0.5, "high": median + 0.5, "rounds": 5}
 
 
-def test_bars_are_judged_by_the_worst_case() -> None:
+def records() -> dict[str, Any]:
+    """Some of what the bars look into."""
     stages = [{"stage": "layer", "pass": way, "ratio": one(1.2)} for way in ("forward", "training")]
     slow = [{"stage": "layer", "pass": way, "ratio": one(1.9)} for way in ("forward", "training")]
-    titans = [{"name": "titans-pytorch", "forward_ratio": one(n), "training_ratio": one(12.0)} for n in (20.0, 9.0)]
-    records: dict[str, Any] = {
+    titans = [
+        {"name": "titans-pytorch", "forward_ratio": one(n), "training_ratio": one(12.0), "forward_over_floor": one(m)}
+        for n, m in ((20.0, 25.0), (9.0, 9.5))
+    ]
+    compiled = [{"variant": "alone", "ratio": one(1.0)}, {"variant": "1 layer", "ratio": one(1.04)}]
+    return {
         "peers": {"rows": [*titans, {"name": "nn.LSTM", "forward_ratio": one(0.1), "training_ratio": one(0.1)}]},
         "floor": {"rows": [{"width": 256, "stages": stages}, {"width": 64, "stages": slow}]},
-        "host": {"rows": [{"variant": "1 layer", "users": n, "ratio": one(r)} for n, r in ((1, 1.05), (16, 1.06))]},
+        "host": {
+            "rows": [{"variant": "1 layer", "users": n, "ratio": one(r)} for n, r in ((1, 1.05), (16, 1.06))],
+            "compiled": {"rows": compiled},
+        },
         "scale": {"stream": [{"ratio": one(1.0), "held_mib": 100.0}, {"ratio": one(1.2), "held_mib": 105.0}]},
+        "segments": {
+            "rows": [{"batch": n, "ratio": one(r), "most": one(m)} for n, r, m in ((1, 2.5, 6.0), (4, 1.2, 3.0))]
+        },
+        "quick": {
+            "rows": [{"side": "step", "over_before": one(0.8)}, {"side": "multiplications", "over_before": one(0.7)}]
+        },
     }
-    found = [verdict(bar, records) for bar in BARS]
-    assert found[0] == ("9.00 [8.50, 9.50]", "not met")
-    assert [word for _, word in found] == [
-        *("not met", "met"),
+
+
+def test_bars_are_judged_by_the_worst_case() -> None:
+    found = [verdict(bar, records()) for bar in BARS]
+    assert found[0] == ("9.00 [8.50, 9.50]", "9.50 [9.00, 10.00]", "out of reach")
+    assert found[2] == ("1.20 [0.70, 1.70]", "1.00", "met")
+    assert [word for _, _, word in found] == [
+        *("out of reach", "met"),
         *("met", "met", "met", "met"),
-        *("met", "not met"),
+        *("met", "not met", "met"),
         *("not met", "met"),
-        *[NOT_MEASURED] * 4,
+        *("not met", "met"),
+        "not met",
+        NOT_MEASURED,
     ]
     assert BARS[-1].what.startswith("GPU")
+
+
+def test_a_bar_without_a_floor_on_record_is_missed_and_no_more() -> None:
+    known = records()
+    for row in known["peers"]["rows"]:
+        row.pop("forward_over_floor", None)
+    for row in known["quick"]["rows"]:
+        row["over_before"] = None
+    assert verdict(BARS[0], known) == ("9.00 [8.50, 9.50]", "-", "not met")
+    assert verdict(BARS[-2], known) == (NOT_MEASURED, "-", NOT_MEASURED)
+    assert {bar.part: verdict(bar, {}) for bar in BARS}["peers"] == (NOT_MEASURED, "-", NOT_MEASURED)
+
+
+def test_the_table_of_bars_says_what_each_would_be_at_the_floor() -> None:
+    lines = page.bars(records()).splitlines()
+    assert lines[0] == "| bar | wanted | measured | at the floor | verdict |"
+    assert lines[2].endswith("| at least 10 | 9.00 [8.50, 9.50] | 9.50 [9.00, 10.00] | out of reach |")
+    assert sum(line.endswith("| 1.00 | met |") for line in lines) == 4
+
+
+def test_a_step_of_quick_is_told_without_the_commit_before() -> None:
+    row: dict[str, Any] = {"seconds_a_step": one(0.1), "over_step": one(1.0), "over_before": None}
+    rows = [{"side": name} | row for name in ("trunk", "memory", "multiplications", "without memory", "step")]
+    lines = page.quick({"commit_before": "abc", "rows": rows}).splitlines()
+    assert [line.split(" | ")[0] for line in lines[2:4]] == ["| inhibitory arm", "| arm without memory"]
+    assert all(line.endswith("| - |") for line in lines[2:])
+    with_before = page.quick(
+        {"commit_before": "abc", "rows": [*rows, {"side": "before"} | row | {"over_before": one(1.0)}]}
+    )
+    assert "at commit abc" in with_before
+
+
+def test_the_multiplications_of_a_trunk_are_those_of_its_maps_and_of_attention() -> None:
+    model = Transformer(TransformerConfig(num_tokens=10, max_time=6, width=8, num_heads=2))
+    _, inputs = trunk_alone(model, 3, 6)
+    pairs = list(zip(inputs[::2], inputs[1::2], strict=True))
+    maps = [module for module in model.modules() if isinstance(module, torch.nn.Linear)]
+    found = [tuple(right.shape) for left, right in pairs if left.ndim == 2]
+    assert found == [(module.in_features, module.out_features) for module in maps]
+    assert all(left.shape[0] == 18 for left, _ in pairs if left.ndim == 2)
+    products = [(left @ right).shape for left, right in pairs if left.ndim == 3]
+    assert products == [(6, 6, 6), (6, 6, 4)] * 2
+
+
+def test_another_commits_package_is_its_own(tmp_path: Path) -> None:
+    assert earlier("no such commit", tmp_path) is None
+    source = earlier("HEAD", tmp_path)
+    assert source is None or (source / "callosal" / "__init__.py").exists()
 
 
 def test_sides_take_turns() -> None:

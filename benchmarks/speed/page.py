@@ -16,7 +16,7 @@ from callosal.lab.report.tables import Table
 
 PAGE = ROOT / "docs" / "speed.md"
 PICTURES = RECORDS / "figures"
-PARTS = ("floor", "peers", "scale", "segments", "host", "precision")
+PARTS = ("floor", "peers", "scale", "segments", "quick", "host", "precision")
 MARKS = re.compile(r"(<!-- speed: (\w+) -->\n).*?(<!-- end of table -->)", flags=re.DOTALL)
 
 
@@ -58,7 +58,7 @@ def draw(records: Records, folder: Path = PICTURES) -> list[Path]:
 def bars(records: Records) -> str:
     """Every bar and its verdict."""
     rows = [[bar.what, bar.wanted or "-", *verdict(bar, records)] for bar in BARS]
-    return table(["bar", "wanted", "measured", "verdict"], rows, 1)
+    return table(["bar", "wanted", "measured", "at the floor", "verdict"], rows, 1)
 
 
 def machines(records: Records) -> str:
@@ -133,30 +133,58 @@ def scale(record: Record) -> str:
 
 def segments(record: Record) -> str:
     """All segments at once against one by one."""
-    rows = [[str(r["batch"]), _milli(r["at_once"]), _milli(r["one_by_one"]), times(r["ratio"])] for r in record["rows"]]
-    return table(["batch", "at once, ms", "one by one, ms", "ratio"], rows, 0)
+    rows = [
+        [
+            str(row["batch"]),
+            *(_milli(row[name]) for name in ("at_once", "one_by_one")),
+            times(row["ratio"]),
+            *((_milli(row["multiplications"]), times(row["most"])) if "most" in row else ("-", "-")),
+        ]
+        for row in record["rows"]
+    ]
+    heads = [
+        "batch",
+        "at once, ms",
+        "one by one, ms",
+        "ratio",
+        "multiplications of all at once, ms",
+        "one by one over these",
+    ]
+    return table(heads, rows, 0)
+
+
+def quick(record: Record) -> str:
+    """What a training step of the recipe ``quick`` is made of."""
+    before = record["commit_before"]
+    names = {
+        "step": "inhibitory arm",
+        "before": f"the same, at commit {before}",
+        "without memory": "arm without memory",
+        "trunk": "the trunk's multiplications",
+        "memory": "the memory's multiplications",
+        "multiplications": "all multiplications",
+    }
+    rows = [
+        [names[r["side"]], _milli(r["seconds_a_step"]), times(r["over_step"]), _times_if_any(r["over_before"])]
+        for r in sorted(record["rows"], key=lambda row: list(names).index(row["side"]))
+    ]
+    return table(["a step", "ms", "over the inhibitory arm's", f"over that of {before}"], rows, 1)
 
 
 def host(record: Record) -> str:
     """What a session costs."""
     if not record["rows"]:
         return f"Not measured: {record['skipped']}.\n"
-    rows = [
-        [
-            str(row["users"]),
-            row["variant"],
-            _milli(row["seconds_a_token"]),
-            times(row["ratio"]),
-            _milli(row["prefill_seconds"]),
-            times(row["prefill_ratio"]),
-            f"{row['generating_mib']:,.0f}" if "generating_mib" in row else "-",
-        ]
-        for row in record["rows"]
-    ]
     heads = ["users", "memories", "ms a step", "over alone", "prefill and one token, ms", "over alone"]
-    return picture("host", "Milliseconds of a step, alone and in a session") + table(
-        [*heads, "peak above load, MiB"], rows, 2
-    )
+    text = picture("host", "Milliseconds of a step, alone and in a session")
+    rows = [
+        [*_hosted(row), f"{row['generating_mib']:,.0f}" if "generating_mib" in row else "-"] for row in record["rows"]
+    ]
+    text += table([*heads, "peak above load, MiB"], rows, 2) + "\nCompiled:\n\n"
+    compiled = record.get("compiled")
+    if not compiled or "skipped" in compiled:
+        return f"{text}Not measured: {compiled['skipped'] if compiled else 'the record is older'}.\n"
+    return text + table(heads, [_hosted(row) for row in compiled["rows"]], 2)
 
 
 def precision(record: Record) -> str:
@@ -210,6 +238,7 @@ TABLES: dict[str, Callable[[Records], str]] = {
     "peers": of("peers", peers),
     "scale": of("scale", scale),
     "segments": of("segments", segments),
+    "quick": of("quick", quick),
     "host": of("host", host),
     "precision": of("precision", precision),
     "store": of("store", store),
@@ -227,6 +256,15 @@ def _stage(row: Mapping[str, Any]) -> str:
     if row["ratio"] is None:
         return f"{1e3 * row['seconds']['median']:.2f} ms"
     return times(row["ratio"])
+
+
+def _times_if_any(spread: Mapping[str, float] | None) -> str:
+    return "-" if spread is None else times(spread)
+
+
+def _hosted(row: Mapping[str, Any]) -> list[str]:
+    step, prefill = _milli(row["seconds_a_token"]), _milli(row["prefill_seconds"])
+    return [str(row["users"]), row["variant"], step, times(row["ratio"]), prefill, times(row["prefill_ratio"])]
 
 
 def _scaled(spread: Mapping[str, float], factor: float) -> str:

@@ -1,7 +1,8 @@
 """The memory beside its peers, of equal width and of equal state: forward, training, token by token, peak memory.
 
-`python -m benchmarks.speed.peers` times all in turn in one process, forward and training; streams each token by token;
-and starts a process for each to see how much memory its training takes. nn.LSTM has no row of equal state: with as many
+`python -m benchmarks.speed.peers` times all in turn in one process, forward and training, and with them our layer's
+multiplications alone, which say how many times its time a peer could take at most; streams each token by token; and
+starts a process for each to see how much memory its training takes. nn.LSTM has no row of equal state: with as many
 floats it would have a map of that number squared. The last line of standard output is JSON.
 """
 
@@ -10,7 +11,8 @@ from collections.abc import Callable
 from typing import Any
 
 import torch
-from benchmarks.speed.contenders import CONTENDERS, SEGMENT, Contender
+from benchmarks.speed.contenders import CONTENDERS, SEGMENT, Contender, Ours
+from benchmarks.speed.floor import alone, sides_of
 from benchmarks.speed.timing import Rows, apart, backward, in_turn, parser, peak_mib, rate, ratio, spread, told
 from rich.progress import track
 from torch import Tensor
@@ -54,15 +56,21 @@ def shape(width: int, slots: int, rows: int, num_tokens: int, quick: bool) -> Ro
     for name, peer in peers.items():
         sides[f"{name}: forward"] = torch.no_grad()(lambda peer=peer: peer.eval()(hidden))
         sides[f"{name}: training"] = trained(peer, hidden)
+    ours = peers["callosal"]
+    assert isinstance(ours, Ours)
+    with torch.no_grad():
+        floor = alone(ours.memory, hidden.unflatten(1, (-1, SEGMENT)))
+    sides |= sides_of("floor", floor)
     samples = in_turn(sides, seconds=0.2 if quick else SECONDS, least=2 if quick else LEAST)
     found = []
     for name, peer in peers.items():
         row: dict[str, Any] = {"width": width, "slots": slots, "rows": rows, "tokens": num_tokens, "name": name}
         row["equal_state"], row["state_floats"] = CONTENDERS[name][0], peer.state_floats(num_tokens)
         for passes in ("forward", "training"):
-            taken, ours = samples[f"{name}: {passes}"], samples[f"callosal: {passes}"]
+            taken = samples[f"{name}: {passes}"]
             row[passes] = rate(taken, rows * num_tokens)
-            row[f"{passes}_ratio"] = ratio(taken, ours)
+            row[f"{passes}_ratio"] = ratio(taken, samples[f"callosal: {passes}"])
+            row[f"{passes}_over_floor"] = ratio(taken, samples[f"floor {passes}"])
         # The mean, not the median: the tokens that write are few and take longest.
         seconds = streamed(peer, width, SEGMENT + 2 if quick else SEGMENT + STREAMED)
         row["streaming"] = len(seconds) / sum(seconds)

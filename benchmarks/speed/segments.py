@@ -1,7 +1,8 @@
 """How much faster training on many segments at once is than on the same segments one call after another.
 
 `python -m benchmarks.speed.segments` takes the same training steps of the recipe ``quick`` on both sides (forward and
-backward pass, transformer and memory). The last line of standard output is JSON.
+backward pass, transformer and memory), and beside them the multiplications alone of all segments at once, which say how
+many times as fast that could be at most. The last line of standard output is JSON.
 """
 
 from collections.abc import Callable
@@ -9,6 +10,8 @@ from functools import partial
 from typing import Any
 
 import torch
+from benchmarks.speed.floor import sides_of, together
+from benchmarks.speed.quick import memory_alone, trunk_alone
 from benchmarks.speed.timing import Rows, in_turn, parser, ratio, spread, told
 from rich.progress import track
 from torch import Tensor
@@ -52,11 +55,17 @@ def measure(quick: bool) -> dict[str, Any]:
         with torch.no_grad():
             torch.testing.assert_close(at_once(model, episodes.tokens), one_by_one(model, episodes.tokens))
         predicts = {"at_once": at_once, "one_by_one": one_by_one}
-        sides = {name: partial(step, predict, model, episodes) for name, predict in predicts.items()}
+        sides: dict[str, Callable[[], object]] = {
+            name: partial(step, predict, model, episodes) for name, predict in predicts.items()
+        }
+        _, segments, time = episodes.tokens.shape
+        floor = together([trunk_alone(model, batch * segments, time), memory_alone(model, batch, segments, time)])
+        sides["multiplications"] = sides_of("floor", floor)["floor training"]
         samples = in_turn(sides, seconds=0.1 if quick else SECONDS)
-        row: dict[str, Any] = {"batch": batch, "segments": episodes.tokens.shape[1]}
+        row: dict[str, Any] = {"batch": batch, "segments": segments}
         row |= {name: spread(taken) for name, taken in samples.items()}
-        rows.append(row | {"ratio": ratio(samples["one_by_one"], samples["at_once"])})
+        row["ratio"] = ratio(samples["one_by_one"], samples["at_once"])
+        rows.append(row | {"most": ratio(samples["one_by_one"], samples["multiplications"])})
     return {"rows": rows}
 
 

@@ -137,9 +137,10 @@ def compile_model() -> None:
 
 def compile_in_place() -> None:
     """Compile a model in place, so that `generate` calls what is compiled, and where graphs may break."""
-    tokens, replies = prompts(), []
+    tokens, replies, stats = prompts(), [], torch._dynamo.utils.counters["stats"]
     for compiles in (False, True):
         torch.compiler.reset()
+        before = stats["unique_graphs"]
         model = make().requires_grad_(False)
         memories = trained(attach(model, [0], CONFIG))
         if compiles:
@@ -147,6 +148,8 @@ def compile_in_place() -> None:
         with memories.session() as session:
             for how in ({"eos_token_id": 39}, {"cache_implementation": "static"}, {"num_beams": 2}):
                 replies.append(model.generate(tokens, max_new_tokens=4, do_sample=False, **how))
+                # One graph for the prompt, one for its first token, one for any further.
+                assert "eos_token_id" not in how or stats["unique_graphs"] - before <= 3, stats
                 session.turn()
                 replies.append(session.states["model.layers.0"].trace)
     for plain, traced in zip(replies[:6], replies[6:], strict=True):
