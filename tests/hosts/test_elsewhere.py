@@ -45,7 +45,7 @@ def test_users_that_are_no_strings_are_refused_by_value(elsewhere: tuple[Done, A
     assert "users refused" in done.stdout, done.stderr
 
 
-@pytest.mark.parametrize("what", ["layer", "training", "model", "in-place", "in-session", "shared"])
+@pytest.mark.parametrize("what", ["layer", "training", "model", "in-place", "lengths", "in-session", "shared"])
 def test_compiled_a_memory_and_a_model_with_memories_do_what_they_did(
     what: str, elsewhere: tuple[Done, Answers]
 ) -> None:

@@ -1,7 +1,7 @@
 """One call of ``generate``: its settings, which tokens are replies, which rows are beams, what ended."""
 
 from collections.abc import Callable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from inspect import signature
 from typing import Any, Self
 
@@ -43,14 +43,13 @@ class Generation:
         returned: replies per row of the prompt.
         ends: the tokens that end a reply.
         prompt: token ids [rows, time], None if only embeddings were given.
-        prompt_time: length of what the decoder is given to start from, in tokens.
+        prompted: as many rows of nothing as the decoder is given tokens to start from.
         mask: the mask of the prompt, as given or as ``generate`` makes it of padding; None where all of it exists.
         first_mask: the two-dimensional mask of the first call of the model.
         first: the tokens that the first call read, and how many were in its cache before.
         finished: rows that have ended; None as long as none has.
-        begun: whether the model was called yet.
-        read: how many tokens of a row the model has read, those of a cache it was given included. A tensor, since a
-            compiled call takes any number that it finds here for a constant, and would be compiled anew every token.
+        counted: as many rows of nothing as the model has read tokens of a row, those of a cache it was given included;
+            None before its first call.
     """
 
     given: Mapping[str, Any]
@@ -59,13 +58,12 @@ class Generation:
     returned: int
     ends: tuple[int, ...]
     prompt: Tensor | None
-    prompt_time: int
+    prompted: Tensor
     mask: Tensor | None
     first_mask: Tensor | None = None
     first: tuple[Tensor | None, int] = (None, 0)
     finished: Tensor | None = None
-    begun: bool = False
-    read: Tensor = field(default_factory=lambda: torch.zeros((), dtype=torch.long, device="cpu"))
+    counted: Tensor | None = None
 
     @classmethod
     def of(cls, model: nn.Module, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Self:
@@ -99,7 +97,7 @@ class Generation:
             returned=int(find("num_return_sequences") or 1),
             ends=ends,
             prompt=prompt,
-            prompt_time=max(lengths, default=0),
+            prompted=_rows(max(lengths, default=0)),
             mask=mask,
         )
         for name, (harmless, why) in _REFUSED.items():
@@ -119,6 +117,16 @@ class Generation:
         """Rows of the batch per row of the session: beams, or samples."""
         return max(self.beams, self.returned)
 
+    @property
+    def prompt_time(self) -> int:
+        """Length of what the decoder is given to start from, in tokens."""
+        return self.prompted.shape[0]
+
+    @property
+    def read(self) -> int | None:
+        """How many tokens of a row the model has read; None before its first call."""
+        return None if self.counted is None else self.counted.shape[0]
+
     def select(self, rows: Any) -> None:
         """Follow rows that change places."""
         if self.finished is not None:
@@ -133,22 +141,19 @@ class Generation:
             past: how many its cache holds, if it can tell; None without a cache.
             time: how many it reads now.
         """
-        if self.begun and not past:
+        if self.read is not None and not past:
             raise ValueError(
                 "generate() without a cache reads the whole text again for every token, and a memory would count it "
                 "again; leave use_cache=True. A model that keeps no cache can be called in a session, a text at once"
             )
         two = isinstance(mask, Tensor) and mask.ndim == 2
-        if not self.begun:
+        before = self.read
+        if before is None:
             before = past if past is not None and past >= 0 else max(0, self.prompt_time - time)
-            self.begun, self.first, self.read = True, (tokens, before), self.read + before
-            self.prompt_time = max(self.prompt_time, before + time)
+            self.first = tokens, before
+            self.prompted = _rows(max(self.prompt_time, before + time))
             self.first_mask = mask if two else self._given(0, self.prompt_time)
-        elif torch.compiler.is_compiling() and past is not None and past > 0:
-            before = past
-        else:
-            before = int(self.read)
-        self.read = self.read + time
+        self.counted = _rows(before + time)
         if mask is not None and not two:
             # Static caches, and models whose layers differ: the mask comes prepared for attention.
             mask = self._given(before, before + time)
@@ -171,10 +176,9 @@ class Generation:
         embedded = 0 if self.two or self.prompt is not None else self.prompt_time
         # The last token is never fed to the model. Beams may go on after the text that wins has ended.
         wanted = embedded + sequences.shape[1] - 1
-        read = int(self.read)
-        if self.beams == 1 and read != wanted:
+        if self.beams == 1 and self.read != wanted:
             raise ValueError(
-                f"generate() let the model read {read} tokens for a text of {wanted}, which a memory would take "
+                f"generate() let the model read {self.read} tokens for a text of {wanted}, which a memory would take "
                 "for another text; generate outside a session, and read the text in one call inside"
             )
 
@@ -270,6 +274,15 @@ def _by_name(inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str,
     for name, value in bound.arguments.items():
         named |= value if bound.signature.parameters[name].kind.name == "VAR_KEYWORD" else {name: value}
     return {name: value for name, value in named.items() if value is not None}
+
+
+def _rows(number: int) -> Tensor:
+    """Return so many rows of nothing.
+
+    Compiled code takes the size of a tensor for what varies, and a number that it finds in a session for a constant: by
+    a plain count a model would be compiled anew for every token.
+    """
+    return torch.empty(number, 0, device="cpu")
 
 
 def _first(*values: Any) -> Any:

@@ -76,7 +76,8 @@ def next_tail(
         num_kept: length of a tail.
     """
     places = count[:, None] + torch.arange(num_kept, device=history.device)
-    return history.take_along_dim(places[..., None], dim=1)
+    # Not take_along_dim, which compiled code takes for one of a fixed number of tokens (torch 2.13).
+    return history.gather(1, places[..., None].expand(-1, -1, history.shape[-1]))
 
 
 def slot_logits(
