@@ -1,5 +1,6 @@
 """A large batch some rows at a time is the batch at once."""
 
+import copy
 from dataclasses import replace
 from typing import Any
 from unittest import mock
@@ -37,10 +38,37 @@ def test_some_rows_at_a_time_are_all_rows_at_once(case: Case, num_rows: int) -> 
         how = {"commit": several}
         x, there, weighs = (one if several else one[:, 0] for one in (hidden, mask, salience))
         also = embedded if several or embedded is None else embedded[:, 0]
-        one = memory._called(x, state, there, weighs, also, **how)
-        y, after = blocks.in_blocks(memory._called, num_rows, x, state, there, weighs, also, **how)
+        one = memory._called(x, state, there, weighs, also, **how, lessons=[])
+        y, after = blocks.in_blocks(memory._called, num_rows, x, state, there, weighs, also, **how, lessons=[])
         assert_near(y, one[0])
         assert_same_state(after, one[1])
+
+
+@given(case=cases(num_segments=2), is_open=st.booleans())
+@settings(max_examples=15)
+def test_training_on_some_rows_at_a_time_learns_and_moves_what_all_rows_at_once_do(case: Case, is_open: bool) -> None:
+    memory, hidden, state, mask = case
+    embedded, found = hidden if memory.config.embedded else None, []
+    for too_large in (2**40, 0):
+        learner = copy.deepcopy(memory).train()
+        leaves = [leaf for leaf in learner.parameters() if leaf.requires_grad]
+        with mock.patch.multiple(blocks, TOO_LARGE=too_large, BLOCK=1):
+            if is_open:
+                also = None if embedded is None else embedded[:, 0]
+                y, after = learner(hidden[:, 0], state, mask[:, 0], embedded=also, commit=False)
+                also = None if embedded is None else embedded[:, 1]
+                other, after = learner(hidden[:, 1], after, mask[:, 1], embedded=also)
+                y = y + other
+            else:
+                y, after = learner(hidden, state, mask, embedded=embedded)
+        total = y.square().sum() + after.trace.square().sum()
+        gradients = torch.autograd.grad(total, leaves, allow_unused=True, materialize_grads=True)
+        found.append((y, after, [*gradients, *learner.buffers()]))
+    (expected_y, expected, others), (y, after, moved) = found
+    assert_near(y, expected_y)
+    assert_same_state(after, expected)
+    for one, other in zip(moved, others, strict=True):
+        assert_near(one, other)
 
 
 @given(case=cases(write="bounded", normalised="slots"), commit=st.booleans())
@@ -63,7 +91,7 @@ def test_where_tokens_look_is_scaled_for_many_users_and_reads_and_writes_the_sam
 
 
 @torch.no_grad()
-def test_a_call_is_cut_only_where_nothing_is_learned_from_all_rows(monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_large_call_is_cut_and_a_small_one_is_not(monkeypatch: pytest.MonkeyPatch) -> None:
     memory, calls = LateralMemory(MemoryConfig(width=4, num_slots=3)).eval(), []
     hidden, called = torch.randn(3, 2, 5, 4), memory._called
     expected_y, expected = memory(hidden)
@@ -82,7 +110,7 @@ def test_a_call_is_cut_only_where_nothing_is_learned_from_all_rows(monkeypatch: 
     assert_same_state(state, expected, SINGLE)
     memory(hidden[:2])
     memory.train()(hidden)
-    assert calls == [2, 1, 2, 3]
+    assert calls == [2, 1, 2, 2, 1]
 
 
 def test_a_split_state_is_stacked_again() -> None:

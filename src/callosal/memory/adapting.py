@@ -34,19 +34,19 @@ class Lesson(NamedTuple):
     retrieved: Float[Tensor, "batch seg"] | None
 
     @classmethod
-    def joined(cls, lessons: "Sequence[Lesson]") -> "Lesson":
-        """Put the segments of several lessons behind each other."""
+    def joined(cls, lessons: "Sequence[Lesson]", axis: int) -> "Lesson":
+        """Put the rows of several lessons (axis 0) or their segments (1) behind each other."""
         first = lessons[0]
         if len(lessons) == 1:
             return first
         pasts = [lesson.past for lesson in lessons if lesson.past is not None]
         sizes = [lesson.retrieved for lesson in lessons if lesson.retrieved is not None]
         return cls(
-            signal_sum=torch.cat([lesson.signal_sum for lesson in lessons], 1),
-            num_tokens=torch.cat([lesson.num_tokens for lesson in lessons], 1),
-            past=(torch.cat([p[0] for p in pasts], 1), torch.cat([p[1] for p in pasts], 1)) if pasts else None,
-            newest=torch.cat([lesson.newest for lesson in lessons], 1),
-            retrieved=torch.cat(sizes, 1) if sizes else None,
+            signal_sum=torch.cat([lesson.signal_sum for lesson in lessons], axis),
+            num_tokens=torch.cat([lesson.num_tokens for lesson in lessons], axis),
+            past=(torch.cat([p[0] for p in pasts], axis), torch.cat([p[1] for p in pasts], axis)) if pasts else None,
+            newest=torch.cat([lesson.newest for lesson in lessons], axis),
+            retrieved=torch.cat(sizes, axis) if sizes else None,
         )
 
 

@@ -172,10 +172,17 @@ class LateralMemory(Adapting, Recollecting):
         state = self.blank(len(hidden)) if state is None else state
         self._check(hidden, state, mask, salience, one_segment=not commit)
         self._check_embedded(hidden, embedded)
-        rows = self._rows_at_once(hidden)
+        rows, given = self._rows_at_once(hidden), (hidden, state, mask, salience, embedded)
+        lessons: list[Lesson] = []
         if rows < len(hidden):
-            return in_blocks(self._called, rows, hidden, state, mask, salience, embedded, commit=commit)
-        return self._called(hidden, state, mask, salience, embedded, commit=commit)
+            y, state = in_blocks(self._called, rows, *given, commit=commit, lessons=lessons)
+        else:
+            y, state = self._called(*given, commit=commit, lessons=lessons)
+        if lessons:
+            # All rows move the buffers together, once, after every block has read them.
+            with precision.explicit(hidden.device.type):
+                self.adapt_to(Lesson.joined(lessons, axis=0))
+        return y, self.commit(state) if commit else state
 
     def _called(
         self,
@@ -186,18 +193,19 @@ class LateralMemory(Adapting, Recollecting):
         embedded: Tensor | None,
         *,
         commit: bool,
+        lessons: list[Lesson],
     ) -> tuple[Tensor, MemoryState]:
+        """Return what is read and the state, uncommitted where it is open; what is learned from joins the lessons."""
         packed, dtype, device = Packed.pack(hidden, mask, salience), self._computed_in(), hidden.device.type
         with precision.explicit(device):
-            ys, lessons = [], []
+            ys, learned = [], []
             for part, what in self.apart(packed, embedded):
                 y, state, lesson = self._passed(part, state, what, dtype, commit=commit)
                 ys.append(y)
-                lessons += [] if lesson is None else [lesson]
-            if lessons:
-                self.adapt_to(Lesson.joined(lessons))
-            y = packed.restore(ys[0] if len(ys) == 1 else torch.cat(ys, dim=1)).to(hidden.dtype)
-        return y, self.commit(state) if commit else state
+                learned += [] if lesson is None else [lesson]
+            if learned:
+                lessons.append(Lesson.joined(learned, axis=1))
+            return packed.restore(ys[0] if len(ys) == 1 else torch.cat(ys, dim=1)).to(hidden.dtype), state
 
     def _passed(
         self, packed: Packed, state: MemoryState, embedded: Tensor | None, dtype: torch.dtype, *, commit: bool
@@ -482,8 +490,7 @@ class LateralMemory(Adapting, Recollecting):
         return is_few and trace.numel() >= SCALED_FROM
 
     def _rows_at_once(self, hidden: Tensor) -> int:
-        # In training mode all rows move the buffers together, and a backward pass keeps the tensors of all in any case.
-        if len(hidden) == 1 or self.training or torch.compiler.is_compiling() or hidden.device.type != "cpu":
+        if len(hidden) == 1 or torch.compiler.is_compiling() or hidden.device.type != "cpu":
             return len(hidden)
         (banks, slots, width), segments = self.prototypes.shape, hidden.shape[1:-2].numel()
         by_head = segments * hidden.shape[-2] * self.config.num_heads * max(width, banks * slots)
