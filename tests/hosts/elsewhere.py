@@ -170,6 +170,10 @@ def compile_lengths() -> None:
     graphs = stats["unique_graphs"]
     same(found + [reply(time) for time in (9, 4)], expected)
     assert stats["unique_graphs"] == graphs, stats
+    # Where no more may be compiled, a reply goes on uncompiled.
+    torch.compiler.reset()
+    with torch._dynamo.config.patch(recompile_limit=2):
+        same([reply(time) for time in (7, 5)], expected[:2])
 
 
 def compile_training_in_session() -> None:

@@ -75,6 +75,8 @@ class Reader:
         # Within one_turn(): whether it was called yet. None outside.
         self._stretched: bool | None = None
         self._watch = CacheWatch(self.select)
+        # Whether the last call was compiled, and so its cache not followed.
+        self._blind = False
         # Held by the thread that calls the model, for the whole of a generation.
         self._busy, self._holder = threading.RLock(), 0
         self._abandoned: set[int] = set()
@@ -158,7 +160,7 @@ class Reader:
                 output = inner(*args, **kwargs)
             finally:
                 self._call = None
-            self.states = call.states
+            self.states, self._blind = call.states, True
             return output
         with self.alone(), self._whole():
             if self._call is not None:
@@ -169,7 +171,7 @@ class Reader:
             cache = cache_out(output)
             if cache is not None:
                 self._watch.watch(cache)
-            self.states, self._call = call.states, None
+            self.states, self._call, self._blind = call.states, None, False
             return output
 
     def generate(self, inner: Callable[..., Any], args: tuple[Any, ...], kwargs: dict[str, Any]) -> Any:
@@ -297,8 +299,9 @@ class Reader:
                 # Where graphs may break, the call is then made uncompiled and all is well.
                 raise RuntimeError("beams cannot be followed in a compiled call; use the model as it is")
         elif cache is not None:
-            # What stands in a cache that comes from elsewhere, as PEFT's prefix does, was read in no turn of ours.
-            ours = self._watch.knows(cache)
+            # What stands in a cache that comes from elsewhere, as PEFT's prefix does, was read in no turn of ours. But
+            # what was compiled too often is called uncompiled from then on, in the middle of a reply too.
+            ours = self._blind or self._watch.knows(cache)
             self._watch.watch(cache)
         goes_on = bool(self._stretched) or (bool(past) and ours)
         if self._stretched is not None:
