@@ -15,6 +15,7 @@ from callosal.lab.studies.smollm.cells import (
     FIRST_VARIANTS,
     LONGER,
     MAIN,
+    TACTFUL,
     VARIANTS,
     WITH_MEMORY,
 )
@@ -52,7 +53,7 @@ def tables(study: Study) -> list[Table]:
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    made.append(_locomo(study))
+    made += [_tact(study), _locomo(study)]
     own = pd.concat([study.where(arm=arm) for arm in WITH_MEMORY]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
@@ -123,6 +124,23 @@ def _kept(study: Study, main: pd.DataFrame) -> Table:
     )
 
 
+def _tact(study: Study) -> Table:
+    """Give what tact buys and costs, beside the same recipe without."""
+    shown = _recalls() | {
+        f"after 1,000 of {BETWEEN[1]}": of("recall", WORDINGS[0], BETWEEN[1], after=1000),
+        "in a reply": of(IN_REPLY, WORDINGS[0], "memory"),
+    }
+    shown |= {
+        f"{condition}: {measure}": of(measure, "out of place", condition)
+        for condition in ("never told", "other questions")
+        for measure in ("intrusion", "unchanged")
+    }
+    shown |= {"perplexity": of("perplexity ratio", condition="memory")}
+    # Nothing to compare with before both are there.
+    both = [row for row in by_arm(study, [MAIN, TACTFUL]) if len(row[1])]
+    return grid(study, "Tact", ["memory"], both if len(both) == 2 else [], columns(mean, shown))
+
+
 def _locomo(study: Study) -> Table:
     lags = sorted({row["after"] for run in study.records for row in run.rows("overlap")})
     heard = study.having(of("overlap", "LoCoMo", "memory", after=lags[0])) if lags else study.runs.iloc[:0]
@@ -157,7 +175,7 @@ def _lateral(study: Study) -> Table:
 def _banks(study: Study) -> Table:
     pairs = {"facts and rules": P_CT}
     pairs |= {told: of("P_ct", condition=told) for told in ("facts and chatter", "facts, rules and chatter")}
-    arms = [row for row in by_arm(study, [*VARIANTS, *ABLATIONS, EARLIER]) if len(row[1])]
+    arms = [row for row in by_arm(study, [*VARIANTS, *ABLATIONS, EARLIER, TACTFUL]) if len(row[1])]
     return grid(study, "P_ct of kinds of turns", ["memory"], arms, {"seeds": count} | columns(mean, pairs))
 
 
