@@ -14,7 +14,7 @@ from tests.laws import assert_near, assert_same_bits_of, assert_same_state
 from tests.tolerances import SINGLE
 from torch import Tensor
 
-from callosal.memory import LateralMemory, MemoryConfig, MemoryState, blocks, lateral
+from callosal.memory import LateralMemory, MemoryConfig, MemoryState, blocks, looking
 
 
 def test_small_batches_stay_whole_and_blocks_of_large_ones_are_small() -> None:
@@ -78,7 +78,7 @@ def test_where_tokens_look_is_scaled_for_many_users_and_reads_and_writes_the_sam
     embedded = hidden[:, :1] if memory.config.embedded else None
     leaves, found = [leaf for leaf in memory.parameters() if leaf.requires_grad], []
     for floats in (0, 2**30):
-        with mock.patch.object(lateral, "SCALED_FROM", floats):
+        with mock.patch.object(looking, "SCALED_FROM", floats):
             y, opened = memory(hidden[:, :1], state, mask[:, :1], embedded=embedded, commit=commit)
             after = memory.commit(opened)
             total = y.square().sum() + after.trace.square().sum()
