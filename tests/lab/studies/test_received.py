@@ -80,8 +80,8 @@ def test_pages_say_what_is_on_record() -> None:
     one_bank, every = first[1 + list(FACTS).index("+1: one bank")], first[len(FACTS) + 1].partition(" [")[0]
     assert (one_bank, every, larger) == ("10 of 10", "5 of 10", "6 of 10")
     readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
-    facts = f"one bank takes all in {one_bank} seeds; all reported facts hold in {every.split()[0]}"
-    assert f"{facts}, with 26 letters in {larger.split()[0]}." in readme
+    facts = f"one bank takes all in {one_bank} seeds; all facts hold in {every.split()[0]}"
+    assert f"{facts} (26 letters: {larger.split()[0]})." in readme
     for name in ("lateralization", "reproduction"):
         page = re.sub(r"\s+", " ", (ROOT / f"docs/{name}.md").read_text())
         assert "ten of ten seeds" in page

@@ -49,8 +49,10 @@ what limits it: docs/real-model.md of the repository.
 
 It knows twenty kinds of facts, said in English so that the words before a value tell what it is of ("My dog is called
 Biscuit."), and one value of each; what is said anew takes the place of what was. It is wrong often, as the table says,
-and then says another fact of the same user, or a word that nobody said, as confidently. Small talk wears away what it
-knows, as the table says. Turns are read with the chat template without the standing system
+and then says another fact of the same user, or a word that nobody said, as confidently. It speaks where it should not:
+words of what the user said get into replies to questions about other things and about what was never said, and answers
+about long conversations become less likely (docs/real-model.md). Small talk wears away what it knows, as the table
+says. Turns are read with the chat template without the standing system
 prompt, as `callosal.hosts.smollm2.load_smollm` sets it. What users say is stored in their own files, as they are, to
 be read by whoever reads the files.
 
