@@ -80,7 +80,7 @@ def test_pages_say_what_is_on_record() -> None:
     one_bank, every = first[1 + list(FACTS).index("+1: one bank")], first[len(FACTS) + 1].partition(" [")[0]
     assert (one_bank, every, larger) == ("10 of 10", "5 of 10", "6 of 10")
     readme = re.sub(r"\s+", " ", (ROOT / "README.md").read_text())
-    facts = f"one bank takes all in {one_bank} seeds; all facts hold in {every.split()[0]}"
+    facts = f"one bank takes all in {one_bank} seeds; all holds in {every.split()[0]}"
     assert f"{facts} (26 letters: {larger.split()[0]})." in readme
     for name in ("lateralization", "reproduction"):
         page = re.sub(r"\s+", " ", (ROOT / f"docs/{name}.md").read_text())
