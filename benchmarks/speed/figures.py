@@ -46,7 +46,7 @@ def floor(record: Record) -> Figure | None:
                 title=f"{axis} ({', '.join(f'{value} {name}' for name, value in others.items())})",
                 x=Axis(scale="log", ticks=x, label=axis),
                 y=Axis(label="time over multiplications'", has_grid=True),
-                references=[Reference(at=1.0, text="floor", on_right=True)],
+                references=[Reference(at=1.0, text="floor", on_right=True, is_above=True)],
             )
         )
     legend = [Key(name=name, colour=colour) for name, colour in PASSES.items()]
