@@ -58,7 +58,7 @@ def retention(study: Study) -> Figure | None:
                 )
             )
         rows.append(panels)
-    return draw(rows, (13.2, 8.8), share=(True, True)) if trained(study) else None
+    return draw(rows, (6.6 * len(trained(study)), 8.8), share=(True, True)) if trained(study) else None
 
 
 @figure("What is kept, by the size of the state")
