@@ -28,6 +28,8 @@ termios = pytest.importorskip("termios", reason="there are no pseudo-terminals h
 ADAPTER = "callosal/smollm2-facts"
 # Of a process that hangs; none is measured.
 LONGEST_SECONDS = 600.0
+# A Ctrl-C that comes just before Python's readline waits is seen at the next key only, so it is pressed again.
+PATIENCE_SECONDS = 3.0
 # What is in the foreground of a terminal gets its Ctrl-C. A process of its own does it: a fork of this one, which has
 # threads, could hang.
 IN_FOREGROUND = (
@@ -44,12 +46,19 @@ class Terminal:
         self.number, self.process = number, process
         self.shown = ""
 
-    def read(self, until: str | None) -> str:
-        """Return what is shown until it ends in this; None is the end of the process."""
+    def read(self, until: str | None, again: str = "") -> str:
+        """Return what is shown until it ends in this; None is the end of the process.
+
+        ``again`` is typed whenever nothing has come for a while.
+        """
         deadline, start = time.monotonic() + LONGEST_SECONDS, len(self.shown)
         raw = b""
         while True:
-            ready, _, _ = select.select([self.number], [], [], max(deadline - time.monotonic(), 0.0))
+            left = max(deadline - time.monotonic(), 0.0)
+            ready, _, _ = select.select([self.number], [], [], min(left, PATIENCE_SECONDS) if again else left)
+            if again and not ready and left:
+                self.type(again)
+                continue
             assert ready, f"nothing more came than {raw!r}, after {self.shown!r}"
             try:
                 data = os.read(self.number, 4096)
@@ -110,7 +119,7 @@ def test_what_was_said_at_a_terminal_is_known_the_next_time(tmp_path: Path) -> N
         told = terminal.say(first)
         assert set(told.split()) <= WORDS
         terminal.type("hello \x03")  # changed their mind
-        assert "Stopped" in terminal.read("you> ")
+        assert "Stopped" in terminal.read("you> ", again="\x03")
         assert "Saved in" in terminal.quit()
     store = MemoryStore(tmp_path / "users")
     assert store.users() == ["you"]

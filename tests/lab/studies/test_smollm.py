@@ -17,7 +17,7 @@ from callosal.lab.studies.catalog import layout_of, read_report
 from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.lessons import Lessons
-from callosal.lab.studies.smollm.pointing import pointed
+from callosal.lab.studies.smollm.pointing import OPENING, pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
 from callosal.lab.studies.smollm.texts import OPENINGS, PIECE, BookConfig, Halves, Rows, read_book, sample_told
 from callosal.lab.studies.smollm.training import (
@@ -164,7 +164,8 @@ def test_out_of_place_is_heard_what_a_users_memory_holds_where_a_reply_looks(hal
         alone = [pointed(twin, told, asked, torch.arange(3), level=0.2, idle=_only(idle, n)).idle for n in range(3)]
     assert found is not None
     assert torch.allclose(found, torch.cat([one for one in alone if one is not None]), atol=SINGLE)
-    lengths = [(t.value[1] if t.value else len(t.tokens)) - t.prompt for some in idle for t in some]
+    # Answers up to the end of their value, other replies where they begin.
+    lengths = [t.value[1] - t.prompt if t.value else OPENING for some in idle for t in some]
     assert len(found) == sum(lengths)
     assert ((found >= 0.0) & (found < 1.0)).all()
     assert pointed(twin, told, asked, torch.arange(3), level=0.2).idle is None
