@@ -22,12 +22,15 @@ COLOURS = {
     "narrow": GREY,
     "output-gate": "#8a6d00",
     "frozen-coupling": RED,
-    "observe-lagged-learned": "#8a6d00",
+    "observe-lagged-learned": "#44aa99",
     "observe-lagged-retrieved": RED,
     "normalised": "#7f3fbf",
     "observe-normalised": "#1b7a5a",
     "narrow-gate": "#b5b5b5",
     "narrow-gate-hidden": "#5a2d0c",
+    "calibrated": "#332288",
+    "observe-calibrated": "#999933",
+    "shared": "#882255",
 }
 
 
