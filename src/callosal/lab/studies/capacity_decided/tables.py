@@ -47,7 +47,7 @@ def tables(study: Study) -> list[Table]:
             {
                 "a slot each": _counted(lambda cell: slot_each(cell.slots, observed=cell.observed)),
                 "told apart": _counted(lambda cell: told_apart(cell.slots, observed=cell.observed, width=cell.width)),
-                "pairs held": _by_seed,
+                "pairs held": each(HELD),
                 "recall": mean(RECALL),
                 "memory": states,
             }
@@ -89,11 +89,6 @@ def _rows(study: Study) -> Iterator[Row]:
 def _counted(count: Callable[[Cell], int]) -> Column:
     """Write what a cell's slots could hold, by a count."""
     return lambda _, runs: str(count(NAMED[runs["arm"].iloc[0]]))
-
-
-def _by_seed(study: Study, runs: pd.DataFrame) -> str:
-    """List the pairs held, seed by seed: no interval knows that a cell can hold no more than it is told."""
-    return ", ".join(f"{value:.1f}" for value in study.values(HELD, runs))
 
 
 def _after_cycles(study: Study, runs: pd.DataFrame) -> str:

@@ -6,13 +6,13 @@ VARIANTS = (OURS, "uncoupled", "one bank", "delta write")
 CONTENDERS = (*VARIANTS, "DeltaNet", "Gated DeltaNet, equal state", "Gated DeltaNet")
 # Segments of arithmetic between statement and question, in training; the one that the study is about comes first.
 TOLD, FAR = 8, 32
-BETWEEN = (TOLD, 0, FAR)
 # Who is trained with so many; with other numbers than the main one fewer are, for the time that it takes.
 _TRAINED: dict[int, tuple[str, ...]] = {
     TOLD: CONTENDERS,
     0: CONTENDERS[:-1],
     FAR: (OURS, "one bank", "delta write", "DeltaNet", "Gated DeltaNet, equal state"),
 }
+BETWEEN = tuple(_TRAINED)
 
 
 def cell_name(name: str, between: int) -> str:

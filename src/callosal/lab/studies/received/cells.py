@@ -56,14 +56,16 @@ def baseline_name(note: str = "") -> str:
 
 
 # In the order of every table: the main configuration by sign, then the others, after a baseline of their own if any.
-CELLS = (
-    BASELINE,
-    *(cell_name(sign) for sign in sorted((*MAIN_SIGNS, *OTHER_SIGNS))),
-    *dict.fromkeys(
-        cell
-        for note in CONFIGURATIONS
-        if note
-        for cell in (baseline_name(note), *(cell_name(sign, note) for sign in MAIN_SIGNS))
-        if cell != BASELINE
-    ),
+CELLS = tuple(
+    dict.fromkeys(
+        (
+            BASELINE,
+            *map(cell_name, sorted((*MAIN_SIGNS, *OTHER_SIGNS))),
+            *(
+                cell
+                for note in CONFIGURATIONS
+                for cell in (baseline_name(note), *(cell_name(sign, note) for sign in MAIN_SIGNS))
+            ),
+        )
+    )
 )

@@ -248,7 +248,7 @@ def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain
         before, within = [], []
         for user, question in pairs:
             context = context_of(user, question, tokenizer, retrieval=retrieval)
-            before.append([*context, *question.tokens[: question.prompt].tolist()])
+            before.append([*context, *_prompt(question)])
             said = [text.said.said for text in (*found_turns(user, question, retrieval=retrieval), question)]
             within.append(prompt_tokens(tokenizer, "\n".join(said)))
         for condition, prompts in ((name, before), (f"{name}{IN_THE_TURN}", within)):
@@ -310,7 +310,7 @@ def costs(memories: Memories, tokenizer: Any, users: Sequence[Told]) -> list[Val
     counts: dict[str, list[int]] = {name: [] for name in kept}
     for user in users:
         question = user.asked[0]
-        asked = question.tokens[: question.prompt].tolist()
+        asked = _prompt(question)
         for condition in kept:
             before: list[int] = []
             begun = time.perf_counter()

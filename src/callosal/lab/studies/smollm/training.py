@@ -1,10 +1,9 @@
 """How a memory in a frozen model learns: first to point at the answers, then to make the model say them.
 
 Before there are slots, a question can be taught to find the token that was said, by what both ask for; slots are then
-laid where such queries gather. Pointing through slots needs no model either, and no more of the hidden states than what
-leads into the memory. What a slot of the bounded rule holds is a convex mixture of what was written to it, so where a
-question looks gives a distribution over the tokens that were said: the chance of the right one is what is learned. It
-is quick, since nothing of the model above the memory runs, and indifferent to what the words are. Ours.
+laid where such queries gather. Pointing through slots (``pointing``) needs no model either, and no more of the hidden
+states than what leads into the memory: the chance of the right token is what is learned. It is quick, since nothing of
+the model above the memory runs, and indifferent to what the words are. Ours.
 """
 
 import math
