@@ -22,8 +22,9 @@ from transformers import TextStreamer
 from transformers.utils import logging
 
 import callosal
+from callosal.hosts.cue import Cue
 from callosal.hosts.smollm2 import INSTALL
-from callosal.hosts.talking import SMOLLM, encode_turn, load_model, whole_turn
+from callosal.hosts.talking import SMOLLM, begin_reply, encode_turn, load_model, whole_turn
 from callosal.memory import diff, reset_banks, summarise
 
 with suppress(ImportError):  # not on Windows
@@ -50,6 +51,7 @@ class Assistant:
     session: callosal.Session
     store: callosal.MemoryStore
     generation: dict[str, Any]
+    cue: Cue | None = None
     num_turns: int = 0
     num_tokens: int = 0
 
@@ -107,8 +109,9 @@ class Assistant:
         if text:
             voice = Voice(self.tokenizer, skip_prompt=True, skip_special_tokens=True)
             tokens = self.encode(text, reply=True)
-            with self.turn():
-                self.model.generate(**tokens, streamer=voice, **self.generation)
+            with self.turn(), begin_reply(self.session, self.cue, self.tokenizer, tokens) as (words, begun):
+                console.out(words, style="cyan", end="")
+                self.model.generate(**begun, streamer=voice, **self.generation)
 
     def help(self, _: str) -> None:
         """/help lists the commands."""
@@ -247,7 +250,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
                     "maps are zero. Train some (docs/attach.md) and pass --memory.",
                     "yellow",
                 )
-            Assistant(model, tokenizer, session, store, generation).run()
+            Assistant(model, tokenizer, session, store, generation, memories.cue).run()
     except (ImportError, OSError, ValueError) as error:
         print(f"assistant: {one_line(error)}", file=sys.stderr)
         return 2

@@ -13,7 +13,7 @@ from jaxtyping import Float
 from torch import Tensor
 
 import callosal
-from callosal.hosts.talking import WholeTurn, encode_turn, load_model, whole_turn
+from callosal.hosts.talking import WholeTurn, begin_reply, encode_turn, load_model, whole_turn
 from callosal.memory import MemoryState, diff, reset_banks
 
 try:
@@ -127,10 +127,15 @@ class Talk:
         queue: SimpleQueue[Any] = SimpleQueue()
         tokens = self._encode(text, reply=True)
 
+        def make(session: callosal.Session) -> Tensor:
+            with begin_reply(session, self.memories.cue, self.tokenizer, tokens) as (words, begun):
+                queue.put(words)
+                voice = _Voice(self.tokenizer, queue)
+                return self.model.generate(**begun, streamer=voice, **self.generation)[0]
+
         def work() -> None:
             try:
-                voice = _Voice(self.tokenizer, queue)
-                queue.put(self._made(user, lesioned, lambda: self.model.generate(**tokens, streamer=voice)[0]))
+                queue.put(self._made(user, lesioned, make))
             except BaseException as error:  # noqa: BLE001  (it is raised where the reply is awaited)
                 queue.put(error)
 
@@ -154,7 +159,7 @@ class Talk:
         """
         tokens = self._encode(text, reply=False)
 
-        def read() -> Tensor:
+        def read(_: callosal.Session) -> Tensor:
             self.model(**tokens, use_cache=False)
             return tokens["input_ids"][0]
 
@@ -171,10 +176,10 @@ class Talk:
 
     def _encode(self, text: str, *, reply: bool) -> dict[str, Tensor]:
         tokens = encode_turn(self.tokenizer, text, reply=reply)
-        return {name: ids.to(self.model.device) for name, ids in tokens.items()} | (self.generation if reply else {})
+        return {name: ids.to(self.model.device) for name, ids in tokens.items()}
 
-    def _made(self, user: str, lesioned: Sequence[str], read: Any) -> Turn:
-        """Make a turn of a user's: ``read`` calls the model and returns all tokens, the reply's too."""
+    def _made(self, user: str, lesioned: Sequence[str], read: Callable[[callosal.Session], Tensor]) -> Turn:
+        """Make a turn of a user's: ``read`` calls the model in a session and returns all tokens, the reply's too."""
         with (
             self._busy,
             torch.no_grad(),
@@ -183,9 +188,11 @@ class Talk:
         ):
             session.lesion(*lesioned)
             with whole_turn(session) as turn:
-                ids = read()
+                ids = read(session)
         tokens = tuple(self.tokenizer.decode([number]) for number in ids.tolist())
-        return Turn(tokens=tokens, layers={name: self._seen(name, torch.cat(hidden[name], 1), turn) for name in hidden})
+        # What was read to hear how a reply is to begin came before, and did not count.
+        read_in = {name: torch.cat(parts, 1)[:, -turn.num_tokens :] for name, parts in hidden.items()}
+        return Turn(tokens=tokens, layers={name: self._seen(name, seen, turn) for name, seen in read_in.items()})
 
     @torch.no_grad()
     def _seen(self, name: str, hidden: Float[Tensor, "row time width"], turn: WholeTurn) -> Seen:

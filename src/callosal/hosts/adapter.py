@@ -3,7 +3,7 @@
 import hashlib
 import json
 from collections.abc import Mapping, Sequence
-from dataclasses import asdict
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
@@ -11,6 +11,7 @@ import torch
 from safetensors.torch import load, save
 from torch import Tensor
 
+from callosal.hosts.cue import Cue
 from callosal.memory import LateralMemory, MemoryConfig
 from callosal.memory.disk.atomic import write_atomically
 from callosal.memory.shared import memory_of
@@ -29,7 +30,12 @@ Memories = Mapping[str, LateralMemory]
 
 
 def save_adapter(
-    folder: str | Path, memories: Memories, layers: Sequence[str], base: str | None, dtype: torch.dtype | None = None
+    folder: str | Path,
+    memories: Memories,
+    layers: Sequence[str],
+    base: str | None,
+    dtype: torch.dtype | None = None,
+    cue: Cue | None = None,
 ) -> None:
     """Write the weights, matrices in ``dtype``, and what is needed to attach them again.
 
@@ -42,6 +48,7 @@ def save_adapter(
         layers: the layers that they stand behind.
         base: the model's name.
         dtype: of the matrices; None as they are.
+        cue: that they were taught, if any.
 
     Raises:
         ValueError: no such type is read back, or a weight is too large for it.
@@ -58,20 +65,37 @@ def save_adapter(
         "layers": list(layers),
         **({} if len(layers) == len(memories) else {"written": next(iter(memories))}),
         "memory": asdict(next(iter(memories.values())).config),
+        **({} if cue is None else {"cue": cue.plain()}),
         "weights_sha256": hashlib.sha256(data).hexdigest(),
     }
     write_atomically(folder / WEIGHTS, data)
     write_atomically(folder / CONFIG, (json.dumps(described, indent=2) + "\n").encode())
 
 
-def load_adapter(folder: str | Path) -> tuple[list[str], str | None, MemoryConfig, dict[str, Tensor]]:
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Adapter:
+    """What an adapter's files hold.
+
+    Attributes:
+        layers: that memories stand behind.
+        written: which of them is written where they share one memory; else None.
+        config: of the memories.
+        weights: by name of the layer and of the tensor.
+        cue: that they were taught, if any.
+    """
+
+    layers: list[str]
+    written: str | None
+    config: MemoryConfig
+    weights: dict[str, Tensor]
+    cue: Cue | None
+
+
+def load_adapter(folder: str | Path) -> Adapter:
     """Return what was saved, in this format or the one before.
 
     What is returned fits together: each layer has the tensors of a memory of this configuration, all of numbers; or
     that one has which is written of layers that share a memory.
-
-    Returns:
-        The layers, which of them is written where they share one memory (else None), the configuration, the weights.
 
     Raises:
         FileNotFoundError: a file is missing.
@@ -92,6 +116,7 @@ def load_adapter(folder: str | Path) -> tuple[list[str], str | None, MemoryConfi
     try:
         layers, memory = _layers_of(described["layers"]), _config_of(described["memory"])
         written = _written_of(described.get("written"), layers)
+        cue = Cue.of(described["cue"]) if "cue" in described else None
     except (KeyError, TypeError, ValueError) as error:
         raise ValueError(f"{config} has missing or unknown entries: {error}; {_REMEDY}") from error
     try:
@@ -100,7 +125,7 @@ def load_adapter(folder: str | Path) -> tuple[list[str], str | None, MemoryConfi
     except Exception as error:
         raise ValueError(f"{weights} cannot be read: {error}; {_REMEDY}") from error
     _require_fit(tensors, dict.fromkeys(layers, 0) if written is None else {written: len(layers) - 1}, memory, weights)
-    return layers, written, memory, tensors
+    return Adapter(layers=layers, written=written, config=memory, weights=tensors, cue=cue)
 
 
 def fill(memories: Memories, weights: Mapping[str, Tensor], folder: str | Path) -> None:

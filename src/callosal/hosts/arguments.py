@@ -51,3 +51,8 @@ class Arguments:
             # An encoder-decoder makes its input of the labels: a start, then all but the last.
             return torch.cat([torch.ones_like(labels[:, :1]), labels[:, :-1] >= 0], 1)
         return mask
+
+
+def newest(mask: Tensor, time: int) -> Tensor:
+    """Return the part of a mask that is of a call's own tokens: in generation it covers the past too."""
+    return mask[:, mask.shape[1] - time :]

@@ -138,15 +138,15 @@ def attach_pretrained(
             hub.
     """
     folder = locate(name, **options)
-    layers, written, config, weights = load_adapter(folder)
-    how: dict[str, Any] = {"shared": written is not None, "written": written}
+    saved = load_adapter(folder)
+    how: dict[str, Any] = {"shared": saved.written is not None, "written": saved.written}
     try:
-        memories = attach(model, layers, config, **how, warn_outside_session=warn_outside_session)
+        memories = attach(model, saved.layers, saved.config, **how, warn_outside_session=warn_outside_session)
     except ValueError as error:
         raise ValueError(f"the adapter in {folder} was not attached: {error}") from error
-    memories.warn_uncalibrated = False  # they were trained as they are
+    memories.warn_uncalibrated, memories.cue = False, saved.cue  # they were trained as they are
     try:
-        fill(dict(memories.items()), weights, folder)
+        fill(dict(memories.items()), saved.weights, folder)
     except BaseException:
         unload(model)
         raise

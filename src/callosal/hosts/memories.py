@@ -11,6 +11,7 @@ from torch import Tensor, distributed, nn
 
 from callosal.hosts.adapter import save_adapter
 from callosal.hosts.calibration import Text, UncalibratedWarning, sample_hidden
+from callosal.hosts.cue import Cue
 from callosal.hosts.hooks import Hooks
 from callosal.hosts.layers import Place, input_embedding
 from callosal.hosts.neighbours import kept_from_peft, take_back, whole_precision
@@ -38,6 +39,7 @@ class Memories(nn.Module):
     Attributes:
         places: by layer, whose memory stands behind it. A memory that several layers share goes by the name of the one
             that it is written from.
+        cue: that replies begin with where they have something to say, if they were taught one; saved with them.
     """
 
     def __init__(
@@ -49,6 +51,7 @@ class Memories(nn.Module):
         self._keys = {name: name.replace(".", "-") for name in memories}
         self.layers = nn.ModuleDict({self._keys[name]: memory for name, memory in memories.items()})
         self.warn_uncalibrated = False
+        self.cue: Cue | None = None
         wanted = any(memory.config.embedded for memory in memories.values())
         embedding = input_embedding(model) if wanted else None
         self._hooks = Hooks(model, self.places, self._learn, embedding)
@@ -232,7 +235,7 @@ class Memories(nn.Module):
         Raises:
             ValueError: no such type is read back, or a weight is too large for it.
         """
-        save_adapter(folder, dict(self.items()), list(self.places), self.base_name, dtype)
+        save_adapter(folder, dict(self.items()), list(self.places), self.base_name, dtype, self.cue)
 
     def push_to_hub(self, repo_id: str, *, metadata: Mapping[str, Any] | None = None, **options: Any) -> str:
         """Upload what :meth:`save_pretrained` saves, with a model card, to the Hugging Face hub.

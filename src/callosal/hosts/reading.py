@@ -8,10 +8,10 @@ from functools import partial
 from typing import Any
 
 import torch
-from jaxtyping import Bool
+from jaxtyping import Bool, Float
 from torch import Tensor, distributed, nn
 
-from callosal.hosts.arguments import Arguments
+from callosal.hosts.arguments import Arguments, newest
 from callosal.hosts.caches import CacheWatch, cache_in, cache_length, cache_out
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
@@ -51,6 +51,7 @@ class Reader:
         session: that owns this one, once it does.
         states: of each memory by the name of its layer, the open turn included.
         unread: numbers of the banks that are not read, for each layer.
+        muted: whether nothing that is read is heard.
         open: whether the session is under way.
         flow: the thread and the task that it was begun in.
     """
@@ -67,12 +68,14 @@ class Reader:
         self.session: Any = None
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
+        self.muted = False
         self.open, self.flow = False, NOWHERE
         self._model = model
         self._arguments, self._time_first = Arguments.of(model), keeps_time_first(model)
         self._call: _Call | None = None
         self._generation: Generation | None = None
-        # Within one_turn(): whether it was called yet. None outside.
+        # Within loudness(): what is found, by layer; within one_turn(): whether it was called yet. None outside.
+        self._loudness: dict[str, Tensor] | None = None
         self._stretched: bool | None = None
         self._watch = CacheWatch(self.select)
         # Whether the last call was compiled, and so its cache not followed.
@@ -137,6 +140,17 @@ class Reader:
             self.states = {name: state[rows] for name, state in self.states.items()}
             if self._generation is not None:
                 self._generation.select(rows)
+
+    def loudness(self, **text: Tensor) -> dict[str, Float[Tensor, "row"]]:
+        """Return the size of what each layer reads at a text's last token, over that of its state; keep nothing."""
+        with self.alone(), self._whole() as undo, torch.no_grad():
+            self._loudness, stretched = {}, self._stretched
+            try:
+                self._model(**text, use_cache=False)
+                return self._loudness
+            finally:
+                undo()
+                self._loudness, self._stretched = None, stretched
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as one whose calls of the model belong to this session, whatever thread makes them."""
@@ -234,7 +248,7 @@ class Reader:
         state, seen = _beside(memory, state), hidden.to(memory.addresses)
         mask = call.mask
         if mask is not None:
-            mask = _newest(mask, hidden.shape[1]).to(seen.device)
+            mask = newest(mask, hidden.shape[1]).to(seen.device)
         given: dict[str, Any] = {"embedded": call.embedded.to(seen)} if call.embedded is not None else {}
         if self.sequence_group is not None:
             # A session with memories that several layers share has no such group.
@@ -248,6 +262,9 @@ class Reader:
             y, call.states[name] = read(seen, state, mask)
             if unread := self.unread.get(name):
                 y, _ = read(seen, replace(state, trace=blanked(state.trace, unread)), mask)
+        if self._loudness is not None:
+            self._loudness[layer] = y[:, -1].norm(dim=-1) / seen[:, -1].norm(dim=-1)
+        y = torch.zeros_like(y) if self.muted else y
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager
@@ -325,7 +342,7 @@ class Reader:
 
         A memory spends a fifth of a token on any mask. On a GPU a look waits for it, as `generate` does at each token.
         """
-        mask = (mask if shape is None else _newest(mask, shape[1])).bool()
+        mask = (mask if shape is None else newest(mask, shape[1])).bool()
         seen = not torch.compiler.is_compiling() and (mask.device.type == "cpu" or self._generation is not None)
         return None if seen and mask.shape == shape and bool(mask.all()) else mask
 
@@ -357,11 +374,6 @@ class Reader:
             f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
             "when it begins, or choose rows with session.select(rows)"
         )
-
-
-def _newest(mask: Tensor, time: int) -> Tensor:
-    """Return the part of a mask that is of a call's own tokens: in generation it covers the past too."""
-    return mask[:, mask.shape[1] - time :]
 
 
 def _no_autocast(device: str) -> AbstractContextManager[Any]:

@@ -1,12 +1,14 @@
 """A session: the memories of some users while a model that memories are attached to reads and writes."""
 
 import warnings
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import AbstractContextManager
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, contextmanager
 from dataclasses import replace
 from typing import Any, ParamSpec, Protocol, Self, TypeVar, runtime_checkable
 
-from torch import distributed
+import torch
+from jaxtyping import Float, Int, Shaped
+from torch import Tensor, distributed
 
 from callosal.hosts.reading import Reader, States
 from callosal.memory import LateralMemory, MemoryState
@@ -231,6 +233,40 @@ class Session(AbstractContextManager["Session"]):
             unread[layer] = sorted({bank_number(bank, num_banks) for bank in banks})
             names |= {bank_name(bank, num_banks) for bank in unread[layer]}
         self.lesioned, self._reader.unread = tuple(sorted(names)), unread
+
+    @contextmanager
+    def muted(self) -> Iterator[None]:
+        """Let the model be heard alone inside: memories are read and written as ever, and add nothing to its states."""
+        before, self._reader.muted = self._reader.muted, True
+        try:
+            yield
+        finally:
+            self._reader.muted = before
+
+    def loudness(
+        self, input_ids: Int[Tensor, "row time"], attention_mask: Shaped[Tensor, "row time"] | None = None
+    ) -> Float[Tensor, "row"]:
+        """Return how loud the memories would be at the end of a text as the next turn; nothing of it is kept.
+
+        Size of what they add to the hidden state of its last token, over the size of that state: 0 is silence; of
+        several layers the loudest counts. Ours.
+
+        Args:
+            input_ids: the text.
+            attention_mask: which tokens exist; texts of other lengths are padded before their beginnings.
+
+        Raises:
+            ValueError: a row's last token does not exist, there are more or fewer rows than the session has, or the
+                session is of a ``sequence_group``, where each process has a piece of every text.
+        """
+        if self.sequence_group is not None:
+            raise ValueError("loudness() in a session of a sequence_group; ask in a session without one")
+        text = {"input_ids": input_ids}
+        if attention_mask is not None:
+            if not bool(attention_mask[:, -1].all()):
+                raise ValueError("loudness() of texts that are padded at the end; pad them before their beginnings")
+            text["attention_mask"] = attention_mask
+        return torch.stack(list(self._reader.loudness(**text).values())).amax(0)
 
     def stop_gradient(self) -> None:
         """Cut the gradient: what comes after does not reach what came before."""

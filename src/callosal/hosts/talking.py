@@ -10,6 +10,7 @@ import torch
 from jaxtyping import Int
 from torch import Tensor
 
+from callosal.hosts.cue import Cue, recall
 from callosal.hosts.reading import States
 from callosal.hosts.session import Session
 
@@ -69,6 +70,26 @@ def encode_turn(tokenizer: Any, text: str, *, reply: bool) -> dict[str, Int[Tens
     if not tokens["input_ids"].numel():
         raise ValueError("the tokenizer finds no token in this; say something else")
     return {name: tokens[name] for name in ("input_ids", "attention_mask")}
+
+
+@contextmanager
+def begin_reply(
+    session: Session, cue: Cue | None, tokenizer: Any, tokens: dict[str, Tensor]
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Give the words that a reply begins with, and what ``generate`` goes on from behind them and until where.
+
+    Args:
+        session: of one user.
+        cue: that the memories were taught; None begins every reply with nothing, and all that is read is heard.
+        tokenizer: of transformers.
+        tokens: of the turn, as :func:`encode_turn` gives them.
+    """
+    if cue is None:
+        yield "", tokens
+        return
+    with recall(session, cue, tokens) as known:
+        until: dict[str, Any] = {"stop_strings": [cue.until], "tokenizer": tokenizer} if cue.until else {}
+        yield (tokenizer.decode(list(cue.tokens)), cue.behind(tokens) | until) if known else ("", tokens)
 
 
 def load_model(name: str, say: Callable[[str], None] = lambda line: None) -> tuple[Any, Any]:

@@ -12,13 +12,16 @@ from tests.hosts.hosts import SIZES, transformers
 from tests.tolerances import SINGLE
 
 from callosal import LateralMemory, MemoryConfig, attach
+from callosal.hosts.cue import Cue
 from callosal.lab.report.records import append_record
 from callosal.lab.studies.catalog import layout_of, read_report
 from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
 from callosal.lab.studies.smollm.lessons import Lessons
+from callosal.lab.studies.smollm.measures import WITH_CUE
 from callosal.lab.studies.smollm.pointing import OPENING, pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
+from callosal.lab.studies.smollm.replying import begins_with, replies_alone, replies_by_memory
 from callosal.lab.studies.smollm.texts import OPENINGS, PIECE, BookConfig, Halves, Rows, read_book, sample_told
 from callosal.lab.studies.smollm.training import (
     answered,
@@ -33,12 +36,13 @@ from callosal.lab.studies.smollm.training import (
     twin_reads,
     written,
 )
-from callosal.lab.tasks.profile import Wordings
+from callosal.lab.tasks.profile import CUE, Wordings
 from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
 
 LETTERS = 128
-BOOK = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0, num_ordinary=6, num_dialogues=3)
+TURNS = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0)
+BOOK = replace(TURNS, num_ordinary=6, num_dialogues=3, cue=CUE)
 MEMORY = replace(cell(MAIN, 0).memory, width=32, inner_width=8, num_slots=6)
 
 
@@ -152,11 +156,12 @@ def test_out_of_place_is_heard_what_a_users_memory_holds_where_a_reply_looks(hal
     led_in = twin_reads(book, twin)
     users = sample_users(led_in, Lessons(facts=(2,), between=(1,)), 3, Random(0))
     idle = out_of_place(led_in, users, Random(1))
-    for user, (untold, other) in zip(users, idle, strict=True):
+    for user, (untold, other, cued) in zip(users, idle, strict=True):
         assert not {fact.attribute for fact in user.facts} & {
             stated.facts[0].attribute for stated in led_in.stated if untold in stated.asked
         }
         assert other in led_in.dialogues
+        assert cued in led_in.cued
     told, asked = Rows.of_users([user.turns for user in users]), [user.asked[0] for user in users]
     with torch.no_grad():
         found = pointed(twin, told, asked, torch.arange(3), level=0.2, idle=idle).idle
@@ -246,7 +251,12 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
             num_users=4,
             marks=(0, 1, 100),
         )
-        append_record(tmp_path, smollm.run(tiny_run, tmp_path))
+        append_record(tmp_path, found := smollm.run(tiny_run, tmp_path))
+        # What a cue was taught for is measured with it, too.
+        for condition in ("never told", "other questions", "statements") if arm == MAIN else ():
+            begun = found.get("begun", domain=f"out of place, {WITH_CUE}", condition=condition)
+            assert begun is not None
+            assert 0.0 <= begun <= 1.0
     report = read_report(tmp_path)
     # What compares with other memories needs runs of those.
     missing = [verdict.id for verdict in report.verdicts if not verdict.per_seed]
@@ -275,6 +285,43 @@ def test_dialogues_are_what_the_model_asks_itself_from_a_first_word_and_answers(
         assert (text.value, text.said.kind) == (None, "chatter")
     again = halves.conversed(BOOK.num_dialogues, Tokenizer(), BOOK.seed)
     assert again == [text.said for text in book.dialogues] != halves.conversed(BOOK.num_dialogues, Tokenizer(), 1)
+
+
+def test_a_cue_stands_behind_turns_of_all_kinds_and_answers_nothing(halves_and_book: Any) -> None:
+    _, book = halves_and_book
+    turns = (*book.dialogues, *book.chatter, *book.rules, *(one.told for one in book.stated))
+    assert [text.said.said for text in book.cued] == [text.said.said for text in turns]
+    for text, turn in zip(book.cued, turns, strict=True):
+        assert (text.said.answer, text.value, text.prompt) == (CUE, None, turn.prompt)
+        assert text.tokens.tolist() == [*turn.tokens[: turn.prompt].tolist(), *map(ord, CUE)]
+    assert not set(book.others) & set(book.cued)
+
+
+def test_replies_begin_with_the_cue_where_the_memory_is_loud_behind_it_whoever_is_beside(halves_and_book: Any) -> None:
+    halves, book = halves_and_book
+    memories = attach(tiny(), layers=1, config=MEMORY, warn_outside_session=False)
+    (name,) = memories
+    users = [sample_told(book, 2, [], Random(seed)) for seed in range(4)]
+    memory = new_memory(MEMORY, Lessons(), halves, ordinary_states(book)).eval()
+    memories[name].load_state_dict(memory.state_dict())
+    with torch.no_grad():
+        state = written(memory, halves, Rows.of_users([user.turns for user in users]))
+    prompts = [user.asked[0].tokens[: user.asked[0].prompt].tolist() for user in users]
+    tokens = tuple(map(ord, CUE))
+    loudness = []
+    for row, prompt in enumerate(prompts):
+        with memories.session() as session:
+            session.replace({name: state[row : row + 1]})
+            loudness.append(session.loudness(torch.tensor([[*prompt, *tokens]])).item())
+    cue = Cue(tokens=tokens, loudness=sum(sorted(loudness)[1:3]) / 2)
+    begun = begins_with(memories, prompts, state, cue).tolist()
+    assert begun == [one >= cue.loudness for one in loudness]
+    assert set(begun) == {True, False}
+    found = replies_by_memory(memories, Tokenizer(), prompts, state, cue)
+    heard = replies_by_memory(memories, Tokenizer(), [[*p, *tokens] for p in prompts], state)
+    alone = replies_alone(tiny(), Tokenizer(), prompts)
+    wanted = [CUE.lower() + said if at else other for at, said, other in zip(begun, heard, alone, strict=True)]
+    assert found == wanted
 
 
 def test_more_facts_than_a_book_states_are_refused(halves_and_book: Any) -> None:

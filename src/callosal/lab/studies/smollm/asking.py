@@ -2,8 +2,8 @@
 
 import re
 import time
-from collections.abc import Callable, Iterator, Sequence
-from contextlib import AbstractContextManager, contextmanager, nullcontext
+from collections.abc import Sequence
+from contextlib import nullcontext
 from random import Random
 from statistics import median
 from typing import Any
@@ -15,10 +15,9 @@ from torch import Tensor
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.memories import Memories
-from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
-from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, RETRIEVED
-from callosal.lab.studies.smollm.texts import BATCH, END, Book, Halves, Rows, Text, Told, replies_of, sample_told
+from callosal.lab.studies.smollm.measures import BY_RETRIEVAL, RETRIEVED
+from callosal.lab.studies.smollm.texts import BATCH, END, Book, Halves, Rows, Text, Told, sample_told
 from callosal.lab.studies.smollm.training import answered, written
 from callosal.memory import LateralMemory, MemoryState
 from callosal.memory.editing import blanked
@@ -27,22 +26,6 @@ from callosal.memory.editing import blanked
 ASKED = 4
 # Turns of small talk that are read at once.
 AT_ONCE = 50
-# A reply of the model's own has so many tokens at most.
-REPLY = 24
-# What has nothing to do with who asks. No memory was trained on these.
-GENERAL = (
-    *("What is the capital of Japan?", "Tell me something funny.", "How do I make pancakes?", "Who wrote Macbeth?"),
-    *("What is 12 minus 5?", "Write a haiku about winter.", "What is evaporation?", "Why do leaves change colour?"),
-    *("How long is a marathon?", "Translate 'thank you' into French.", "What is an adverb?", "Name three metals."),
-    *("How do magnets work?", "What can I do on a rainy afternoon?", "Suggest a film about space.", "Define irony."),
-    *("What does an electrician do?", "How many minutes are there in a day?", "Explain electricity to a child."),
-    *("What is the longest river?", "How can I concentrate better?", "How do I write a letter of complaint?"),
-    *("What does the word humble mean?", "Who composed the Ninth Symphony?", "What causes thunder?"),
-    *("How can I learn to draw?", "What is a comet?", "Describe a forest in autumn.", "Is a tomato a fruit?"),
-    *("How do I teach a child to read?", "What currency is used in India?", "What was Melanie's plan for the summer?"),
-)
-# Letters of a word of a value that is looked for in replies.
-LEAST_WORD = 4
 # Between two turns in one context.
 BETWEEN_TURNS = "\n"
 
@@ -110,11 +93,11 @@ def answers_by_memory(memory: LateralMemory, halves: Halves, users: Sequence[Tol
     }
     rows = []
     for condition, own in states.items():
-        rows += _rows(ask_memory(memory, halves, asked, own), domain=domain, condition=condition)
+        rows += rows_of(ask_memory(memory, halves, asked, own), domain=domain, condition=condition)
     for bank in range(memory.config.num_banks if memory.config.num_banks > 1 else 0):
         lesioned = MemoryState(trace=blanked(state.trace, [bank]), context=state.context)
         found = ask_memory(memory, halves, asked, lesioned[owners])
-        rows += _rows(found, domain=domain, condition="zeroed", bank=bank)
+        rows += rows_of(found, domain=domain, condition="zeroed", bank=bank)
     return rows
 
 
@@ -161,121 +144,12 @@ def answers_in_context(
             counts.append(start)
     found = {name: sum(one[name] for one in scores) / len(scores) for name in scores[0]}
     found["tokens read"] = sum(counts) / len(counts)
-    return _rows(found, domain=domain, condition=BY_RETRIEVAL if retrieval else "in context")
+    return rows_of(found, domain=domain, condition=BY_RETRIEVAL if retrieval else "in context")
 
 
-@torch.no_grad()
-def share_of_replies(
-    model: Any,
-    tokenizer: Any,
-    asked: Sequence[Text],
-    prompts: Sequence[list[int]] | None = None,
-    around: Callable[[slice], AbstractContextManager[Any]] = lambda rows: nullcontext(),
-) -> float:
-    """Return the share of the model's own replies, greedy and of REPLY tokens at most, that hold the value.
-
-    In whatever words, capitals or not; so nobody has to answer in the form that the memory was taught.
-
-    Args:
-        model: replies.
-        tokenizer: of the model.
-        asked: the questions.
-        prompts: what the model reads of each; None is a conversation that begins with the question.
-        around: what a batch of them is asked in, such as a session.
-    """
-    replies = _replies(model, tokenizer, prompts or [_prompt(text) for text in asked], around)
-    return sum(text.said.value.lower() in reply for text, reply in zip(asked, replies, strict=True)) / len(asked)
-
-
-def _replies(
-    model: Any,
-    tokenizer: Any,
-    prompts: Sequence[list[int]],
-    around: Callable[[slice], AbstractContextManager[Any]] = lambda rows: nullcontext(),
-) -> list[str]:
-    found: list[str] = []
-    for start in range(0, len(prompts), BATCH):
-        with around(slice(start, start + BATCH)):
-            found += replies_of(model, tokenizer, prompts[start : start + BATCH], REPLY)
-    return [reply.lower() for reply in found]
-
-
-def _prompt(text: Text) -> list[int]:
+def prompt_of(text: Text) -> list[int]:
+    """Return the tokens of a question, up to its answer."""
     return text.tokens[: text.prompt].tolist()
-
-
-def intrusions(
-    memories: Memories, tokenizer: Any, users: Sequence[Told], state: MemoryState, book: Book, random: Random
-) -> list[Value]:
-    """Ask what is out of place: each user about something never told, and about what has nothing to do with users.
-
-    Returns:
-        intrusion: share of the replies with a word of the user's values that the model alone does not say.
-        unchanged: share of them that are the model's own, word for word.
-    """
-    model: Any = memories.model
-    untold = [
-        random.choice([q for s in book.stated for f, q in zip(s.facts, s.asked, strict=True) if f.attribute not in own])
-        for own in ({fact.attribute for fact in user.facts} for user in users)
-    ]
-    asked = {
-        "never told": [_prompt(text) for text in untold],
-        "other questions": [prompt_tokens(tokenizer, text) for text in GENERAL],
-    }
-    found = []
-    for condition, prompts in asked.items():
-        owners = torch.arange(len(prompts)) % len(users)
-        with_memory = _replies(model, tokenizer, prompts, _sessions(memories, state[owners]))
-        alone = _replies(model, tokenizer, prompts)
-        pairs = list(zip(owners.tolist(), with_memory, alone, strict=True))
-        words = [{w for fact in user.facts for w in _words(fact.value) if len(w) >= LEAST_WORD} for user in users]
-        said = [any(w in reply and w not in other for w in words[n]) for n, reply, other in pairs]
-        same = [reply == other for _, reply, other in pairs]
-        rates = {"intrusion": sum(said) / len(pairs), "unchanged": sum(same) / len(pairs)}
-        found += _rows(rates, domain="out of place", condition=condition)
-    return found
-
-
-def replies_in_context(model: Any, tokenizer: Any, users: Sequence[Told], domain: str) -> list[Value]:
-    """Let the model alone reply: with nothing, with all that was said, and with what BM25 finds.
-
-    As the conversation went, and in the question's own turn, which this model answers better.
-    """
-    asked, owners = questions(users)
-    pairs = [(users[number], question) for number, question in zip(owners.tolist(), asked, strict=True)]
-    found = _rows({IN_REPLY: share_of_replies(model, tokenizer, asked)}, domain=domain, condition="no memory")
-    for name, retrieval in (("in context", False), (BY_RETRIEVAL, True)):
-        before, within = [], []
-        for user, question in pairs:
-            context = context_of(user, question, tokenizer, retrieval=retrieval)
-            before.append([*context, *_prompt(question)])
-            said = [text.said.said for text in (*found_turns(user, question, retrieval=retrieval), question)]
-            within.append(prompt_tokens(tokenizer, "\n".join(said)))
-        for condition, prompts in ((name, before), (f"{name}{IN_THE_TURN}", within)):
-            share = share_of_replies(model, tokenizer, asked, prompts)
-            found += _rows({IN_REPLY: share}, domain=domain, condition=condition)
-    return found
-
-
-def replies_by_memory(
-    memories: Memories, tokenizer: Any, asked: Sequence[Text], state: MemoryState, domain: str
-) -> list[Value]:
-    """Let the model reply in a session, a row of the state to each question."""
-    share = share_of_replies(memories.model, tokenizer, asked, around=_sessions(memories, state))
-    return _rows({IN_REPLY: share}, domain=domain, condition="memory")
-
-
-def _sessions(memories: Memories, state: MemoryState) -> Callable[[slice], AbstractContextManager[None]]:
-    """Return how to open a session for some rows of the state."""
-    (name,) = memories
-
-    @contextmanager
-    def session(rows: slice) -> Iterator[None]:
-        with memories.session() as session:
-            session.replace({name: state[rows]})
-            yield
-
-    return session
 
 
 def context_of(user: Told, question: Text, tokenizer: Any, *, retrieval: bool) -> list[int]:
@@ -289,7 +163,7 @@ def found_turns(user: Told, question: Text, *, retrieval: bool) -> tuple[Text, .
     """Return all turns of a user, or those that BM25 finds for a question, in their order."""
     if not retrieval:
         return user.turns
-    ranks = BM25Okapi([_words(text.said.said) for text in user.turns]).get_scores(_words(question.said.said))
+    ranks = BM25Okapi([words_of(text.said.said) for text in user.turns]).get_scores(words_of(question.said.said))
     best = sorted(range(len(user.turns)), key=lambda n: -ranks[n])[:RETRIEVED]
     return tuple(user.turns[n] for n in sorted(best))
 
@@ -310,7 +184,7 @@ def costs(memories: Memories, tokenizer: Any, users: Sequence[Told]) -> list[Val
     counts: dict[str, list[int]] = {name: [] for name in kept}
     for user in users:
         question = user.asked[0]
-        asked = _prompt(question)
+        asked = prompt_of(question)
         for condition in kept:
             before: list[int] = []
             begun = time.perf_counter()
@@ -325,13 +199,15 @@ def costs(memories: Memories, tokenizer: Any, users: Sequence[Told]) -> list[Val
     for condition, size in kept.items():
         row = {"milliseconds": median(milliseconds[condition]), "bytes per user": size}
         row["tokens per question"] = sum(counts[condition]) / len(users)
-        found += _rows(row, condition=condition)
+        found += rows_of(row, condition=condition)
     return found
 
 
-def _rows(found: dict[str, float], **where: Any) -> list[Value]:
+def rows_of(found: dict[str, float], **where: Any) -> list[Value]:
+    """Return a row of a record for each measure."""
     return [{"measure": name, "value": value} | where for name, value in found.items()]
 
 
-def _words(text: str) -> list[str]:
+def words_of(text: str) -> list[str]:
+    """Return the words of a text in small letters."""
     return re.findall(r"\w+", text.lower())

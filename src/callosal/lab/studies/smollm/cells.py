@@ -20,6 +20,8 @@ ABLATIONS: dict[str, dict[str, Any]] = {
 EARLIER = f"{MAIN}, layer 20"
 # The same recipe, taught silence at questions out of place too.
 TACTFUL = "tactful"
+# And to be silent behind the words that an answer begins with, so that these can tell whether there is one.
+CUED = "cued"
 # The same recipe, but that the gate alone is taught silence; on the second seed.
 TOGETHER = "read together"
 # The first recipe: slots are read one by one, and pointing is learned through them from the start.
@@ -41,7 +43,7 @@ LONGER = "longer speaking"
 SHIPS = (MAIN, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}}
+SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}, CUED: {}}
 WITH_MEMORY = (*SILENT, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
 CELLS = (ALONE, *WITH_MEMORY)
 # Behind which layer, counted from 0.

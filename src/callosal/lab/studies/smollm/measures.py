@@ -13,6 +13,12 @@ LONG = 100
 RETRIEVED = 3
 BY_RETRIEVAL = f"BM25, {RETRIEVED} turns"
 IN_REPLY = "in a reply"
+# What is asked that has no place: the last two with a cue alone.
+NEVER_TOLD, OTHERS = "never told", "other questions"
+NEVER_TOLD_HELD_OUT, STATEMENTS = f"{NEVER_TOLD}, {WORDINGS[1]}", "statements"
+OUT_OF_PLACE = (NEVER_TOLD, OTHERS, NEVER_TOLD_HELD_OUT, STATEMENTS)
+# Of replies: begun with the cue where the memory is loud behind it, the model's own elsewhere.
+WITH_CUE = "with a cue"
 # Of a condition: what is read stands in the turn of the question, not in turns before.
 IN_THE_TURN = ", in the question's turn"
 

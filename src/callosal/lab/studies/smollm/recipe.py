@@ -11,6 +11,7 @@ from callosal.lab.runs import run_name
 from callosal.lab.studies.smollm.cells import (
     ABLATIONS,
     ALONE,
+    CUED,
     EARLIER,
     EARLIER_LAYER,
     FIRST_ABLATIONS,
@@ -24,7 +25,7 @@ from callosal.lab.studies.smollm.cells import (
 )
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.texts import BookConfig
-from callosal.lab.tasks.profile import Wordings
+from callosal.lab.tasks.profile import CUE, Wordings
 from callosal.memory import MemoryConfig
 from callosal.memory.config import ADDED
 from callosal.training.loop import TrainingConfig
@@ -87,7 +88,7 @@ def configs(seeds: Sequence[int]) -> list[SmolRun]:
         main, *others = variants
         runs += [cell(main, seed) for seed in seeds]
         runs += [cell(arm, seed) for seed in seeds for arm in others]
-    runs += [cell(TACTFUL, seed) for seed in seeds]
+    runs += [cell(arm, seed) for arm in (TACTFUL, CUED) for seed in seeds]
     runs += [cell(arm, seeds[0]) for arm in (*ABLATIONS, EARLIER)]
     runs += [cell(TOGETHER, seed) for seed in seeds[1:2]]
     return [*runs, *(cell(arm, seeds[0]) for arm in (LONGER, *FIRST_ABLATIONS))]
@@ -123,8 +124,10 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     fields |= SILENT.get(arm, {})
     steps, speaking, quiet = 1000, 20, Lessons(loudness=8.0, blank=0.02, level=0.1)
     book = replace(book, num_ordinary=400)
-    if arm == TACTFUL:
+    if arm in (TACTFUL, CUED):
         book, quiet = replace(book, num_dialogues=320), replace(quiet, tact=1.0)
+    if arm == CUED:
+        book = replace(book, cue=CUE)
     if arm == TOGETHER:
         steps, speaking, quiet = 900, 60, Lessons(loudness=5.0, blank=0.05)
     return SmolRun(

@@ -14,6 +14,7 @@ import torch
 from torch.nn.functional import cross_entropy
 
 from callosal.hosts.attach import attach
+from callosal.hosts.cue import Cue
 from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.measures.specialization import domain_shares, specialization
@@ -27,17 +28,15 @@ from callosal.lab.studies.smollm.asking import (
     ask_memory,
     costs,
     draw_users,
-    intrusions,
     kept,
+    prompt_of,
     questions,
-    replies_by_memory,
-    replies_in_context,
-    share_of_replies,
 )
 from callosal.lab.studies.smollm.cells import ALONE, SHIPS
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.measures import IN_REPLY
 from callosal.lab.studies.smollm.recipe import SmolRun
+from callosal.lab.studies.smollm.replying import in_reply, intrusions, known_in_context, known_in_reply, replies_alone
 from callosal.lab.studies.smollm.texts import Book, BookConfig, Halves, Rows, read_book, read_ordinary
 from callosal.lab.studies.smollm.training import (
     adopt,
@@ -53,7 +52,7 @@ from callosal.lab.studies.smollm.training import (
     written,
 )
 from callosal.lab.tasks.locomo import read_locomo
-from callosal.lab.tasks.profile import Wordings
+from callosal.lab.tasks.profile import UNTIL, Wordings
 from callosal.memory import LateralMemory
 from callosal.training.loop import Curve, Step, TrainingConfig, optimise
 from callosal.training.seeding import derive_seed, seeded
@@ -130,19 +129,21 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
     memories = attach(model, config.layer, config.memory, warn_outside_session=False)
     (name,) = memories
     memories[name].load_state_dict(memory.state_dict())
+    if text := config.book.cue:
+        memories.cue = Cue(tokens=tuple(tokenizer(text)["input_ids"]), until=UNTIL)
     memories.save_pretrained(place / "adapter")
     for domain, held in asked.items():
         users = draw_users(held, IN_CONTEXT, USUAL, _random(f"{domain}, replies"), 2)
         texts, owners = questions(users)
         with torch.no_grad():
             state = written(memory, halves, Rows.of_users([user.turns for user in users]))
-        values += replies_by_memory(memories, tokenizer, texts, state[owners], domain)
+        values += known_in_reply(memories, tokenizer, texts, state[owners], domain)
         if domain == TRAINED:
             rules = held.rules[: len(owners)]
-            values += replies_by_memory(memories, tokenizer, rules, state[owners[: len(rules)]], "rules")
-            alone = share_of_replies(memories.model, tokenizer, rules)
+            values += known_in_reply(memories, tokenizer, rules, state[owners[: len(rules)]], "rules")
+            alone = in_reply(rules, replies_alone(memories.model, tokenizer, [prompt_of(text) for text in rules]))
             values.append({"measure": IN_REPLY, "value": alone, "domain": "rules", "condition": "no memory"})
-    values += _out_of_place(memory, memories, halves, asked[TRAINED], tokenizer)
+    values += _out_of_place(memory, memories, halves, asked, tokenizer)
     values += costs(memories, tokenizer, draw_users(asked[TRAINED], IN_CONTEXT, USUAL, _random("costs"), 2))
     if (folder / LOCOMO).is_file() and (config.arm, config.seed) == SHIPS:
         report(config.name, 1.0, "hearing LoCoMo")
@@ -229,7 +230,7 @@ def _alone(model: Any, tokenizer: Any, halves: Halves, asked: dict[str, Book]) -
                 found += answers_in_context(model, tokenizer, users, domain, retrieval=retrieval)
             values += [row if number == USUAL else row | {"after": number} for row in map(dict, found)]
         users = draw_users(held, IN_CONTEXT, USUAL, _random(f"{domain}, replies"), 2)
-        values += replies_in_context(model, tokenizer, users, domain)
+        values += known_in_context(model, tokenizer, users, domain)
     return values
 
 
@@ -257,11 +258,16 @@ def _unharmed(memory: LateralMemory, halves: Halves, held: Book, tokenizer: Any,
 
 
 @torch.no_grad()
-def _out_of_place(memory: LateralMemory, memories: Memories, halves: Halves, held: Book, tokenizer: Any) -> list[Value]:
-    """Ask users what they never told, and what has nothing to do with them."""
-    users = draw_users(held, 2 * IN_CONTEXT, USUAL, _random("out of place"), 2)
+def _out_of_place(
+    memory: LateralMemory, memories: Memories, halves: Halves, asked: dict[str, Book], tokenizer: Any
+) -> list[Value]:
+    """Ask users what they never told, and what has nothing to do with them; where a cue was taught, with it too."""
+    users = draw_users(asked[TRAINED], 2 * IN_CONTEXT, USUAL, _random("out of place"), 2)
     state = written(memory, halves, Rows.of_users([user.turns for user in users]))
-    return intrusions(memories, tokenizer, users, state, held, _random("never told"))
+    books = list(asked.values())
+    ways = dict.fromkeys((None, memories.cue))
+    found = (intrusions(memories, tokenizer, users, state, books, _random("never told"), cue) for cue in ways)
+    return [row for rows in found for row in rows]
 
 
 @torch.no_grad()

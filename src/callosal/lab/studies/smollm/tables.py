@@ -9,6 +9,7 @@ from callosal.lab.report.tables import Cell, Table, by_arm, columns, count, each
 from callosal.lab.studies.smollm.cells import (
     ABLATIONS,
     ALONE,
+    CUED,
     EARLIER,
     FIRST,
     FIRST_ABLATIONS,
@@ -19,7 +20,16 @@ from callosal.lab.studies.smollm.cells import (
     VARIANTS,
     WITH_MEMORY,
 )
-from callosal.lab.studies.smollm.measures import BETWEEN, BY_RETRIEVAL, IN_REPLY, IN_THE_TURN, LONG, WORDINGS
+from callosal.lab.studies.smollm.measures import (
+    BETWEEN,
+    BY_RETRIEVAL,
+    IN_REPLY,
+    IN_THE_TURN,
+    LONG,
+    OUT_OF_PLACE,
+    WITH_CUE,
+    WORDINGS,
+)
 
 BY_MEMORY = ("memory", "reset", "another user's", "without facts' bank", "without other bank")
 BY_CONTEXT = ("no memory", "in context", BY_RETRIEVAL)
@@ -53,7 +63,7 @@ def tables(study: Study) -> list[Table]:
             columns(mean, _recalls() | REPLIES | {"perplexity": of("perplexity ratio", condition="memory")}),
         )
     )
-    made += [_tact(study), _locomo(study)]
+    made += [_tact(study), _cued(study), _locomo(study)]
     own = pd.concat([study.where(arm=arm) for arm in WITH_MEMORY]) if len(study.runs) else study.runs
     shown = columns(each, _recalls() | KEPT | {"P_ct": P_CT, "perplexity": of("perplexity ratio", condition="memory")})
     made.append(grid(study, "Every seed", ["cell", "seed"], every_run(study, own), shown, num_labels=1))
@@ -132,13 +142,26 @@ def _tact(study: Study) -> Table:
     }
     shown |= {
         f"{condition}: {measure}": of(measure, "out of place", condition)
-        for condition in ("never told", "other questions")
+        for condition in OUT_OF_PLACE[:2]
         for measure in ("intrusion", "unchanged")
     }
     shown |= {"perplexity": of("perplexity ratio", condition="memory")}
-    # Nothing to compare with before both are there.
-    both = [row for row in by_arm(study, [MAIN, TACTFUL]) if len(row[1])]
-    return grid(study, "Tact", ["memory"], both if len(both) == 2 else [], columns(mean, shown))
+    # Nothing to compare with before the first two are there.
+    arms = [row for row in by_arm(study, [MAIN, TACTFUL, CUED]) if len(row[1])]
+    return grid(study, "Tact", ["memory"], arms if len(arms) > 1 else [], columns(mean, shown))
+
+
+def _cued(study: Study) -> Table:
+    """Give what replies know and say where they begin with the cue or are the model's own, by what is asked."""
+    runs = study.where(arm=CUED)
+    asked = {f"told, {domain}": (domain, WITH_CUE) for domain in WORDINGS}
+    asked |= {name: (f"out of place, {WITH_CUE}", name) for name in OUT_OF_PLACE}
+    measures = ("begun", IN_REPLY, "intrusion", "unchanged")
+    rows = []
+    for name, (domain, condition) in asked.items() if len(runs) else ():
+        rows.append([name, *(mean(of(measure, domain, condition))(study, runs) for measure in measures)])
+    headers = ["asked", "begins with the cue", "holds the value", "intrusion", "unchanged"]
+    return Table(title="Replies with a cue", headers=headers, rows=rows, num_labels=1)
 
 
 def _locomo(study: Study) -> Table:
@@ -175,7 +198,7 @@ def _lateral(study: Study) -> Table:
 def _banks(study: Study) -> Table:
     pairs = {"facts and rules": P_CT}
     pairs |= {told: of("P_ct", condition=told) for told in ("facts and chatter", "facts, rules and chatter")}
-    arms = [row for row in by_arm(study, [*VARIANTS, *ABLATIONS, EARLIER, TACTFUL]) if len(row[1])]
+    arms = [row for row in by_arm(study, [*VARIANTS, *ABLATIONS, EARLIER, TACTFUL, CUED]) if len(row[1])]
     return grid(study, "P_ct of kinds of turns", ["memory"], arms, {"seeds": count} | columns(mean, pairs))
 
 

@@ -34,6 +34,8 @@ BATCH = 32
 PIECE, WRITTEN = 32, 128
 # Tokens at most of what a model asks itself, and of its reply.
 QUESTION, ANSWER = 24, 32
+# Turns of a kind that the cue is put behind, at most.
+MOST_CUED = 320
 # How what it asks begins.
 OPENINGS = (
     *("What is", "What are", "What does", "How do I", "How can I", "How many", "How does", "Why do", "Why is"),
@@ -59,6 +61,7 @@ class BookConfig:
         seed: of the draws.
         num_ordinary: pieces of 32 tokens of what the model writes when nothing is asked.
         num_dialogues: questions that the model writes in the user's place, with its replies.
+        cue: begins an answer about the user; it is put behind turns that ask for none, too. "" leaves this out.
     """
 
     num_stated: int
@@ -68,6 +71,7 @@ class BookConfig:
     seed: int
     num_ordinary: int = field(default=0, metadata=ADDED)
     num_dialogues: int = field(default=0, metadata=ADDED)
+    cue: str = field(default="", metadata=ADDED)
 
 
 @dataclass(frozen=True, eq=False)
@@ -107,6 +111,8 @@ class Book:
     rules: tuple[Text, ...]
     ordinary: tuple[Text, ...] = ()
     dialogues: tuple[Text, ...] = ()
+    # A cue behind turns of every kind that ask for nothing that the user told.
+    cued: tuple[Text, ...] = ()
 
     @property
     def others(self) -> tuple[Text, ...]:
@@ -196,12 +202,17 @@ class Halves:
 @torch.no_grad()
 def replies_of(model: Any, tokenizer: Any, prompts: Sequence[list[int]], most: int, **sampling: Any) -> list[str]:
     """Return a model's replies to prompts that are read side by side, of so many tokens at most, the most probable."""
+    tokens, mask = padded(prompts)
+    how = {"max_new_tokens": most, "do_sample": False, "pad_token_id": END} | sampling
+    made = model.generate(tokens, attention_mask=mask, **how)[:, tokens.shape[1] :]
+    return [tokenizer.decode(row, skip_special_tokens=True) for row in made.tolist()]
+
+
+def padded(prompts: Sequence[list[int]]) -> tuple[Int[Tensor, "prompt time"], Int[Tensor, "prompt time"]]:
+    """Return prompts as rows that end together, and which tokens exist."""
     longest = max(map(len, prompts))
     tokens = torch.tensor([[END] * (longest - len(row)) + row for row in prompts])
-    mask = torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
-    how = {"max_new_tokens": most, "do_sample": False, "pad_token_id": END} | sampling
-    made = model.generate(tokens, attention_mask=mask, **how)[:, longest:]
-    return [tokenizer.decode(row, skip_special_tokens=True) for row in made.tolist()]
+    return tokens, torch.tensor([[0] * (longest - len(row)) + [1] * len(row) for row in prompts])
 
 
 def read_texts(turns: Sequence[Exchange], halves: Halves, tokenizer: Any) -> list[Text]:
@@ -233,7 +244,7 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
         folder: where hidden states are kept: some hundred megabytes.
         mark: says which model and layer they are of.
     """
-    turns = replace(config, num_ordinary=0, num_dialogues=0)
+    turns = replace(config, num_ordinary=0, num_dialogues=0, cue="")
     book = _kept(folder, [describe(turns), mark], lambda: _turns(turns, halves, tokenizer))
     if number := config.num_ordinary:
         key = ["ordinary", number, config.seed, mark]
@@ -245,6 +256,11 @@ def read_book(config: BookConfig, halves: Halves, tokenizer: Any, folder: Path, 
             folder, key, lambda: read_texts(halves.conversed(number, tokenizer, config.seed), halves, tokenizer)
         )
         book = replace(book, dialogues=tuple(texts))
+    if cue := config.cue:
+        kinds = book.dialogues, book.chatter, book.rules, tuple(one.told for one in book.stated)
+        said = [replace(text.said, answer=cue, value="") for texts in kinds for text in texts[:MOST_CUED]]
+        cued = _kept(folder, [describe(config), mark], lambda: read_texts(said, halves, tokenizer))
+        book = replace(book, cued=tuple(cued))
     return book
 
 

@@ -114,7 +114,7 @@ def twin_reads(book: Book, memory: LateralMemory) -> Book:
         return replace(one, hidden=memory.whitened(one.hidden.float()).to(one.hidden.dtype))
 
     stated = tuple(Stated(s.facts, text(s.told), tuple(map(text, s.asked))) for s in book.stated)
-    kinds = (book.chatter, book.rules, book.ordinary, book.dialogues)
+    kinds = (book.chatter, book.rules, book.ordinary, book.dialogues, book.cued)
     return Book(stated, *(tuple(map(text, kind)) for kind in kinds))
 
 
@@ -132,13 +132,14 @@ def sample_users(book: Book, lessons: Lessons, number: int, random: Random) -> l
 
 
 def out_of_place(book: Book, users: Sequence[Told], random: Random) -> list[list[Text]]:
-    """Draw for each user a question about what that user never told, and one about something else."""
+    """Draw for each user a question about what that user never told, one about something else, a cue out of place."""
+    others = [kind for kind in (book.dialogues, book.cued) if kind]
     found = []
     for user in users:
         named = {fact.attribute for fact in user.facts}
         while (stated := random.choice(book.stated)).facts[0].attribute in named:
             pass
-        found.append([stated.asked[0], *([random.choice(book.dialogues)] if book.dialogues else [])])
+        found.append([stated.asked[0], *map(random.choice, others)])
     return found
 
 
@@ -257,7 +258,7 @@ def speaking_step(
     logits, targets, _ = answered(memory, halves, asked, state[owners])
     loss = cross_entropy(logits, targets)
     kinds = [book.chatter, book.rules, tuple(one.told for one in book.stated)]
-    kinds += [kind for kind in (book.ordinary, book.dialogues) if kind]
+    kinds += [kind for kind in (book.ordinary, book.dialogues, book.cued) if kind]
     others = Rows.of([random.choice(random.choice(kinds)) for _ in users])
     some = torch.tensor([random.random() < lessons.held for _ in range(others.mask.numel())]).view_as(others.mask)
     some &= others.mask

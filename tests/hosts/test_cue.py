@@ -1,0 +1,156 @@
+"""Cued recall: how loud memories would be, replies in which they are not heard, and which replies begin with a cue."""
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+from tests.hosts.hosts import CONFIG, USERS, make, pad_left, prompts, remembering, same_bits, trained
+from tests.laws import assert_near
+from tests.tolerances import SINGLE
+
+from callosal import attach, attach_pretrained
+from callosal.hosts.cue import Cue, recall
+from callosal.hosts.talking import begin_reply
+
+CUE = Cue(tokens=(5, 6), loudness=0.5, until=".")
+
+
+class Letters:
+    """A tokenizer whose tokens are letters."""
+
+    def decode(self, tokens: list[int]) -> str:
+        return "".join(chr(ord("a") + token) for token in tokens)
+
+
+def told(**settings: Any) -> Any:
+    """Return a model with one memory, and a session of users who said something."""
+    model = make()
+    memories = trained(attach(model, [0], CONFIG, **settings))
+    session = memories.session(USERS)
+    with session:
+        model(prompts())
+    return model, memories, session.states
+
+
+def test_loudness_is_what_a_memory_adds_over_what_is_there_and_leaves_nothing() -> None:
+    model, memories, states = told()
+    (name,) = memories
+    tokens = prompts(seed=3)
+    hidden: list[torch.Tensor] = []
+    memories[name].register_forward_pre_hook(lambda _, given: hidden.append(given[0]))
+    with memories.session(USERS) as session:
+        session.replace(states)
+        model(prompts(seed=4))
+        before = session.states
+        found = session.loudness(tokens)
+        assert same_bits(before, session.states)
+        assert all(state.segment is not None for state in session.states.values())
+        session.turn()
+        (state,) = session.states.values()
+    y, _ = memories[name](hidden[-1], state, commit=False)
+    assert_near(found, y[:, -1].norm(dim=-1) / hidden[-1][:, -1].norm(dim=-1), SINGLE)
+
+
+def test_the_loudest_layer_counts_and_padding_before_a_text_does_not() -> None:
+    model, memories = remembering()
+    tokens = prompts()
+    padded, mask, _ = pad_left(tokens, 2)
+    with memories.session(USERS) as session:
+        model(tokens)
+        whole = session.loudness(tokens)
+        assert_near(session.loudness(padded, mask)[[0, 2]], whole[[0, 2]], SINGLE)
+        session.lesion("left", "right")
+        assert not torch.equal(session.loudness(tokens), whole)
+        with pytest.raises(ValueError, match="padded at the end"):
+            session.loudness(tokens, torch.ones_like(tokens).index_fill(1, torch.tensor([6]), 0))
+        with pytest.raises(ValueError, match="a batch of 1 rows"):
+            session.loudness(tokens[:1])
+        session.lesion()
+        assert torch.equal(session.loudness(tokens), whole)
+    assert len(memories) == 2
+
+
+def test_loudness_does_not_begin_a_stretch_of_one_turn() -> None:
+    model, memories, _ = told()
+    tokens = prompts(rows=1)
+    ends = []
+    for listens in (True, False):
+        with memories.session("ada") as session:
+            with session.one_turn():
+                model(tokens)
+                if listens:
+                    session.loudness(tokens)
+                model(tokens)
+            ends.append(session.states)
+    assert same_bits(*ends)
+
+
+def test_muted_the_model_is_heard_alone_and_the_memory_is_written_as_ever() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    tokens, alone = prompts(seed=3), make()(prompts(seed=3)).logits
+    ends = []
+    for is_muted in (True, False):
+        with memories.session(USERS) as session:
+            session.replace(states)
+            if is_muted:
+                with session.muted():
+                    assert torch.equal(model(tokens).logits, alone)
+            else:
+                assert not torch.equal(model(tokens).logits, alone)
+            session.turn()
+            ends.append(session.states)
+    # One memory, and what comes in is what it was.
+    assert same_bits(*ends)
+
+
+def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_behind_it_and_is_the_models_own_elsewhere() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    tokens = {"input_ids": prompts(rows=1, seed=3), "attention_mask": torch.ones(1, 7, dtype=torch.long)}
+    (name,) = memories
+    with memories.session("ada") as session:
+        session.replace({name: states[name][:1]})
+        loudness = session.loudness(**CUE.behind(tokens)).item()
+        assert loudness > 0.0
+        for threshold in (0.5 * loudness, 2.0 * loudness):
+            cue = Cue(tokens=CUE.tokens, loudness=threshold, until=".")
+            with begin_reply(session, cue, Letters(), tokens) as (words, begun):
+                logits = model(begun["input_ids"]).logits
+                if threshold < loudness:
+                    assert words == "fg"
+                    assert begun["input_ids"].tolist() == [[*tokens["input_ids"][0].tolist(), 5, 6]]
+                    assert begun["attention_mask"].tolist() == [[1] * 9]
+                    assert begun["stop_strings"] == ["."]
+                else:
+                    assert (words, begun) == ("", tokens)
+                    assert torch.equal(logits, make()(tokens["input_ids"]).logits)
+            assert not torch.equal(model(tokens["input_ids"]).logits, make()(tokens["input_ids"]).logits)
+        with begin_reply(session, None, Letters(), tokens) as (words, begun):
+            assert (words, begun) == ("", tokens)
+    with (
+        memories.session(USERS) as session,
+        pytest.raises(ValueError, match="3 rows"),
+        recall(session, CUE, {"input_ids": prompts()}),
+    ):
+        pass
+
+
+def test_an_adapter_keeps_the_cue_and_refuses_one_that_is_none(tmp_path: Path) -> None:
+    _, memories, _ = told()
+    memories.save_pretrained(tmp_path)
+    assert attach_pretrained(make(), tmp_path).cue is None
+    memories.cue = CUE
+    memories.save_pretrained(tmp_path)
+    assert attach_pretrained(make(), tmp_path).cue == CUE
+    path = tmp_path / "callosal_config.json"
+    whole = path.read_text()
+    for right, wrong in (("0.5", "-0.5"), ("0.5", '"loud"'), ("5,", "-5,"), ('"until"', '"unti"')):
+        path.write_text(whole.replace(f" {right}", f" {wrong}"))
+        with pytest.raises(ValueError, match=r"callosal_config.json has missing or unknown entries: .*[cC]ue"):
+            attach_pretrained(make(), tmp_path)
+
+
+@pytest.mark.parametrize("wrong", [{"tokens": ()}, {"tokens": (-1,)}, {"tokens": (1,), "loudness": 0.0}])
+def test_a_cue_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    with pytest.raises(ValueError, match=r"Cue\."):
+        Cue(**wrong)
