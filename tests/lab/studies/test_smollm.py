@@ -17,6 +17,7 @@ from callosal.lab.report.records import append_record
 from callosal.lab.studies.catalog import layout_of, read_report
 from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, MAIN
+from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.measures import WITH_CUE
 from callosal.lab.studies.smollm.pointing import OPENING, pointed
@@ -36,6 +37,7 @@ from callosal.lab.studies.smollm.training import (
     twin_reads,
     written,
 )
+from callosal.lab.tasks.locomo import LongConversation, Question
 from callosal.lab.tasks.profile import CUE, Wordings
 from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
@@ -322,6 +324,25 @@ def test_replies_begin_with_the_cue_where_the_memory_is_loud_behind_it_whoever_i
     alone = replies_alone(tiny(), Tokenizer(), prompts)
     wanted = [CUE.lower() + said if at else other for at, said, other in zip(begun, heard, alone, strict=True)]
     assert found == wanted
+
+
+@pytest.mark.parametrize(("loudness", "as_if"), [(1e-9, "memory"), (1e9, "reset")])
+def test_a_long_conversation_is_asked_about_with_the_memory_where_it_is_loud(loudness: float, as_if: str) -> None:
+    memories = attach(tiny(), layers=1, config=MEMORY, warn_outside_session=False)
+    (name,) = memories
+    torch.nn.init.normal_(memories[name].output.weight, std=0.3)
+    memories.cue = Cue(tokens=tuple(map(ord, CUE)), loudness=loudness)
+    question = Question(text="Where does Ann live?", answer="Porto", session=0, category=4)
+    sessions = ((("Ann", "I live in Porto."), ("Bob", "I see.")), (("Ann", "Good morning."),))
+    other = LongConversation(sessions=sessions[1:], questions=(question,))
+    long = LongConversation(sessions=sessions, questions=(question, question))
+    values = forgetting_curve(memories, Tokenizer(), [long, other], random=Random(0))
+    found = {(row["measure"], row["condition"], row["after"]): row["value"] for row in values}
+    assert [found["questions", "memory", lag] for lag in (1, 2)] == [3.0, 2.0]
+    for lag in (1, 2):
+        assert found["begun", WITH_CUE, lag] == float(as_if == "memory")
+        assert found["nats", WITH_CUE, lag] == found["nats", as_if, lag]
+        assert found["nats", "memory", lag] != found["nats", "reset", lag]
 
 
 def test_more_facts_than_a_book_states_are_refused(halves_and_book: Any) -> None:

@@ -15,8 +15,9 @@ from torch.nn.functional import cross_entropy
 from callosal.hosts.memories import Memories
 from callosal.hosts.smollm2 import prompt_tokens, turn_tokens
 from callosal.lab.report.records import Value
+from callosal.lab.studies.smollm.measures import WITH_CUE
 from callosal.lab.tasks.locomo import LongConversation, Question
-from callosal.lab.tasks.profile import ANSWER
+from callosal.lab.tasks.profile import ANSWER, CUE
 
 # Sessions after the one that holds the evidence: 1 is the next.
 LAGS = (1, 2, 5, 10)
@@ -39,6 +40,8 @@ def forgetting_curve(
 ) -> list[Value]:
     """Return the score of the answers at each lag, with the memory and without, in nats and as overlap of tokens.
 
+    Where a cue was taught also with the memory where it is loud behind the cue, and without elsewhere.
+
     All conversations are heard side by side, a row each. A question is asked of what the memory holds then and leaves
     nothing in it.
 
@@ -53,6 +56,7 @@ def forgetting_curve(
     model: Any = memories.model
     longest = max(len(c.sessions) for c in conversations)
     found: dict[tuple[int, str], list[tuple[float, float]]] = {}
+    begun: dict[int, list[bool]] = {}
     with memories.session() as session:
         for heard in range(longest):
             turns = [c.sessions[heard] if heard < len(c.sessions) else () for c in conversations]
@@ -61,13 +65,18 @@ def forgetting_curve(
                 _read(model, rows)
             session.turn()
             states = session.states
+            # Of one that has ended no more sessions come between evidence and question.
             for row, conversation in enumerate(conversations):
-                for lag in LAGS:
+                for lag in LAGS if heard < len(conversation.sessions) else ():
                     due = [q for q in conversation.questions if q.session + lag - 1 == heard and q.category == CATEGORY]
                     for question in random.sample(due, min(per_lag, len(due))):
                         own = {name: state[row] for name, state in states.items()}
                         blank = {name: memories[name].blank(1) for name in own}
-                        for condition, asked in (("memory", own), ("reset", blank)):
+                        ways = {"memory": own, "reset": blank}
+                        if memories.cue is not None:
+                            ways[WITH_CUE] = own if _is_loud(memories, tokenizer, question, own) else blank
+                            begun.setdefault(lag, []).append(ways[WITH_CUE] is own)
+                        for condition, asked in ways.items():
                             scored = session_score(memories, tokenizer, question, asked)
                             found.setdefault((lag, condition), []).append(scored)
             session.replace(states)
@@ -78,13 +87,14 @@ def forgetting_curve(
         for place, measure in enumerate(("overlap", "nats")):
             values.append({"measure": measure, "value": sum(s[place] for s in scores) / len(scores)} | where)
         values.append({"measure": "questions", "value": float(len(scores))} | where)
+        if condition == WITH_CUE:
+            values.append({"measure": "begun", "value": sum(begun[lag]) / len(begun[lag])} | where)
     return values
 
 
 def session_score(memories: Memories, tokenizer: Any, question: Question, states: Any) -> tuple[float, float]:
     """Return the overlap (F1) of the most probable tokens with the answer's, and the answer's mean nats."""
-    tokens, prompt = turn_tokens(tokenizer, question.text, ANSWER.format(question.answer))
-    start = prompt + len(tokenizer(ANSWER.format("").rstrip(" ."))["input_ids"])
+    tokens, start = _answered(tokenizer, question)
     model: Any = memories.model
     reader = memories.active
     assert reader is not None
@@ -95,6 +105,21 @@ def session_score(memories: Memories, tokenizer: Any, question: Question, states
     shared = len(said & set(right.tolist()))
     overlap = 2.0 * shared / (len(said) + len(set(right.tolist())))
     return overlap, cross_entropy(logits, right).item()
+
+
+def _is_loud(memories: Memories, tokenizer: Any, question: Question, states: Any) -> bool:
+    session, cue = memories.active, memories.cue
+    assert session is not None
+    assert cue is not None
+    session.replace(states)
+    tokens, start = _answered(tokenizer, question)
+    return session.loudness(torch.tensor([tokens[:start]])).item() >= cue.loudness
+
+
+def _answered(tokenizer: Any, question: Question) -> tuple[list[int], int]:
+    """Return a question and its answer, and where what comes behind the cue begins."""
+    tokens, prompt = turn_tokens(tokenizer, question.text, ANSWER.format(question.answer))
+    return tokens, prompt + len(tokenizer(CUE)["input_ids"])
 
 
 def _heard(tokenizer: Any, said: tuple[str, str]) -> list[int]:

@@ -171,8 +171,9 @@ def _locomo(study: Study) -> Table:
         [run.arm, how, what, *(each(of(what, "LoCoMo", how, after=lag))(study, runs) for lag in lags)]
         for _, runs in every_run(study, heard)
         for run in study.records_of(runs)
-        for how in ("memory", "reset")
-        for what in ("overlap", "nats", "questions")
+        for how in ("memory", WITH_CUE, "reset")
+        for what in ("overlap", "nats", "questions", "begun")
+        if study.values(of(what, "LoCoMo", how, after=lags[0]), runs)
     ]
     return Table(title="LoCoMo", headers=["cell", "with", "measured", *map(str, lags)], rows=rows, num_labels=3)
 
