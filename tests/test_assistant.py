@@ -14,8 +14,10 @@ from huggingface_hub import constants
 from tests.apart import ROOT, python
 from tests.talkative import WORDS, talkative
 
+import callosal
 from callosal import MemoryStore
 from callosal.hosts import shipped, smollm2
+from callosal.hosts.cue import Cue
 from callosal.hosts.talking import load_model
 
 Talk = Callable[..., str]
@@ -86,6 +88,26 @@ def test_what_was_said_is_kept_over_processes(talk: Talk, folder: Path, tmp_path
     assert sorted(store.layers("ada")) == ["transformer.h.0", "transformer.h.1"]
     # A memory that heard nothing answers something else.
     assert replies(talk(second, options="--user bob")) != whole[1:]
+
+
+def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_and_is_nobodys_elsewhere(
+    talk: Talk, folder: Path, tmp_path: Path
+) -> None:
+    model, tokenizer = load_model(str(folder))
+    memories = callosal.attach_pretrained(model, folder / "adapter")
+    for name, loudness in (("loud", 1e-9), ("silent", 1e9)):
+        memories.cue = Cue(tokens=tuple(tokenizer("tea tea")["input_ids"]), loudness=loudness)
+        memories.save_pretrained(tmp_path / name)
+    told, asked = "my name is ada", "what do I like ?"
+    loud = replies(talk(told, asked, options=f"--memory {tmp_path / 'loud'}"))
+    assert all(reply.startswith("tea tea") for reply in loud)
+    silent = f"--memory {tmp_path / 'silent'} --user"
+    known, unknown = (
+        replies(talk(*lines, options=f"{silent} {n}")) for n, lines in (("b", (told, asked)), ("c", (asked,)))
+    )
+    # Both are written, and neither is heard.
+    assert known[1:] == unknown
+    assert not same(kept(tmp_path, "b"), kept(tmp_path, "c"))
 
 
 @pytest.mark.parametrize("template", [False, True], ids=["plain", "template"])

@@ -9,6 +9,7 @@ from tests.demo.conftest import NUM_NEW
 
 from callosal import MemoryState
 from callosal.demo.talk import Reply, Talk, Turn, load_talk
+from callosal.hosts.cue import Cue
 from callosal.lab.measures.recording import record_shares
 
 
@@ -66,6 +67,26 @@ def test_what_was_said_is_remembered_by_the_store_alone(talk: Talk, chat_model: 
     again = load_talk(str(chat_model), str(chat_model / "adapter"), tmp_path / "others")
     again.generation["max_new_tokens"] = NUM_NEW
     assert said(again, "ada", "what do I like").text == second.text
+
+
+def test_a_reply_says_whether_it_began_with_the_cue_and_shows_what_was_read_then_alone(talk: Talk) -> None:
+    talk.tell("ada", "my name is ada and I like tea")
+    talk.tell("bob", "my name is ada and I like tea")
+    assert turn_of(talk, "ada", "what do I like").cue is None
+    tokens = tuple(talk.tokenizer("you like")["input_ids"])
+    talk.memories.cue = Cue(tokens=tokens, loudness=1e-9)
+    begun = said(talk, "bob", "what do I like")
+    assert begun.turn is not None
+    assert begun.turn.cue == "you like"
+    assert begun.text.startswith("you like")
+    assert begun.turn.tokens[:6] == ("what", "do", "I", "like", "you", "like")
+    assert {len(seen.shares) for seen in begun.turn.layers.values()} == {6 + NUM_NEW - 1}
+    # Whoever was told nothing is answered alike where nothing is heard.
+    talk.memories.cue = Cue(tokens=tokens, loudness=1e9)
+    silent = [said(talk, user, "what do I like") for user in ("ada", "cy")]
+    assert silent[0].text == silent[1].text
+    assert all(reply.turn is not None and reply.turn.cue == "" for reply in silent)
+    assert all(state.trace.any() for state in talk.states("cy").values())
 
 
 def test_a_lesion_is_of_reading_alone(talk: Talk) -> None:

@@ -31,6 +31,9 @@ def memory_panels(talk: Talk, user: str, layer: str, turn: Turn | None, lesioned
         weighs = "The green bar is what the token weighs in the write."
         alike = "This memory weighs all tokens alike: it has learned no salience."
         notes.append(alike if seen.salience is None else weighs)
+        if turn.cue is not None:
+            own = "The memory had nothing to say behind its cue: the reply is the model's own, and the memory unheard."
+            notes.append(f"The memory is loud behind “{turn.cue}”, so the reply begins with it." if turn.cue else own)
         if len(turn.tokens) > len(seen.shares):
             notes.append("The pale token was not read: a reply's last one goes into no call.")
     moved = () if seen is None else seen.moved

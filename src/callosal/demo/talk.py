@@ -47,10 +47,13 @@ class Turn:
     Attributes:
         tokens: of the text and the reply, in words.
         layers: what the memory behind each layer did. It never reads a reply's last token.
+        cue: that the reply began with, the memory being loud behind it; "" where it was not, and so not heard in the
+            reply; None where the memory was taught no cue, and without a reply.
     """
 
     tokens: tuple[str, ...]
     layers: dict[str, Seen]
+    cue: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -127,11 +130,12 @@ class Talk:
         queue: SimpleQueue[Any] = SimpleQueue()
         tokens = self._encode(text, reply=True)
 
-        def make(session: callosal.Session) -> Tensor:
+        def make(session: callosal.Session) -> tuple[Tensor, str | None]:
             with begin_reply(session, self.memories.cue, self.tokenizer, tokens) as (words, begun):
                 queue.put(words)
                 voice = _Voice(self.tokenizer, queue)
-                return self.model.generate(**begun, streamer=voice, **self.generation)[0]
+                ids = self.model.generate(**begun, streamer=voice, **self.generation)[0]
+                return ids, None if self.memories.cue is None else words
 
         def work() -> None:
             try:
@@ -159,9 +163,9 @@ class Talk:
         """
         tokens = self._encode(text, reply=False)
 
-        def read(_: callosal.Session) -> Tensor:
+        def read(_: callosal.Session) -> tuple[Tensor, None]:
             self.model(**tokens, use_cache=False)
-            return tokens["input_ids"][0]
+            return tokens["input_ids"][0], None
 
         return self._made(user, (), read)
 
@@ -178,8 +182,10 @@ class Talk:
         tokens = encode_turn(self.tokenizer, text, reply=reply)
         return {name: ids.to(self.model.device) for name, ids in tokens.items()}
 
-    def _made(self, user: str, lesioned: Sequence[str], read: Callable[[callosal.Session], Tensor]) -> Turn:
-        """Make a turn of a user's: ``read`` calls the model in a session and returns all tokens, the reply's too."""
+    def _made(
+        self, user: str, lesioned: Sequence[str], read: Callable[[callosal.Session], tuple[Tensor, str | None]]
+    ) -> Turn:
+        """Make a turn of a user's: ``read`` calls the model and returns all tokens, the reply's too, and its cue."""
         with (
             self._busy,
             torch.no_grad(),
@@ -188,11 +194,12 @@ class Talk:
         ):
             session.lesion(*lesioned)
             with whole_turn(session) as turn:
-                ids = read(session)
+                ids, cue = read(session)
         tokens = tuple(self.tokenizer.decode([number]) for number in ids.tolist())
         # What was read to hear how a reply is to begin came before, and did not count.
         read_in = {name: torch.cat(parts, 1)[:, -turn.num_tokens :] for name, parts in hidden.items()}
-        return Turn(tokens=tokens, layers={name: self._seen(name, seen, turn) for name, seen in read_in.items()})
+        layers = {name: self._seen(name, seen, turn) for name, seen in read_in.items()}
+        return Turn(tokens=tokens, layers=layers, cue=cue)
 
     @torch.no_grad()
     def _seen(self, name: str, hidden: Float[Tensor, "row time width"], turn: WholeTurn) -> Seen:

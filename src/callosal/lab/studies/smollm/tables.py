@@ -23,6 +23,8 @@ from callosal.lab.studies.smollm.cells import (
 from callosal.lab.studies.smollm.measures import (
     BETWEEN,
     BY_RETRIEVAL,
+    CUED_ASKED,
+    CUED_MEASURES,
     IN_REPLY,
     IN_THE_TURN,
     LONG,
@@ -154,12 +156,9 @@ def _tact(study: Study) -> Table:
 def _cued(study: Study) -> Table:
     """Give what replies know and say where they begin with the cue or are the model's own, by what is asked."""
     runs = study.where(arm=CUED)
-    asked = {f"told, {domain}": (domain, WITH_CUE) for domain in WORDINGS}
-    asked |= {name: (f"out of place, {WITH_CUE}", name) for name in OUT_OF_PLACE}
-    measures = ("begun", IN_REPLY, "intrusion", "unchanged")
     rows = []
-    for name, (domain, condition) in asked.items() if len(runs) else ():
-        rows.append([name, *(mean(of(measure, domain, condition))(study, runs) for measure in measures)])
+    for name, (domain, condition) in CUED_ASKED.items() if len(runs) else ():
+        rows.append([name, *(mean(of(measure, domain, condition))(study, runs) for measure in CUED_MEASURES)])
     headers = ["asked", "begins with the cue", "holds the value", "intrusion", "unchanged"]
     return Table(title="Replies with a cue", headers=headers, rows=rows, num_labels=1)
 
