@@ -104,6 +104,31 @@ def test_muted_the_model_is_heard_alone_and_the_memory_is_written_as_ever() -> N
     assert same_bits(*ends)
 
 
+def test_muted_below_a_loudness_a_memory_is_heard_where_it_is_louder() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    (name,) = memories
+    tokens, given = prompts(seed=3), []
+    memories[name].register_forward_hook(lambda _, into, out: given.append((into[0], out[0])))
+    heard: list[torch.Tensor] = []
+    layer = model.get_submodule(name)
+    layer.register_forward_hook(lambda _, into, out: heard.append(out if isinstance(out, torch.Tensor) else out[0]))
+    with memories.session(USERS) as session:
+        session.replace(states)
+        ends = [session.loudness(tokens[:, :time]) for time in range(1, 8)]
+        loudness = torch.stack(ends, 1)
+        least = loudness.median().item()
+        heard.clear()
+        with session.muted(least):
+            model(tokens)
+        (seen, y), out = given[-1], heard[-1]
+    for row, time in torch.cartesian_prod(torch.arange(3), torch.arange(7)).tolist():
+        added = out[row, time] - seen[row, time]
+        wanted = y[row, time] if loudness[row, time] >= least else torch.zeros_like(added)
+        # The median itself may fall to either side.
+        if abs(loudness[row, time].item() - least) > 1e-5:
+            assert_near(added, wanted, SINGLE)
+
+
 def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_behind_it_and_is_the_models_own_elsewhere() -> None:
     model, memories, states = told(warn_outside_session=False)
     tokens = {"input_ids": prompts(rows=1, seed=3), "attention_mask": torch.ones(1, 7, dtype=torch.long)}

@@ -5,6 +5,7 @@ said", it can be heard before a reply begins whether it has anything to say: if 
 not the memory is not read in it. Ours.
 """
 
+import math
 from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass
@@ -23,7 +24,8 @@ class Cue:
 
     Attributes:
         tokens: of the words.
-        loudness: of what is said there, from which on a reply begins so; see :meth:`Session.loudness`. Above 0.
+        loudness: from which on a reply begins so, and the memories are heard in it; see :meth:`Session.loudness`. Above
+            0.
         until: what ends such a reply, as in ``stop_strings`` of ``generate``; "" for what ends any.
 
     Raises:
@@ -61,16 +63,18 @@ class Cue:
             ValueError: a field is outside of its range.
         """
         kinds = {"tokens": list, "loudness": (int, float), "until": str}
-        if not isinstance(plain, dict) or any(not isinstance(plain.get(name), kind) for name, kind in kinds.items()):
+        known = isinstance(plain, dict) and plain.keys() == kinds.keys()
+        if not known or any(not isinstance(plain[name], kind) for name, kind in kinds.items()):
             raise TypeError(f"its cue is {plain!r}")
-        return cls(**plain | {"tokens": tuple(plain["tokens"])})
+        return cls(tokens=tuple(plain["tokens"]), loudness=plain["loudness"], until=plain["until"])
 
 
 @contextmanager
 def recall(session: Session, cue: Cue, tokens: Mapping[str, Tensor]) -> Iterator[bool]:
     """Say whether the reply to a turn is to begin with the cue: where the memories are loud behind it.
 
-    Where they are not, they are not heard inside, so that the reply is the model's own; they are written as ever.
+    Where they are not, they are not heard inside, so that the reply is the model's own; where they are, they are heard
+    at tokens at which they are as loud. They are written as ever.
 
     Args:
         session: of one user.
@@ -82,8 +86,6 @@ def recall(session: Session, cue: Cue, tokens: Mapping[str, Tensor]) -> Iterator
     """
     if len(tokens["input_ids"]) != 1:
         raise ValueError(f"a reply to {len(tokens['input_ids'])} rows; whether it begins with the cue is one user's")
-    if session.loudness(**cue.behind(tokens)).item() >= cue.loudness:
-        yield True
-        return
-    with session.muted():
-        yield False
+    known = session.loudness(**cue.behind(tokens)).item() >= cue.loudness
+    with session.muted(cue.loudness if known else math.inf):
+        yield known

@@ -51,7 +51,7 @@ class Reader:
         session: that owns this one, once it does.
         states: of each memory by the name of its layer, the open turn included.
         unread: numbers of the banks that are not read, for each layer.
-        muted: whether nothing that is read is heard.
+        muted: what is read is not heard below this share of the hidden state's size; None hears all.
         open: whether the session is under way.
         flow: the thread and the task that it was begun in.
     """
@@ -68,7 +68,7 @@ class Reader:
         self.session: Any = None
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
-        self.muted = False
+        self.muted: float | None = None
         self.open, self.flow = False, NOWHERE
         self._model = model
         self._arguments, self._time_first = Arguments.of(model), keeps_time_first(model)
@@ -264,7 +264,7 @@ class Reader:
                 y, _ = read(seen, replace(state, trace=blanked(state.trace, unread)), mask)
         if self._loudness is not None:
             self._loudness[layer] = y[:, -1].norm(dim=-1) / seen[:, -1].norm(dim=-1)
-        y = torch.zeros_like(y) if self.muted else y
+        y = y if self.muted is None else loud_alone(y, seen, self.muted)
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager
@@ -374,6 +374,11 @@ class Reader:
             f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
             "when it begins, or choose rows with session.select(rows)"
         )
+
+
+def loud_alone(y: Tensor, seen: Tensor, least: float) -> Tensor:
+    """Return what is read, and nothing for the tokens at which it is below this share of the hidden state's size."""
+    return torch.where(y.norm(dim=-1, keepdim=True) >= least * seen.norm(dim=-1, keepdim=True), y, 0.0)
 
 
 def _no_autocast(device: str) -> AbstractContextManager[Any]:

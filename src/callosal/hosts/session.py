@@ -1,5 +1,6 @@
 """A session: the memories of some users while a model that memories are attached to reads and writes."""
 
+import math
 import warnings
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import AbstractContextManager, contextmanager
@@ -235,9 +236,13 @@ class Session(AbstractContextManager["Session"]):
         self.lesioned, self._reader.unread = tuple(sorted(names)), unread
 
     @contextmanager
-    def muted(self) -> Iterator[None]:
-        """Let the model be heard alone inside: memories are read and written as ever, and add nothing to its states."""
-        before, self._reader.muted = self._reader.muted, True
+    def muted(self, below: float = math.inf) -> Iterator[None]:
+        """Let the model be heard alone inside: memories are read and written as ever, and add nothing to its states.
+
+        Args:
+            below: but where a memory is at least so loud at a token, as :meth:`loudness` has it, it is heard there.
+        """
+        before, self._reader.muted = self._reader.muted, below
         try:
             yield
         finally:

@@ -16,14 +16,23 @@ from callosal.hosts.cue import Cue
 from callosal.lab.report.records import append_record
 from callosal.lab.studies.catalog import layout_of, read_report
 from callosal.lab.studies.smollm import run as smollm
-from callosal.lab.studies.smollm.cells import ALONE, MAIN
+from callosal.lab.studies.smollm.cells import ALONE, CUED, MAIN
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.lessons import Lessons
-from callosal.lab.studies.smollm.measures import WITH_CUE
+from callosal.lab.studies.smollm.measures import OUT_OF_PLACE, WITH_CUE
 from callosal.lab.studies.smollm.pointing import OPENING, pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
 from callosal.lab.studies.smollm.replying import begins_with, replies_alone, replies_by_memory
-from callosal.lab.studies.smollm.texts import OPENINGS, PIECE, BookConfig, Halves, Rows, read_book, sample_told
+from callosal.lab.studies.smollm.texts import (
+    OPENINGS,
+    PIECE,
+    BookConfig,
+    Halves,
+    Rows,
+    read_book,
+    replies_of,
+    sample_told,
+)
 from callosal.lab.studies.smollm.training import (
     answered,
     contrasting_step,
@@ -175,6 +184,11 @@ def test_out_of_place_is_heard_what_a_users_memory_holds_where_a_reply_looks(hal
     lengths = [t.value[1] - t.prompt if t.value else OPENING for some in idle for t in some]
     assert len(found) == sum(lengths)
     assert ((found >= 0.0) & (found < 1.0)).all()
+    # And where a value has ended, if that is asked.
+    ended = pointed(twin, told, asked, torch.arange(3), level=0.2, idle=idle, ends=True).idle
+    assert ended is not None
+    assert torch.equal(ended[: len(found)], found)
+    assert len(ended) == len(found) + len(asked)
     assert pointed(twin, told, asked, torch.arange(3), level=0.2).idle is None
 
 
@@ -240,13 +254,13 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
     monkeypatch.setattr(smollm, "PIECE", 16)
     monkeypatch.setattr(smollm, "PIECES", 2)
     steps = TrainingConfig(num_steps=2, batch_size=2, log_every=1, checkpoint_every=1)
-    for arm in (MAIN, ALONE):
+    for arm in (MAIN, CUED, ALONE):
         tiny_run = replace(
             cell(arm, 1),
             layer=1,
             memory=MEMORY,
-            book=BOOK,
-            lessons=Lessons(facts=(1, 4), between=(0, 2), level=0.1, tact=1.0),
+            book=replace(BOOK, cue=CUE if arm == CUED else ""),
+            lessons=Lessons(facts=(1, 4), between=(0, 2), level=0.1, tact=1.0, ending=arm == CUED),
             contrasting=steps,
             pointing=steps,
             training=steps,
@@ -255,7 +269,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
         )
         append_record(tmp_path, found := smollm.run(tiny_run, tmp_path))
         # What a cue was taught for is measured with it, too.
-        for condition in ("never told", "other questions", "statements") if arm == MAIN else ():
+        for condition in OUT_OF_PLACE if arm == CUED else ():
             begun = found.get("begun", domain=f"out of place, {WITH_CUE}", condition=condition)
             assert begun is not None
             assert 0.0 <= begun <= 1.0
@@ -320,7 +334,11 @@ def test_replies_begin_with_the_cue_where_the_memory_is_loud_behind_it_whoever_i
     assert begun == [one >= cue.loudness for one in loudness]
     assert set(begun) == {True, False}
     found = replies_by_memory(memories, Tokenizer(), prompts, state, cue)
-    heard = replies_by_memory(memories, Tokenizer(), [[*p, *tokens] for p in prompts], state)
+    with memories.session() as session, session.muted(cue.loudness):
+        session.replace({name: state})
+        heard = [
+            reply.lower() for reply in replies_of(memories.model, Tokenizer(), [[*p, *tokens] for p in prompts], 24)
+        ]
     alone = replies_alone(tiny(), Tokenizer(), prompts)
     wanted = [CUE.lower() + said if at else other for at, said, other in zip(begun, heard, alone, strict=True)]
     assert found == wanted

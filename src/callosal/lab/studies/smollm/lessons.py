@@ -35,6 +35,7 @@ class Lessons:
         spelling: size of what is written of a token, in sizes of what it retrieved, at the start.
         tact: how much it weighs, where a ``level`` is set, that nothing is heard where replies begin to questions that
             are not about the user, and in answers about what this user never told. 0 asks none.
+        ending: tact asks it where an answer's value has ended, too.
     """
 
     facts: tuple[int, ...] = (1, 4, 8, 14, 16)
@@ -56,6 +57,7 @@ class Lessons:
     saying: tuple[str, ...] = field(default=("maps", "observation", "output"), metadata=ADDED)
     spelling: float = field(default=1.0, metadata=ADDED)
     tact: float = field(default=0.0, metadata=ADDED)
+    ending: bool = field(default=False, metadata=ADDED)
 
     def __post_init__(self) -> None:
         for name in ("floor", "adapting", "held", "salience"):

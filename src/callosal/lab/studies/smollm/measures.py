@@ -22,7 +22,7 @@ WITH_CUE = "with a cue"
 # What is asked to get them, by domain and condition of what is measured of them.
 CUED_ASKED = {f"told, {domain}": (domain, WITH_CUE) for domain in WORDINGS}
 CUED_ASKED |= {name: (f"out of place, {WITH_CUE}", name) for name in OUT_OF_PLACE}
-CUED_MEASURES = ("begun", IN_REPLY, "intrusion", "unchanged")
+CUED_MEASURES = ("begun", IN_REPLY, "nothing else", "intrusion", "unchanged")
 # Of a condition: what is read stands in the turn of the question, not in turns before.
 IN_THE_TURN = ", in the question's turn"
 

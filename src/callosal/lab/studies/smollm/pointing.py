@@ -28,7 +28,8 @@ class Pointed:
         weighs: what each token that was told weighs in the write.
         open: how much is given out where an answer is decided, up to the end of its value.
         closed: and everywhere else.
-        idle: and in replies to questions out of place, where any were asked.
+        idle: and in replies to questions out of place, where any were asked, and where an answer's value has ended, if
+            that was to be told apart.
     """
 
     chance: Float[Tensor, "value"]
@@ -47,6 +48,8 @@ def pointed(
     blank: float = 0.0,
     level: float | None = None,
     idle: Sequence[Sequence[Text]] | None = None,
+    *,
+    ends: bool = False,
 ) -> Pointed:
     r"""Return where a memory looks at the answers' tokens and elsewhere, after it was told something.
 
@@ -55,7 +58,7 @@ def pointed(
     repeats takes its share from what came before as often. Where what is retrieved is normalised, all that is found
     and ``blank``, what a memory without content gives beside it, come to one. A ``level`` takes the blank's place, and
     then what is closed is as loud as the share of it that is no blank. ``idle`` are questions out of place, user by
-    user.
+    user; with ``ends`` the token that ends a value is among what is to be idle.
     """
     looks, weighs, gives = memory.look(told.hidden, told.mask)
     # [user, turn, time, place]: the lagged heads write.
@@ -89,6 +92,9 @@ def pointed(
         asked_heard = asked_give * _loudness(found, level)
         if idle is not None:
             idle_heard = _idle(memory, idle, held, level)
+            if ends:
+                last = torch.tensor([_value(text)[1] - 1 for text in asked])
+                idle_heard = torch.cat([idle_heard, asked_heard[torch.arange(len(asked)), last]])
     answering = torch.zeros_like(rows.mask)
     for number, text in enumerate(asked):
         answering[number, text.prompt - 1 : _value(text)[1] - 1] = True

@@ -127,7 +127,7 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
     if arm in (TACTFUL, CUED):
         book, quiet = replace(book, num_dialogues=320), replace(quiet, tact=1.0)
     if arm == CUED:
-        book = replace(book, cue=CUE)
+        book, quiet = replace(book, cue=CUE), replace(quiet, ending=True)
     if arm == TOGETHER:
         steps, speaking, quiet = 900, 60, Lessons(loudness=5.0, blank=0.05)
     return SmolRun(

@@ -69,23 +69,15 @@ def replies_by_memory(
     With a cue as :func:`callosal.hosts.cue.recall` begins them: with it where the memory is loud behind it, and
     elsewhere as the model alone replies.
     """
-    (name,) = memories
-    model: Any = memories.model
     if cue is not None:
         loud = begins_with(memories, prompts, state, cue)
         told, others = (
             [p for p, at in zip(prompts, loud.tolist(), strict=True) if at == is_loud] for is_loud in (1, 0)
         )
         found = iter(_begun(memories, tokenizer, told, state[loud], cue))
-        alone = iter(replies_alone(model, tokenizer, others))
+        alone = iter(replies_alone(memories.model, tokenizer, others))
         return [next(found if at else alone) for at in loud.tolist()]
-    found = []
-    for start in range(0, len(prompts), BATCH):
-        rows = slice(start, start + BATCH)
-        with memories.session() as session:
-            session.replace({name: state[rows]})
-            found += replies_of(model, tokenizer, prompts[rows], REPLY)
-    return [reply.lower() for reply in found]
+    return _heard(memories, tokenizer, prompts, state, 0.0)
 
 
 @torch.no_grad()
@@ -106,8 +98,22 @@ def begins_with(
 
 def _begun(memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue) -> list[str]:
     begun = tokenizer.decode(list(cue.tokens), skip_special_tokens=True).lower()
-    replies = replies_by_memory(memories, tokenizer, [[*prompt, *cue.tokens] for prompt in prompts], state)
+    replies = _heard(memories, tokenizer, [[*prompt, *cue.tokens] for prompt in prompts], state, cue.loudness)
     return [begun + (reply.partition(cue.until)[0] if cue.until else reply) for reply in replies]
+
+
+def _heard(
+    memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, least: float
+) -> list[str]:
+    """Return replies in which the memory is heard where it is at least so loud."""
+    (name,) = memories
+    found = []
+    for start in range(0, len(prompts), BATCH):
+        rows = slice(start, start + BATCH)
+        with memories.session() as session, session.muted(least):
+            session.replace({name: state[rows]})
+            found += replies_of(memories.model, tokenizer, prompts[rows], REPLY)
+    return [reply.lower() for reply in found]
 
 
 def known_in_reply(
@@ -118,9 +124,13 @@ def known_in_reply(
     share = in_reply(asked, replies_by_memory(memories, tokenizer, prompts, state))
     found = rows_of({IN_REPLY: share}, domain=domain, condition="memory")
     if cue is not None:
-        share = in_reply(asked, replies_by_memory(memories, tokenizer, prompts, state, cue))
+        replies = replies_by_memory(memories, tokenizer, prompts, state, cue)
         begun = begins_with(memories, prompts, state, cue).float().mean().item()
-        found += rows_of({IN_REPLY: share, "begun": begun}, domain=domain, condition=WITH_CUE)
+        # As the memory was taught to answer, and not a word more.
+        whole = [text.said.answer.removesuffix(cue.until).lower() for text in asked]
+        alone = sum(map(str.__eq__, whole, replies)) / len(asked)
+        shares = {IN_REPLY: in_reply(asked, replies), "nothing else": alone, "begun": begun}
+        found += rows_of(shares, domain=domain, condition=WITH_CUE)
     return found
 
 

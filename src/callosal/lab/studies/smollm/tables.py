@@ -159,7 +159,7 @@ def _cued(study: Study) -> Table:
     rows = []
     for name, (domain, condition) in CUED_ASKED.items() if len(runs) else ():
         rows.append([name, *(mean(of(measure, domain, condition))(study, runs) for measure in CUED_MEASURES)])
-    headers = ["asked", "begins with the cue", "holds the value", "intrusion", "unchanged"]
+    headers = ["asked", "begins with the cue", "holds the value", "and nothing else", "intrusion", "unchanged"]
     return Table(title="Replies with a cue", headers=headers, rows=rows, num_labels=1)
 
 

@@ -210,7 +210,7 @@ def pointing_step(twin: LateralMemory, book: Book, lessons: Lessons, num_users: 
         for turn, text in enumerate(user.turns):
             repeats[number, turn] = 1.0 if text.said.kind == "facts" else often
     idle = out_of_place(book, users, random) if lessons.tact else None
-    found = pointed(twin, told, asked, owners, repeats, lessons.blank, lessons.level, idle)
+    found = pointed(twin, told, asked, owners, repeats, lessons.blank, lessons.level, idle, ends=lessons.ending)
     loss = -(found.chance + lessons.floor).log().mean()
     # What is written of words that nobody asks about would be said where it does not belong.
     price = found.weighs.sum() / told.mask.sum()
