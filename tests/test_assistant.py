@@ -96,7 +96,7 @@ def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_and_is_nobodys_els
     model, tokenizer = load_model(str(folder))
     memories = callosal.attach_pretrained(model, folder / "adapter")
     for name, loudness in (("loud", 1e-9), ("silent", 1e9)):
-        memories.cue = Cue(tokens=tuple(tokenizer("tea tea")["input_ids"]), loudness=loudness)
+        memories.cue = Cue(tokens=tuple(tokenizer("tea tea")["input_ids"]), loudness=loudness, end=1)
         memories.save_pretrained(tmp_path / name)
     told, asked = "my name is ada", "what do I like ?"
     loud = replies(talk(told, asked, options=f"--memory {tmp_path / 'loud'}"))

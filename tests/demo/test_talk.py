@@ -74,7 +74,7 @@ def test_a_reply_says_whether_it_began_with_the_cue_and_shows_what_was_read_then
     talk.tell("bob", "my name is ada and I like tea")
     assert turn_of(talk, "ada", "what do I like").cue is None
     tokens = tuple(talk.tokenizer("you like")["input_ids"])
-    talk.memories.cue = Cue(tokens=tokens, loudness=1e-9)
+    talk.memories.cue = Cue(tokens=tokens, loudness=1e-9, end=1)
     begun = said(talk, "bob", "what do I like")
     assert begun.turn is not None
     assert begun.turn.cue == "you like"
@@ -82,7 +82,7 @@ def test_a_reply_says_whether_it_began_with_the_cue_and_shows_what_was_read_then
     assert begun.turn.tokens[:6] == ("what", "do", "I", "like", "you", "like")
     assert {len(seen.shares) for seen in begun.turn.layers.values()} == {6 + NUM_NEW - 1}
     # Whoever was told nothing is answered alike where nothing is heard.
-    talk.memories.cue = Cue(tokens=tokens, loudness=1e9)
+    talk.memories.cue = Cue(tokens=tokens, loudness=1e9, end=1)
     silent = [said(talk, user, "what do I like") for user in ("ada", "cy")]
     assert silent[0].text == silent[1].text
     assert all(reply.turn is not None and reply.turn.cue == "" for reply in silent)

@@ -1,11 +1,12 @@
 """Cued recall: how loud memories would be, replies in which they are not heard, and which replies begin with a cue."""
 
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import Any
 
 import pytest
 import torch
-from tests.hosts.hosts import CONFIG, USERS, make, pad_left, prompts, remembering, same_bits, trained
+from tests.hosts.hosts import CONFIG, USERS, make, pad_left, prompts, remembering, same_bits, trained, transformers
 from tests.laws import assert_near
 from tests.tolerances import SINGLE
 
@@ -13,11 +14,13 @@ from callosal import attach, attach_pretrained
 from callosal.hosts.cue import Cue, recall
 from callosal.hosts.talking import begin_reply
 
-CUE = Cue(tokens=(5, 6), loudness=0.5, until=".")
+CUE = Cue(tokens=(5, 6), loudness=0.5, end=7)
 
 
 class Letters:
     """A tokenizer whose tokens are letters."""
+
+    eos_token_id = 9
 
     def decode(self, tokens: list[int]) -> str:
         return "".join(chr(ord("a") + token) for token in tokens)
@@ -52,36 +55,92 @@ def test_loudness_is_what_a_memory_adds_over_what_is_there_and_leaves_nothing() 
     assert_near(found, y[:, -1].norm(dim=-1) / hidden[-1][:, -1].norm(dim=-1), SINGLE)
 
 
-def test_the_loudest_layer_counts_and_padding_before_a_text_does_not() -> None:
+def test_the_loudest_layer_counts() -> None:
     model, memories = remembering()
-    tokens = prompts()
-    padded, mask, _ = pad_left(tokens, 2)
+    seen: dict[str, torch.Tensor] = {}
+    for name, memory in memories.items():
+        memory.register_forward_hook(
+            lambda _, given, out, name=name: seen.update(
+                {name: out[0][:, -1].norm(dim=-1) / given[0][:, -1].norm(dim=-1)}
+            )
+        )
     with memories.session(USERS) as session:
-        model(tokens)
-        whole = session.loudness(tokens)
-        assert_near(session.loudness(padded, mask)[[0, 2]], whole[[0, 2]], SINGLE)
+        model(prompts())
+        whole = session.loudness(prompts(seed=3))
+        assert len(seen) == len(memories) == 2
+        assert_near(whole, torch.stack(list(seen.values())).amax(0), SINGLE)
+        assert not torch.equal(*seen.values())
+        with session.muted():  # of the others too it is asked as it would be heard
+            assert torch.equal(session.loudness(prompts(seed=3)), whole)
         session.lesion("left", "right")
-        assert not torch.equal(session.loudness(tokens), whole)
+        assert not torch.equal(session.loudness(prompts(seed=3)), whole)
+
+
+@pytest.mark.parametrize("name", ["llama", "gpt2"])
+def test_padding_before_a_text_changes_no_loudness(name: str) -> None:
+    model, memories = remembering(name)
+    texts = prompts(seed=3)
+    padded, mask, _ = pad_left(texts, 2)
+    with memories.session(USERS) as session:
+        model(prompts())
+        session.turn()
+        states = session.states
+        found = session.loudness(padded, mask)
         with pytest.raises(ValueError, match="padded at the end"):
-            session.loudness(tokens, torch.ones_like(tokens).index_fill(1, torch.tensor([6]), 0))
+            session.loudness(texts, torch.ones_like(texts).index_fill(1, torch.tensor([6]), 0))
         with pytest.raises(ValueError, match="a batch of 1 rows"):
-            session.loudness(tokens[:1])
-        session.lesion()
-        assert torch.equal(session.loudness(tokens), whole)
-    assert len(memories) == 2
+            session.loudness(texts[:1])
+    alone = []
+    for row, user in enumerate(USERS):
+        with memories.session(user) as session:
+            session.replace({layer: state[row : row + 1] for layer, state in states.items()})
+            alone.append(session.loudness(padded[row : row + 1, mask[row].bool()]))
+    assert_near(found, torch.cat(alone), SINGLE)
 
 
-def test_loudness_does_not_begin_a_stretch_of_one_turn() -> None:
+def test_loudness_is_of_the_session_that_is_asked_and_of_no_other() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    tokens = prompts(seed=3)
+    with memories.session(USERS) as ended:
+        ended.replace(states)
+        wanted = ended.loudness(tokens)
+    with memories.session(USERS) as session:
+        before = session.states
+        for other in (ended, memories.session(USERS)):
+            with pytest.raises(RuntimeError, match="a session that is not under way"):
+                other.loudness(tokens)
+        assert same_bits(session.states, before)
+        session.replace(states)
+        # From a thread that is in no session.
+        with ThreadPoolExecutor(1) as pool:
+            assert torch.equal(pool.submit(session.loudness, tokens).result(), wanted)
+        with pytest.raises(RuntimeError, match="while a reply is generated"):
+            model.generate(tokens, max_new_tokens=2, logits_processor=[lambda ids, scores: session.loudness(ids)])
+    with memories.session(USERS) as session, pytest.raises(RuntimeError, match="heard before any call"):
+        assert session.heard
+
+
+def test_loudness_is_of_causal_models() -> None:
+    config = transformers.T5Config(vocab_size=40, d_model=32, d_kv=16, d_ff=48, num_layers=2, num_heads=2)
+    memories = attach(transformers.T5ForConditionalGeneration(config), ["decoder.block.0"], CONFIG)
+    with memories.session("ada") as session, pytest.raises(ValueError, match="it is of causal models"):
+        session.loudness(prompts(rows=1))
+
+
+def test_loudness_begins_and_ends_no_turn() -> None:
     model, memories, _ = told()
     tokens = prompts(rows=1)
     ends = []
     for listens in (True, False):
         with memories.session("ada") as session:
+            model(tokens)
             with session.one_turn():
-                model(tokens)
                 if listens:
                     session.loudness(tokens)
                 model(tokens)
+                model(tokens)
+            if listens:
+                session.loudness(tokens)
             ends.append(session.states)
     assert same_bits(*ends)
 
@@ -129,26 +188,46 @@ def test_muted_below_a_loudness_a_memory_is_heard_where_it_is_louder() -> None:
             assert_near(added, wanted, SINGLE)
 
 
+def test_muting_ends_with_its_block_whatever_happens_in_it() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    tokens = prompts(seed=3)
+    with memories.session(USERS) as session:
+        session.replace(states)
+        heard = model(tokens).logits
+        with session.muted():
+            with pytest.raises(ZeroDivisionError), session.muted(0.0):
+                raise ZeroDivisionError
+            session.replace(states)
+            assert not torch.equal(model(tokens).logits, heard)
+        session.replace(states)
+        assert torch.equal(model(tokens).logits, heard)
+        for below in (-1.0, float("nan")):
+            with pytest.raises(ValueError, match="it must be at least 0"), session.muted(below):
+                pass
+
+
 def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_behind_it_and_is_the_models_own_elsewhere() -> None:
     model, memories, states = told(warn_outside_session=False)
     tokens = {"input_ids": prompts(rows=1, seed=3), "attention_mask": torch.ones(1, 7, dtype=torch.long)}
     (name,) = memories
+    own = {name: states[name][:1]}
     with memories.session("ada") as session:
-        session.replace({name: states[name][:1]})
+        session.replace(own)
         loudness = session.loudness(**CUE.behind(tokens)).item()
         assert loudness > 0.0
         for threshold in (0.5 * loudness, 2.0 * loudness):
-            cue = Cue(tokens=CUE.tokens, loudness=threshold, until=".")
+            cue = Cue(tokens=CUE.tokens, loudness=threshold, end=7)
             with begin_reply(session, cue, Letters(), tokens) as (words, begun):
                 logits = model(begun["input_ids"]).logits
                 if threshold < loudness:
                     assert words == "fg"
                     assert begun["input_ids"].tolist() == [[*tokens["input_ids"][0].tolist(), 5, 6]]
                     assert begun["attention_mask"].tolist() == [[1] * 9]
-                    assert begun["stop_strings"] == ["."]
+                    assert begun["eos_token_id"] == [7, 9]
                 else:
                     assert (words, begun) == ("", tokens)
                     assert torch.equal(logits, make()(tokens["input_ids"]).logits)
+            session.replace(own)
             assert not torch.equal(model(tokens["input_ids"]).logits, make()(tokens["input_ids"]).logits)
         with begin_reply(session, None, Letters(), tokens) as (words, begun):
             assert (words, begun) == ("", tokens)
@@ -160,6 +239,31 @@ def test_a_reply_begins_with_the_cue_where_the_memory_is_loud_behind_it_and_is_t
         pass
 
 
+def test_a_reply_that_began_with_the_cue_ends_where_the_memory_is_not_as_loud() -> None:
+    model, memories, states = told(warn_outside_session=False)
+    (name,) = memories
+    own = {name: states[name][:1]}
+    tokens = {"input_ids": prompts(rows=1, seed=3)}
+    start = tokens["input_ids"].shape[1] + len(CUE.tokens)
+    least = Cue(tokens=CUE.tokens, loudness=1e-9, end=0)
+    with memories.session("ada") as session:
+        session.replace(own)
+        with session.muted(least.loudness):
+            free = model.generate(**least.behind(tokens), max_new_tokens=12, pad_token_id=0)[0, start:].tolist()
+        session.replace(own)
+        text, loud = least.behind(tokens)["input_ids"], []
+        for token in free:
+            loud.append(session.loudness(text).item())
+            text = torch.cat([text, torch.tensor([[token]])], 1)
+        # The reply goes on as long as its tokens are as loud as this, one at least and not all.
+        threshold = sorted(loud)[1]
+        cue = Cue(tokens=CUE.tokens, loudness=threshold, end=0)
+        with session.muted(threshold):
+            made = model.generate(**cue.behind(tokens), **cue.ends(session, [None]), max_new_tokens=12, pad_token_id=0)
+    until = loud.index(min(loud))
+    assert made[0, start:].tolist() == [*free[:until], 0]
+
+
 def test_an_adapter_keeps_the_cue_and_refuses_one_that_is_none(tmp_path: Path) -> None:
     _, memories, _ = told()
     memories.save_pretrained(tmp_path)
@@ -169,13 +273,16 @@ def test_an_adapter_keeps_the_cue_and_refuses_one_that_is_none(tmp_path: Path) -
     assert attach_pretrained(make(), tmp_path).cue == CUE
     path = tmp_path / "callosal_config.json"
     whole = path.read_text()
-    for right, wrong in (("0.5", "-0.5"), ("0.5", '"loud"'), ("5,", "-5,"), ('"until"', '"unti"')):
+    for right, wrong in (("0.5", "-0.5"), ("0.5", '"loud"'), ("5,", "-5,"), ('"end"', '"ends"'), ("0.5", "true")):
         path.write_text(whole.replace(f" {right}", f" {wrong}"))
         with pytest.raises(ValueError, match=r"callosal_config.json has missing or unknown entries: .*[cC]ue"):
             attach_pretrained(make(), tmp_path)
 
 
-@pytest.mark.parametrize("wrong", [{"tokens": ()}, {"tokens": (-1,)}, {"tokens": (1,), "loudness": 0.0}])
+@pytest.mark.parametrize(
+    "wrong", [{"tokens": ()}, {"tokens": (-1,)}, {"loudness": 0.0}, {"loudness": 1e999}, {"end": -1}]
+)
 def test_a_cue_out_of_range_is_refused(wrong: dict[str, Any]) -> None:
+    whole: dict[str, Any] = {"tokens": (1,), "end": 2}
     with pytest.raises(ValueError, match=r"Cue\."):
-        Cue(**wrong)
+        Cue(**whole | wrong)

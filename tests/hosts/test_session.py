@@ -25,7 +25,7 @@ def fail(*_: object) -> None:
 
 
 def test_a_session_shows_what_a_user_calls_and_nothing_else() -> None:
-    methods = "bind close turn one_turn save switch replace lesion muted loudness select stop_gradient detach"
+    methods = "bind close turn one_turn save switch replace lesion muted heard loudness select stop_gradient detach"
     shown = {"users", "states", "lesioned", "sequence_group", *methods.split()}
     _, memories = remembering()
     assert {name for name in dir(memories.session()) if not name.startswith("_")} == shown

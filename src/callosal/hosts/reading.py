@@ -16,6 +16,7 @@ from callosal.hosts.caches import CacheWatch, cache_in, cache_length, cache_out
 from callosal.hosts.generation import Generation
 from callosal.hosts.hooks import NOWHERE, Hooks
 from callosal.hosts.layers import Place, keeps_time_first
+from callosal.hosts.loudness import loud_alone, loudness
 from callosal.memory import LateralMemory, MemoryState, sequence_parallel
 from callosal.memory.editing import blanked
 from callosal.memory.shared import SharedMemory
@@ -50,8 +51,10 @@ class Reader:
     Attributes:
         session: that owns this one, once it does.
         states: of each memory by the name of its layer, the open turn included.
+        arguments: how the model takes a text.
         unread: numbers of the banks that are not read, for each layer.
-        muted: what is read is not heard below this share of the hidden state's size; None hears all.
+        muted: what is less loud is not heard; None hears all.
+        heard: how loud the memories were at the last token of the last call with ``muted``, by layer.
         open: whether the session is under way.
         flow: the thread and the task that it was begun in.
     """
@@ -69,13 +72,13 @@ class Reader:
         self.states: States = {}
         self.unread: dict[str, list[int]] = {}
         self.muted: float | None = None
+        self.heard: dict[str, Float[Tensor, "row"]] = {}
         self.open, self.flow = False, NOWHERE
         self._model = model
-        self._arguments, self._time_first = Arguments.of(model), keeps_time_first(model)
+        self.arguments, self._time_first = Arguments.of(model), keeps_time_first(model)
         self._call: _Call | None = None
         self._generation: Generation | None = None
-        # Within loudness(): what is found, by layer; within one_turn(): whether it was called yet. None outside.
-        self._loudness: dict[str, Tensor] | None = None
+        # Within one_turn(): whether it was called yet. None outside.
         self._stretched: bool | None = None
         self._watch = CacheWatch(self.select)
         # Whether the last call was compiled, and so its cache not followed.
@@ -117,6 +120,10 @@ class Reader:
                 "the session ended while this thread called the model in it; nothing of the call is kept"
             )
 
+    def is_generating(self) -> bool:
+        """Return whether a reply is under way."""
+        return self._generation is not None
+
     def commit(self) -> None:
         """End the turn: write what was retrieved in it into the memories. Without an open one, nothing."""
         with self.alone():
@@ -141,16 +148,15 @@ class Reader:
             if self._generation is not None:
                 self._generation.select(rows)
 
-    def loudness(self, **text: Tensor) -> dict[str, Float[Tensor, "row"]]:
-        """Return the size of what each layer reads at a text's last token, over that of its state; keep nothing."""
-        with self.alone(), self._whole() as undo, torch.no_grad():
-            self._loudness, stretched = {}, self._stretched
+    def listen(self, **text: Tensor) -> None:
+        """Let the model read a text, for what is ``heard``, and keep nothing."""
+        with self.alone(), self.hooks.inside(self), self._whole() as undo, torch.no_grad():
+            before, self.muted = (self._stretched, self._blind, self.muted), 0.0
             try:
                 self._model(**text, use_cache=False)
-                return self._loudness
             finally:
                 undo()
-                self._loudness, self._stretched = None, stretched
+                self._stretched, self._blind, self.muted = before
 
     def bind(self, function: Callable[..., Any]) -> Callable[..., Any]:
         """Return the function as one whose calls of the model belong to this session, whatever thread makes them."""
@@ -170,7 +176,7 @@ class Reader:
             # a `try`, so this call is then made uncompiled, and what it calls is compiled: else Dynamo would make the
             # bound method of its name, which is what stands before it, and every token would count twice.
             try:
-                self._call = call = self._begun(self._arguments.by_name(args, kwargs))
+                self._call = call = self._begun(self.arguments.by_name(args, kwargs))
                 output = inner(*args, **kwargs)
             finally:
                 self._call = None
@@ -179,7 +185,7 @@ class Reader:
         with self.alone(), self._whole():
             if self._call is not None:
                 raise RuntimeError("the model was called inside a call of itself; a memory counts every token once")
-            self._call = call = self._begun(self._arguments.by_name(args, kwargs))
+            self._call = call = self._begun(self.arguments.by_name(args, kwargs))
             output = inner(*args, **kwargs)
             self.require_not_abandoned()
             cache = cache_out(output)
@@ -262,9 +268,9 @@ class Reader:
             y, call.states[name] = read(seen, state, mask)
             if unread := self.unread.get(name):
                 y, _ = read(seen, replace(state, trace=blanked(state.trace, unread)), mask)
-        if self._loudness is not None:
-            self._loudness[layer] = y[:, -1].norm(dim=-1) / seen[:, -1].norm(dim=-1)
-        y = y if self.muted is None else loud_alone(y, seen, self.muted)
+        if self.muted is not None:
+            self.heard[layer] = loudness(y, seen)
+            y = loud_alone(y, seen, self.muted)
         return (y.transpose(0, 1) if self._time_first else y).to(hidden)
 
     @contextmanager
@@ -323,10 +329,10 @@ class Reader:
         goes_on = bool(self._stretched) or (bool(past) and ours)
         if self._stretched is not None:
             self._stretched = True
-        mask, shape = self._arguments.mask(arguments), self._arguments.shape(arguments)
+        mask, shape = self.arguments.mask(arguments), self.arguments.shape(arguments)
         if self._generation is not None:
             time = 0 if shape is None else shape[1]
-            mask = self._generation.before(mask, self._arguments.tokens(arguments), past, time)
+            mask = self._generation.before(mask, self.arguments.tokens(arguments), past, time)
         if mask is not None and (not isinstance(mask, Tensor) or mask.ndim != 2):
             kind = f"of shape {tuple(mask.shape)}" if isinstance(mask, Tensor) else f"({type(mask)})"
             raise ValueError(
@@ -374,11 +380,6 @@ class Reader:
             f"a batch of {num_rows} rows in a session of {len(state)}; a session keeps its rows: name one user per row "
             "when it begins, or choose rows with session.select(rows)"
         )
-
-
-def loud_alone(y: Tensor, seen: Tensor, least: float) -> Tensor:
-    """Return what is read, and nothing for the tokens at which it is below this share of the hidden state's size."""
-    return torch.where(y.norm(dim=-1, keepdim=True) >= least * seen.norm(dim=-1, keepdim=True), y, 0.0)
 
 
 def _no_autocast(device: str) -> AbstractContextManager[Any]:

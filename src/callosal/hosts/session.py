@@ -237,33 +237,61 @@ class Session(AbstractContextManager["Session"]):
 
     @contextmanager
     def muted(self, below: float = math.inf) -> Iterator[None]:
-        """Let the model be heard alone inside: memories are read and written as ever, and add nothing to its states.
+        """Let the model be heard alone inside: memories read and write on, and add nothing to its states.
+
+        What one memory keeps is then what it would keep anyway; of several those behind later layers are given other
+        states.
 
         Args:
             below: but where a memory is at least so loud at a token, as :meth:`loudness` has it, it is heard there.
+
+        Raises:
+            ValueError: ``below`` is no number of at least 0.
         """
+        if not below >= 0.0:
+            raise ValueError(f"muted(below={below}); it must be at least 0, and infinity mutes all")
         before, self._reader.muted = self._reader.muted, below
         try:
             yield
         finally:
             self._reader.muted = before
 
+    @property
+    def heard(self) -> Float[Tensor, "row"]:
+        """How loud the memories were at the last token of the last call inside :meth:`muted`, the loudest of each row.
+
+        Raises:
+            RuntimeError: there was none.
+        """
+        heard = list(self._reader.heard.values())
+        if not heard:
+            raise RuntimeError("heard before any call inside muted(); call the model inside it first")
+        return torch.stack([layer.to(heard[0].device) for layer in heard]).amax(0)
+
     def loudness(
         self, input_ids: Int[Tensor, "row time"], attention_mask: Shaped[Tensor, "row time"] | None = None
     ) -> Float[Tensor, "row"]:
-        """Return how loud the memories would be at the end of a text as the next turn; nothing of it is kept.
+        """Return how loud the memories would be at the end of a text, were it read next; nothing of it is kept.
 
         Size of what they add to the hidden state of its last token, over the size of that state: 0 is silence; of
-        several layers the loudest counts. Ours.
+        several layers the loudest counts. For causal models. Ours.
 
         Args:
             input_ids: the text.
             attention_mask: which tokens exist; texts of other lengths are padded before their beginnings.
 
         Raises:
-            ValueError: a row's last token does not exist, there are more or fewer rows than the session has, or the
-                session is of a ``sequence_group``, where each process has a piece of every text.
+            RuntimeError: the session is not under way, or a reply is just being generated in it.
+            ValueError: a row's last token does not exist, there are more or fewer rows than the session has, the model
+                has an encoder or takes no tokens, or the session is of a ``sequence_group``, where each process has a
+                piece of every text.
         """
+        reader = self._reader
+        if not reader.open or reader.is_generating():
+            why = "while a reply is generated in the session" if reader.open else "of a session that is not under way"
+            raise RuntimeError(f"loudness() {why}; ask inside `with memories.session(...):`, between its calls")
+        if reader.arguments.prefix or "input_ids" not in reader.arguments.names:
+            raise ValueError("loudness() of a model that has an encoder or takes no input_ids; it is of causal models")
         if self.sequence_group is not None:
             raise ValueError("loudness() in a session of a sequence_group; ask in a session without one")
         text = {"input_ids": input_ids}
@@ -271,7 +299,11 @@ class Session(AbstractContextManager["Session"]):
             if not bool(attention_mask[:, -1].all()):
                 raise ValueError("loudness() of texts that are padded at the end; pad them before their beginnings")
             text["attention_mask"] = attention_mask
-        return torch.stack(list(self._reader.loudness(**text).values())).amax(0)
+            if "position_ids" in reader.arguments.names:
+                # As generate() counts them.
+                text["position_ids"] = (attention_mask.long().cumsum(-1) - 1).clamp(min=0)
+        reader.listen(**text)
+        return self.heard
 
     def stop_gradient(self) -> None:
         """Cut the gradient: what comes after does not reach what came before."""

@@ -81,15 +81,18 @@ def begin_reply(
     Args:
         session: of one user.
         cue: that the memories were taught; None begins every reply with nothing, and all that is read is heard.
-        tokenizer: of transformers.
+        tokenizer: of transformers; its tokens carry their own spaces, as those of SmolLM2 do.
         tokens: of the turn, as :func:`encode_turn` gives them.
     """
     if cue is None:
         yield "", tokens
         return
     with recall(session, cue, tokens) as known:
-        until: dict[str, Any] = {"stop_strings": [cue.until], "tokenizer": tokenizer} if cue.until else {}
-        yield (tokenizer.decode(list(cue.tokens)), cue.behind(tokens) | until) if known else ("", tokens)
+        if known:
+            ends = cue.ends(session, [tokenizer.eos_token_id])
+            yield tokenizer.decode(list(cue.tokens)), cue.behind(tokens) | ends
+        else:
+            yield "", tokens
 
 
 def load_model(name: str, say: Callable[[str], None] = lambda line: None) -> tuple[Any, Any]:

@@ -22,8 +22,9 @@ from callosal.lab.studies.smollm.lessons import Lessons
 from callosal.lab.studies.smollm.measures import OUT_OF_PLACE, WITH_CUE
 from callosal.lab.studies.smollm.pointing import OPENING, pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
-from callosal.lab.studies.smollm.replying import begins_with, replies_alone, replies_by_memory
+from callosal.lab.studies.smollm.replying import REPLY, begins_with, replies_alone, replies_by_memory
 from callosal.lab.studies.smollm.texts import (
+    END,
     OPENINGS,
     PIECE,
     BookConfig,
@@ -329,16 +330,16 @@ def test_replies_begin_with_the_cue_where_the_memory_is_loud_behind_it_whoever_i
         with memories.session() as session:
             session.replace({name: state[row : row + 1]})
             loudness.append(session.loudness(torch.tensor([[*prompt, *tokens]])).item())
-    cue = Cue(tokens=tokens, loudness=sum(sorted(loudness)[1:3]) / 2)
+    cue = Cue(tokens=tokens, loudness=sum(sorted(loudness)[1:3]) / 2, end=ord("."))
     begun = begins_with(memories, prompts, state, cue).tolist()
     assert begun == [one >= cue.loudness for one in loudness]
     assert set(begun) == {True, False}
     found = replies_by_memory(memories, Tokenizer(), prompts, state, cue)
     with memories.session() as session, session.muted(cue.loudness):
         session.replace({name: state})
-        heard = [
-            reply.lower() for reply in replies_of(memories.model, Tokenizer(), [[*p, *tokens] for p in prompts], 24)
-        ]
+        ends = cue.ends(session, [END])
+        begun_so = [[*prompt, *tokens] for prompt in prompts]
+        heard = [reply.lower() for reply in replies_of(memories.model, Tokenizer(), begun_so, REPLY, **ends)]
     alone = replies_alone(tiny(), Tokenizer(), prompts)
     wanted = [CUE.lower() + said if at else other for at, said, other in zip(begun, heard, alone, strict=True)]
     assert found == wanted
@@ -349,7 +350,7 @@ def test_a_long_conversation_is_asked_about_with_the_memory_where_it_is_loud(lou
     memories = attach(tiny(), layers=1, config=MEMORY, warn_outside_session=False)
     (name,) = memories
     torch.nn.init.normal_(memories[name].output.weight, std=0.3)
-    memories.cue = Cue(tokens=tuple(map(ord, CUE)), loudness=loudness)
+    memories.cue = Cue(tokens=tuple(map(ord, CUE)), loudness=loudness, end=ord("."))
     question = Question(text="Where does Ann live?", answer="Porto", session=0, category=4)
     sessions = ((("Ann", "I live in Porto."), ("Bob", "I see.")), (("Ann", "Good morning."),))
     other = LongConversation(sessions=sessions[1:], questions=(question,))

@@ -21,7 +21,7 @@ ATTRIBUTES: tuple[str, ...] = tuple(WORDS["attributes"])
 HELD_OUT = 2
 # Words before the value, so that its tokens are those of a statement: a word has others at the start of a text.
 ANSWER = "You said {}."
-CUE, UNTIL = ANSWER.split(" {}")
+CUE, END = ANSWER.split(" {}")
 # How often a value of an open kind is a word that nobody has ever read.
 INVENTED = 0.5
 

@@ -35,7 +35,7 @@ class Lessons:
         spelling: size of what is written of a token, in sizes of what it retrieved, at the start.
         tact: how much it weighs, where a ``level`` is set, that nothing is heard where replies begin to questions that
             are not about the user, and in answers about what this user never told. 0 asks none.
-        ending: tact asks it where an answer's value has ended, too.
+        ending: tact, where it is asked, asks it where an answer's value has ended, too.
     """
 
     facts: tuple[int, ...] = (1, 4, 8, 14, 16)

@@ -1,6 +1,7 @@
 """What a model says by itself in a reply: what its user told, and what has no place there."""
 
 from collections.abc import Sequence
+from contextlib import nullcontext
 from random import Random
 from typing import Any
 
@@ -23,7 +24,7 @@ from callosal.lab.studies.smollm.measures import (
     STATEMENTS,
     WITH_CUE,
 )
-from callosal.lab.studies.smollm.texts import BATCH, Book, Text, Told, padded, replies_of
+from callosal.lab.studies.smollm.texts import BATCH, END, Book, Text, Told, padded, replies_of
 from callosal.memory import MemoryState
 
 # A reply of the model's own has so many tokens at most.
@@ -62,22 +63,25 @@ def replies_alone(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> l
 
 @torch.no_grad()
 def replies_by_memory(
-    memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue | None = None
+    memories: Memories,
+    tokenizer: Any,
+    prompts: Sequence[list[int]],
+    state: MemoryState,
+    cue: Cue | None = None,
+    alone: Sequence[str] | None = None,
 ) -> list[str]:
     """Return the replies in a session, a row of the state to each prompt.
 
     With a cue as :func:`callosal.hosts.cue.recall` begins them: with it where the memory is loud behind it, and
-    elsewhere as the model alone replies.
+    elsewhere as the model replies ``alone``, which is made where it is not given.
     """
-    if cue is not None:
-        loud = begins_with(memories, prompts, state, cue)
-        told, others = (
-            [p for p, at in zip(prompts, loud.tolist(), strict=True) if at == is_loud] for is_loud in (1, 0)
-        )
-        found = iter(_begun(memories, tokenizer, told, state[loud], cue))
-        alone = iter(replies_alone(memories.model, tokenizer, others))
-        return [next(found if at else alone) for at in loud.tolist()]
-    return _heard(memories, tokenizer, prompts, state, 0.0)
+    if cue is None:
+        return _heard(memories, tokenizer, prompts, state)
+    loud = begins_with(memories, prompts, state, cue)
+    told = [prompt for prompt, at in zip(prompts, loud.tolist(), strict=True) if at]
+    found = iter(_begun(memories, tokenizer, told, state[loud], cue))
+    alone = alone or replies_alone(memories.model, tokenizer, prompts)
+    return [next(found) if at else own for at, own in zip(loud.tolist(), alone, strict=True)]
 
 
 @torch.no_grad()
@@ -98,21 +102,22 @@ def begins_with(
 
 def _begun(memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue) -> list[str]:
     begun = tokenizer.decode(list(cue.tokens), skip_special_tokens=True).lower()
-    replies = _heard(memories, tokenizer, [[*prompt, *cue.tokens] for prompt in prompts], state, cue.loudness)
-    return [begun + (reply.partition(cue.until)[0] if cue.until else reply) for reply in replies]
+    replies = _heard(memories, tokenizer, [[*prompt, *cue.tokens] for prompt in prompts], state, cue)
+    return [begun + reply for reply in replies]
 
 
 def _heard(
-    memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, least: float
+    memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue | None = None
 ) -> list[str]:
-    """Return replies in which the memory is heard where it is at least so loud."""
+    """Return replies in sessions; behind a cue they end where the memory is not loud any more."""
     (name,) = memories
     found = []
     for start in range(0, len(prompts), BATCH):
         rows = slice(start, start + BATCH)
-        with memories.session() as session, session.muted(least):
+        with memories.session() as session, nullcontext() if cue is None else session.muted(cue.loudness):
             session.replace({name: state[rows]})
-            found += replies_of(memories.model, tokenizer, prompts[rows], REPLY)
+            ends = {} if cue is None else cue.ends(session, [END])
+            found += replies_of(memories.model, tokenizer, prompts[rows], REPLY, **ends)
     return [reply.lower() for reply in found]
 
 
@@ -127,7 +132,7 @@ def known_in_reply(
         replies = replies_by_memory(memories, tokenizer, prompts, state, cue)
         begun = begins_with(memories, prompts, state, cue).float().mean().item()
         # As the memory was taught to answer, and not a word more.
-        whole = [text.said.answer.removesuffix(cue.until).lower() for text in asked]
+        whole = [text.said.answer.lower() for text in asked]
         alone = sum(map(str.__eq__, whole, replies)) / len(asked)
         shares = {IN_REPLY: in_reply(asked, replies), "nothing else": alone, "begun": begun}
         found += rows_of(shares, domain=domain, condition=WITH_CUE)
@@ -192,8 +197,8 @@ def intrusions(
     found: list[Value] = []
     for condition, prompts in asked.items():
         owners = torch.arange(len(prompts)) % len(users)
-        with_memory = replies_by_memory(memories, tokenizer, prompts, state[owners], cue)
         alone = replies_alone(memories.model, tokenizer, prompts)
+        with_memory = replies_by_memory(memories, tokenizer, prompts, state[owners], cue, alone)
         pairs = list(zip(owners.tolist(), with_memory, alone, strict=True))
         said = [any(w in reply and w not in other for w in words[n]) for n, reply, other in pairs]
         same = [reply == other for _, reply, other in pairs]

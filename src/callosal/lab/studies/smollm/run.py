@@ -52,7 +52,7 @@ from callosal.lab.studies.smollm.training import (
     written,
 )
 from callosal.lab.tasks.locomo import read_locomo
-from callosal.lab.tasks.profile import UNTIL, Wordings
+from callosal.lab.tasks.profile import END, Wordings
 from callosal.memory import LateralMemory
 from callosal.training.loop import Curve, Step, TrainingConfig, optimise
 from callosal.training.seeding import derive_seed, seeded
@@ -130,7 +130,8 @@ def run(config: SmolRun, folder: Path, report: Report = lambda name, share, text
     (name,) = memories
     memories[name].load_state_dict(memory.state_dict())
     if text := config.book.cue:
-        memories.cue = Cue(tokens=tuple(tokenizer(text)["input_ids"]), until=UNTIL)
+        (end,) = tokenizer(END)["input_ids"]
+        memories.cue = Cue(tokens=tuple(tokenizer(text)["input_ids"]), end=end)
     memories.save_pretrained(place / "adapter")
     for domain, held in asked.items():
         users = draw_users(held, IN_CONTEXT, USUAL, _random(f"{domain}, replies"), 2)
