@@ -40,7 +40,7 @@ FIRST_ABLATIONS: dict[str, dict[str, Any]] = {
 }
 LONGER = "longer speaking"
 # The memory that ships. Its seed was named before its run, and is no better one.
-SHIPS = (MAIN, 1)
+SHIPS = (CUED, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
 SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}, CUED: {}}

@@ -17,7 +17,7 @@ from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.report.records import RunRecord, read_records
 from callosal.lab.report.tables import percentage
 from callosal.lab.studies.smollm.cells import LAYER, SHIPS
-from callosal.lab.studies.smollm.measures import BETWEEN, WORDINGS
+from callosal.lab.studies.smollm.measures import BETWEEN, CUED_ASKED, CUED_MEASURES, NEVER_TOLD, OTHERS, WORDINGS
 from callosal.lab.studies.smollm.recipe import cell
 from callosal.lab.studies.smollm.run import MODEL
 
@@ -45,16 +45,30 @@ value is the most probable one.
 Ordinary text is {perplexity:.3f} times as perplexing with a session on as without. The thresholds of the study, and
 what limits it: docs/real-model.md of the repository.
 
+## When it is heard
+
+This memory was taught a cue (`memories.cue`): behind "You said" it is loud where it knows an answer, and silent
+elsewhere. `callosal.hosts.talking.begin_reply` begins a reply with the cue where it is loud, ends it where it is not
+any more, and lets the model reply alone in all other cases. Of the replies made so, in shares (to intrude is to hold a
+word of what was told that the model alone does not say):
+
+| asked | begin with the cue | hold the value | and nothing else | intrude | are the model's own |
+| --- | --: | --: | --: | --: | --: |
+{cued}
+
+Heard at every token, without the cue, {untold} of the replies about what was never told intrude, {intrusion} of those
+to other questions, and of the latter {unchanged} are the model's own.
+
 ## Limits
 
 It knows twenty kinds of facts, said in English so that the words before a value tell what it is of ("My dog is called
 Biscuit."), and one value of each; what is said anew takes the place of what was. It is wrong often, as the table says,
-and then says another fact of the same user, or a word that nobody said, as confidently. It speaks where it should not:
-words of what the user said get into replies to questions about other things and about what was never said, and answers
-about long conversations become less likely (docs/real-model.md). Small talk wears away what it knows, as the table
-says. Turns are read with the chat template without the standing system
-prompt, as `callosal.hosts.smollm2.load_smollm` sets it. What users say is stored in their own files, as they are, to
-be read by whoever reads the files.
+and then says another fact of the same user, or a word that nobody said, as confidently. Asked about what was never
+said, it may answer with something else that was (the second table), and heard without its cue it changes replies about
+other things. It is of no use for questions about long conversations, which it was not taught (docs/real-model.md).
+Small talk wears away what it knows, as the table says. Turns are read with the chat template without the standing
+system prompt, as `callosal.hosts.smollm2.load_smollm` sets it. What users say is stored in their own files, as they
+are, to be read by whoever reads the files.
 
 ## Licence
 
@@ -82,7 +96,16 @@ def shown(record: RunRecord) -> str:
     with_it, without = (record.get("perplexity", condition=name) for name in ("memory", "no memory"))
     assert with_it is not None
     assert without is not None
+    heard = {
+        "untold": ("intrusion", NEVER_TOLD),
+        "intrusion": ("intrusion", OTHERS),
+        "unchanged": ("unchanged", OTHERS),
+    }
+    found = {name: record.get(what, domain="out of place", condition=asked) for name, (what, asked) in heard.items()}
+    assert None not in found.values()
     return CARD.format(
+        **{name: percentage(value) for name, value in found.items() if value is not None},
+        cued="\n".join(f"| {' | '.join(row)} |" for row in _cued(record)),
         layer=LAYER,
         contrasting=record.config["contrasting"]["num_steps"],
         pointing=record.config["pointing"]["num_steps"],
@@ -93,6 +116,15 @@ def shown(record: RunRecord) -> str:
         rows="\n".join(f"| {' | '.join(row)} |" for row in rows),
         perplexity=with_it / without,
     )
+
+
+def _cued(record: RunRecord) -> list[list[str]]:
+    """Return what replies with a cue begin with and hold, a row for each kind of question."""
+    found = []
+    for name, (domain, condition) in CUED_ASKED.items():
+        values = [record.get(measure, domain=domain, condition=condition) for measure in CUED_MEASURES]
+        found.append([name, *("" if value is None else percentage(value) for value in values)])
+    return found
 
 
 def main() -> None:
