@@ -168,14 +168,16 @@ def test_smollm2_knows_a_name_and_a_town_the_next_time() -> None:
             terminal.quit()
         with assistant(*where, cwd=folder, XDG_CACHE_HOME=name) as terminal:
             assert "Unpacking" not in terminal.read("you> ")
-            known = []
+            known, elsewhere = [], set[str]()
             for user, (person, town) in PEOPLE.items():
                 terminal.say(f"/who {user}", user)
                 known += [person in terminal.say("What is my name?", user), town in terminal.say(WHERE, user)]
+                elsewhere.add(terminal.say("What is the capital of France?", user))
             # It is a small model, and wrong at times: its card has the figures.
             assert sum(known) >= 2 * len(PEOPLE) - 2
-            # Nobody else is told.
+            # Nobody else is told, and what has nothing to do with users is answered as if nobody had told anything.
             terminal.say("/who bob", "bob")
+            assert elsewhere == {terminal.say("What is the capital of France?", "bob")}
             strangers = terminal.say("What is my name?", "bob") + terminal.say(WHERE, "bob")
             assert not any(value in strangers for values in PEOPLE.values() for value in values)
             terminal.quit()
