@@ -58,12 +58,15 @@ def test_loudness_is_what_a_memory_adds_over_what_is_there_and_leaves_nothing() 
 def test_the_loudest_layer_counts() -> None:
     model, memories = remembering()
     seen: dict[str, torch.Tensor] = {}
+
+    def hook(name: str) -> Any:
+        def listen(_: Any, given: Any, out: Any) -> None:
+            seen[name] = out[0][:, -1].norm(dim=-1) / given[0][:, -1].norm(dim=-1)
+
+        return listen
+
     for name, memory in memories.items():
-        memory.register_forward_hook(
-            lambda _, given, out, name=name: seen.update(
-                {name: out[0][:, -1].norm(dim=-1) / given[0][:, -1].norm(dim=-1)}
-            )
-        )
+        memory.register_forward_hook(hook(name))
     with memories.session(USERS) as session:
         model(prompts())
         whole = session.loudness(prompts(seed=3))
