@@ -65,7 +65,7 @@ def save_adapter(
         "layers": list(layers),
         **({} if len(layers) == len(memories) else {"written": next(iter(memories))}),
         "memory": asdict(next(iter(memories.values())).config),
-        **({} if cue is None else {"cue": cue.plain()}),
+        **({} if cue is None else {"cue": asdict(cue)}),
         "weights_sha256": hashlib.sha256(data).hexdigest(),
     }
     write_atomically(folder / WEIGHTS, data)

@@ -8,11 +8,11 @@ ends where the memory has no more to say, and if not the memory is not heard in 
 import math
 from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import Any
 
 import torch
-from jaxtyping import Float, Int
+from jaxtyping import Bool, Float, Int
 from torch import Tensor
 
 from callosal.checks import require, require_positive
@@ -66,13 +66,13 @@ class Cue:
         own = [token for token in stops if token is not None]
         return {"logits_processor": [_Ending(session, self)], "eos_token_id": [self.end, *own]}
 
-    def plain(self) -> dict[str, Any]:
-        """Return what :meth:`of` takes, for a file of JSON."""
-        return asdict(self) | {"tokens": list(self.tokens)}
+    def is_loud(self, session: Session, tokens: Mapping[str, Tensor]) -> Bool[Tensor, "row"]:
+        """Return whether the memories are loud enough behind the cue for a reply to each row to begin with it."""
+        return session.loudness(**self.behind(tokens)) >= self.loudness
 
     @classmethod
     def of(cls, plain: Any) -> "Cue":
-        """Return the cue that a file describes.
+        """Return the cue that a file of JSON describes, its fields in a table.
 
         Raises:
             TypeError: it is no table of a cue's fields.
@@ -120,6 +120,6 @@ def recall(session: Session, cue: Cue, tokens: Mapping[str, Tensor]) -> Iterator
     """
     if len(tokens["input_ids"]) != 1:
         raise ValueError(f"a reply to {len(tokens['input_ids'])} rows; whether it begins with the cue is one user's")
-    known = session.loudness(**cue.behind(tokens)).item() >= cue.loudness
+    known = bool(cue.is_loud(session, tokens))
     with session.muted(cue.loudness if known else math.inf):
         yield known

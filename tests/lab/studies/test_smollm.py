@@ -19,10 +19,10 @@ from callosal.lab.studies.smollm import run as smollm
 from callosal.lab.studies.smollm.cells import ALONE, CUED, MAIN
 from callosal.lab.studies.smollm.forgetting import forgetting_curve
 from callosal.lab.studies.smollm.lessons import Lessons
-from callosal.lab.studies.smollm.measures import OUT_OF_PLACE, WITH_CUE
+from callosal.lab.studies.smollm.measures import ASTRAY_WITH_CUE, OUT_OF_PLACE, WITH_CUE
 from callosal.lab.studies.smollm.pointing import OPENING, pointed
 from callosal.lab.studies.smollm.recipe import cell, configs
-from callosal.lab.studies.smollm.replying import REPLY, begins_with, replies_alone, replies_by_memory
+from callosal.lab.studies.smollm.replying import REPLY, begins_with, replies_alone, replies_with_cue
 from callosal.lab.studies.smollm.texts import (
     END,
     OPENINGS,
@@ -53,8 +53,9 @@ from callosal.memory.config import Normalised
 from callosal.training.loop import TrainingConfig
 
 LETTERS = 128
-TURNS = BookConfig(num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0)
-BOOK = replace(TURNS, num_ordinary=6, num_dialogues=3, cue=CUE)
+BOOK = BookConfig(
+    num_stated=30, num_chatter=4, num_rules=4, words=Wordings(), seed=0, num_ordinary=6, num_dialogues=3, cue=CUE
+)
 MEMORY = replace(cell(MAIN, 0).memory, width=32, inner_width=8, num_slots=6)
 
 
@@ -271,7 +272,7 @@ def test_a_run_measures_all_that_is_claimed(tmp_path: Path, monkeypatch: pytest.
         append_record(tmp_path, found := smollm.run(tiny_run, tmp_path))
         # What a cue was taught for is measured with it, too.
         for condition in OUT_OF_PLACE if arm == CUED else ():
-            begun = found.get("begun", domain=f"out of place, {WITH_CUE}", condition=condition)
+            begun = found.get("begun", domain=ASTRAY_WITH_CUE, condition=condition)
             assert begun is not None
             assert 0.0 <= begun <= 1.0
     report = read_report(tmp_path)
@@ -334,13 +335,14 @@ def test_replies_begin_with_the_cue_where_the_memory_is_loud_behind_it_whoever_i
     begun = begins_with(memories, prompts, state, cue).tolist()
     assert begun == [one >= cue.loudness for one in loudness]
     assert set(begun) == {True, False}
-    found = replies_by_memory(memories, Tokenizer(), prompts, state, cue)
+    alone = replies_alone(tiny(), Tokenizer(), prompts)
+    found, loud = replies_with_cue(memories, Tokenizer(), prompts, state, cue, alone)
+    assert loud.tolist() == begun
     with memories.session() as session, session.muted(cue.loudness):
         session.replace({name: state})
         ends = cue.ends(session, [END])
         begun_so = [[*prompt, *tokens] for prompt in prompts]
         heard = [reply.lower() for reply in replies_of(memories.model, Tokenizer(), begun_so, REPLY, **ends)]
-    alone = replies_alone(tiny(), Tokenizer(), prompts)
     wanted = [CUE.lower() + said if at else other for at, said, other in zip(begun, heard, alone, strict=True)]
     assert found == wanted
 

@@ -43,8 +43,8 @@ LONGER = "longer speaking"
 SHIPS = (CUED, 1)
 # The model without a memory: once, since nothing of it is drawn.
 ALONE = "model alone"
-SILENT: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}, CUED: {}}
-WITH_MEMORY = (*SILENT, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
+SECOND: dict[str, dict[str, Any]] = VARIANTS | ABLATIONS | {EARLIER: {}, TACTFUL: {}, CUED: {}}
+WITH_MEMORY = (*SECOND, TOGETHER, *FIRST_VARIANTS, LONGER, *FIRST_ABLATIONS)
 CELLS = (ALONE, *WITH_MEMORY)
 # Behind which layer, counted from 0.
 LAYER, EARLIER_LAYER = 24, 20

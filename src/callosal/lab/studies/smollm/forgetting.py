@@ -94,7 +94,8 @@ def forgetting_curve(
 
 def session_score(memories: Memories, tokenizer: Any, question: Question, states: Any) -> tuple[float, float]:
     """Return the overlap (F1) of the most probable tokens with the answer's, and the answer's mean nats."""
-    tokens, start = _answered(tokenizer, question)
+    tokens, prompt = turn_tokens(tokenizer, question.text, ANSWER.format(question.answer))
+    start = prompt + len(tokenizer(CUE)["input_ids"])
     model: Any = memories.model
     reader = memories.active
     assert reader is not None
@@ -112,14 +113,7 @@ def _is_loud(memories: Memories, tokenizer: Any, question: Question, states: Any
     assert session is not None
     assert cue is not None
     session.replace(states)
-    tokens, start = _answered(tokenizer, question)
-    return session.loudness(torch.tensor([tokens[:start]])).item() >= cue.loudness
-
-
-def _answered(tokenizer: Any, question: Question) -> tuple[list[int], int]:
-    """Return a question and its answer, and where what comes behind the cue begins."""
-    tokens, prompt = turn_tokens(tokenizer, question.text, ANSWER.format(question.answer))
-    return tokens, prompt + len(tokenizer(CUE)["input_ids"])
+    return bool(cue.is_loud(session, {"input_ids": torch.tensor([prompt_tokens(tokenizer, question.text)])}))
 
 
 def _heard(tokenizer: Any, said: tuple[str, str]) -> list[int]:

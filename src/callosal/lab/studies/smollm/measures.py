@@ -19,9 +19,12 @@ NEVER_TOLD_HELD_OUT, STATEMENTS = f"{NEVER_TOLD}, {WORDINGS[1]}", "statements"
 OUT_OF_PLACE = (NEVER_TOLD, OTHERS, NEVER_TOLD_HELD_OUT, STATEMENTS)
 # Of replies: begun with the cue where the memory is loud behind it, the model's own elsewhere.
 WITH_CUE = "with a cue"
+# Domains of replies to what has no place, all that is read being heard, and by the rule of the cue.
+ASTRAY = "out of place"
+ASTRAY_WITH_CUE = f"{ASTRAY}, {WITH_CUE}"
 # What is asked to get them, by domain and condition of what is measured of them.
 CUED_ASKED = {f"told, {domain}": (domain, WITH_CUE) for domain in WORDINGS}
-CUED_ASKED |= {name: (f"out of place, {WITH_CUE}", name) for name in OUT_OF_PLACE}
+CUED_ASKED |= {name: (ASTRAY_WITH_CUE, name) for name in OUT_OF_PLACE}
 CUED_MEASURES = ("begun", IN_REPLY, "nothing else", "intrusion", "unchanged")
 # Of a condition: what is read stands in the turn of the question, not in turns before.
 IN_THE_TURN = ", in the question's turn"

@@ -18,7 +18,7 @@ from callosal.lab.studies.smollm.cells import (
     FIRST_VARIANTS,
     LAYER,
     LONGER,
-    SILENT,
+    SECOND,
     TACTFUL,
     TOGETHER,
     VARIANTS,
@@ -109,7 +109,7 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
         "learn_crosstalk": False,
     }
     book = BookConfig(num_stated=3600, num_chatter=600, num_rules=150, words=Wordings(), seed=0)
-    if arm not in (*SILENT, TOGETHER):
+    if arm not in (*SECOND, TOGETHER):
         fields |= {"inertia": 0.2} | (FIRST_VARIANTS | FIRST_ABLATIONS).get(arm, {})
         return SmolRun(
             arm=arm,
@@ -121,7 +121,7 @@ def cell(arm: str, seed: int, **memory: Any) -> SmolRun:
             training=_speaking(400 if arm == LONGER else 100, 1e-3),
         )
     fields |= {"normalised": "retrieved", "gates": "hidden", "temperature": 60.0, "inertia": 1.0, "write_scale": 1.0}
-    fields |= SILENT.get(arm, {})
+    fields |= SECOND.get(arm, {})
     steps, speaking, quiet = 1000, 20, Lessons(loudness=8.0, blank=0.02, level=0.1)
     book = replace(book, num_ordinary=400)
     if arm in (TACTFUL, CUED):

@@ -15,6 +15,8 @@ from callosal.hosts.smollm2 import prompt_tokens
 from callosal.lab.report.records import Value
 from callosal.lab.studies.smollm.asking import context_of, found_turns, prompt_of, questions, rows_of, words_of
 from callosal.lab.studies.smollm.measures import (
+    ASTRAY,
+    ASTRAY_WITH_CUE,
     BY_RETRIEVAL,
     IN_REPLY,
     IN_THE_TURN,
@@ -63,53 +65,12 @@ def replies_alone(model: Any, tokenizer: Any, prompts: Sequence[list[int]]) -> l
 
 @torch.no_grad()
 def replies_by_memory(
-    memories: Memories,
-    tokenizer: Any,
-    prompts: Sequence[list[int]],
-    state: MemoryState,
-    cue: Cue | None = None,
-    alone: Sequence[str] | None = None,
-) -> list[str]:
-    """Return the replies in a session, a row of the state to each prompt.
-
-    With a cue as :func:`callosal.hosts.cue.recall` begins them: with it where the memory is loud behind it, and
-    elsewhere as the model replies ``alone``, which is made where it is not given.
-    """
-    if cue is None:
-        return _heard(memories, tokenizer, prompts, state)
-    loud = begins_with(memories, prompts, state, cue)
-    told = [prompt for prompt, at in zip(prompts, loud.tolist(), strict=True) if at]
-    found = iter(_begun(memories, tokenizer, told, state[loud], cue))
-    alone = alone or replies_alone(memories.model, tokenizer, prompts)
-    return [next(found) if at else own for at, own in zip(loud.tolist(), alone, strict=True)]
-
-
-@torch.no_grad()
-def begins_with(
-    memories: Memories, prompts: Sequence[list[int]], state: MemoryState, cue: Cue
-) -> Bool[Tensor, "prompt"]:
-    """Return whether the memory is loud enough behind the cue for a reply to begin with it."""
-    (name,) = memories
-    loudness = []
-    for start in range(0, len(prompts), BATCH):
-        rows = slice(start, start + BATCH)
-        tokens, mask = padded([[*prompt, *cue.tokens] for prompt in prompts[rows]])
-        with memories.session() as session:
-            session.replace({name: state[rows]})
-            loudness.append(session.loudness(tokens, mask))
-    return torch.cat(loudness) >= cue.loudness
-
-
-def _begun(memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue) -> list[str]:
-    begun = tokenizer.decode(list(cue.tokens), skip_special_tokens=True).lower()
-    replies = _heard(memories, tokenizer, [[*prompt, *cue.tokens] for prompt in prompts], state, cue)
-    return [begun + reply for reply in replies]
-
-
-def _heard(
     memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue | None = None
 ) -> list[str]:
-    """Return replies in sessions; behind a cue they end where the memory is not loud any more."""
+    """Return the replies in sessions, a row of the state to each prompt, in small letters.
+
+    Behind a cue the memory is heard where it is as loud, and they end where it is not any more.
+    """
     (name,) = memories
     found = []
     for start in range(0, len(prompts), BATCH):
@@ -121,6 +82,37 @@ def _heard(
     return [reply.lower() for reply in found]
 
 
+def replies_with_cue(
+    memories: Memories, tokenizer: Any, prompts: Sequence[list[int]], state: MemoryState, cue: Cue, alone: Sequence[str]
+) -> tuple[list[str], Bool[Tensor, "prompt"]]:
+    """Return the replies as :func:`callosal.hosts.cue.recall` begins them, and which of them begin with the cue.
+
+    They do where the memory is loud behind it; elsewhere they are as the model replies ``alone``.
+    """
+    loud = begins_with(memories, prompts, state, cue)
+    told = [[*prompt, *cue.tokens] for prompt, at in zip(prompts, loud.tolist(), strict=True) if at]
+    begun = tokenizer.decode(list(cue.tokens), skip_special_tokens=True).lower()
+    found = iter(replies_by_memory(memories, tokenizer, told, state[loud], cue))
+    replies = [begun + next(found) if at else own for at, own in zip(loud.tolist(), alone, strict=True)]
+    return replies, loud
+
+
+@torch.no_grad()
+def begins_with(
+    memories: Memories, prompts: Sequence[list[int]], state: MemoryState, cue: Cue
+) -> Bool[Tensor, "prompt"]:
+    """Return whether the memory is loud enough behind the cue for a reply to begin with it."""
+    (name,) = memories
+    loud = []
+    for start in range(0, len(prompts), BATCH):
+        rows = slice(start, start + BATCH)
+        tokens, mask = padded(prompts[rows])
+        with memories.session() as session:
+            session.replace({name: state[rows]})
+            loud.append(cue.is_loud(session, {"input_ids": tokens, "attention_mask": mask}))
+    return torch.cat(loud)
+
+
 def known_in_reply(
     memories: Memories, tokenizer: Any, asked: Sequence[Text], state: MemoryState, domain: str
 ) -> list[Value]:
@@ -129,12 +121,12 @@ def known_in_reply(
     share = in_reply(asked, replies_by_memory(memories, tokenizer, prompts, state))
     found = rows_of({IN_REPLY: share}, domain=domain, condition="memory")
     if cue is not None:
-        replies = replies_by_memory(memories, tokenizer, prompts, state, cue)
-        begun = begins_with(memories, prompts, state, cue).float().mean().item()
+        own = replies_alone(memories.model, tokenizer, prompts)
+        replies, loud = replies_with_cue(memories, tokenizer, prompts, state, cue, own)
         # As the memory was taught to answer, and not a word more.
         whole = [text.said.answer.lower() for text in asked]
-        alone = sum(map(str.__eq__, whole, replies)) / len(asked)
-        shares = {IN_REPLY: in_reply(asked, replies), "nothing else": alone, "begun": begun}
+        only = sum(map(str.__eq__, whole, replies)) / len(asked)
+        shares = {IN_REPLY: in_reply(asked, replies), "nothing else": only, "begun": _share(loud)}
         found += rows_of(shares, domain=domain, condition=WITH_CUE)
     return found
 
@@ -193,24 +185,31 @@ def intrusions(
     if cue is not None:
         asked[NEVER_TOLD_HELD_OUT] = _never_told(books[1], users, random)
     words = [{w for fact in user.facts for w in words_of(fact.value) if len(w) >= LEAST_WORD} for user in users]
-    where = {"domain": "out of place" if cue is None else f"out of place, {WITH_CUE}"}
+    domain = ASTRAY if cue is None else ASTRAY_WITH_CUE
+    owners = torch.arange(max(map(len, asked.values()))) % len(users)
     found: list[Value] = []
     for condition, prompts in asked.items():
-        owners = torch.arange(len(prompts)) % len(users)
-        alone = replies_alone(memories.model, tokenizer, prompts)
-        with_memory = replies_by_memory(memories, tokenizer, prompts, state[owners], cue, alone)
-        pairs = list(zip(owners.tolist(), with_memory, alone, strict=True))
+        own, alone = state[owners[: len(prompts)]], replies_alone(memories.model, tokenizer, prompts)
+        rates = {}
+        if cue is None:
+            with_memory = replies_by_memory(memories, tokenizer, prompts, own)
+        else:
+            with_memory, loud = replies_with_cue(memories, tokenizer, prompts, own, cue, alone)
+            rates["begun"] = _share(loud)
+        pairs = list(zip(owners[: len(prompts)].tolist(), with_memory, alone, strict=True))
         said = [any(w in reply and w not in other for w in words[n]) for n, reply, other in pairs]
         same = [reply == other for _, reply, other in pairs]
-        rates = {"intrusion": sum(said) / len(pairs), "unchanged": sum(same) / len(pairs)}
-        found += rows_of(rates, condition=condition, **where)
+        rates |= {"intrusion": sum(said) / len(pairs), "unchanged": sum(same) / len(pairs)}
+        found += rows_of(rates, domain=domain, condition=condition)
     if cue is not None:
-        asked[STATEMENTS] = [prompt_of(random.choice(books[0].stated).told) for _ in users]
-        for condition, prompts in asked.items():
-            owners = torch.arange(len(prompts)) % len(users)
-            begun = begins_with(memories, prompts, state[owners], cue).float().mean().item()
-            found += rows_of({"begun": begun}, condition=condition, **where)
+        stated = [prompt_of(random.choice(books[0].stated).told) for _ in users]
+        begun = _share(begins_with(memories, stated, state, cue))
+        found += rows_of({"begun": begun}, domain=domain, condition=STATEMENTS)
     return found
+
+
+def _share(loud: Bool[Tensor, "prompt"]) -> float:
+    return loud.float().mean().item()
 
 
 def _never_told(book: Book, users: Sequence[Told], random: Random) -> list[list[int]]:

@@ -17,7 +17,15 @@ from callosal.hosts.smollm2 import load_smollm
 from callosal.lab.report.records import RunRecord, read_records
 from callosal.lab.report.tables import percentage
 from callosal.lab.studies.smollm.cells import LAYER, SHIPS
-from callosal.lab.studies.smollm.measures import BETWEEN, CUED_ASKED, CUED_MEASURES, NEVER_TOLD, OTHERS, WORDINGS
+from callosal.lab.studies.smollm.measures import (
+    ASTRAY,
+    BETWEEN,
+    CUED_ASKED,
+    CUED_MEASURES,
+    NEVER_TOLD,
+    OTHERS,
+    WORDINGS,
+)
 from callosal.lab.studies.smollm.recipe import cell
 from callosal.lab.studies.smollm.run import MODEL
 
@@ -101,7 +109,7 @@ def shown(record: RunRecord) -> str:
         "intrusion": ("intrusion", OTHERS),
         "unchanged": ("unchanged", OTHERS),
     }
-    found = {name: record.get(what, domain="out of place", condition=asked) for name, (what, asked) in heard.items()}
+    found = {name: record.get(what, domain=ASTRAY, condition=asked) for name, (what, asked) in heard.items()}
     assert None not in found.values()
     return CARD.format(
         **{name: percentage(value) for name, value in found.items() if value is not None},

@@ -21,6 +21,7 @@ from callosal.lab.studies.smollm.cells import (
     WITH_MEMORY,
 )
 from callosal.lab.studies.smollm.measures import (
+    ASTRAY,
     BETWEEN,
     BY_RETRIEVAL,
     CUED_ASKED,
@@ -143,7 +144,7 @@ def _tact(study: Study) -> Table:
         "in a reply": of(IN_REPLY, WORDINGS[0], "memory"),
     }
     shown |= {
-        f"{condition}: {measure}": of(measure, "out of place", condition)
+        f"{condition}: {measure}": of(measure, ASTRAY, condition)
         for condition in OUT_OF_PLACE[:2]
         for measure in ("intrusion", "unchanged")
     }
